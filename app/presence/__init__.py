@@ -1,0 +1,1 @@
+"""Why we are not serving now: blockers."""

@@ -1,0 +1,178 @@
+"""What the faces see: one immutable picture of the running gateway, and the verbs they may call.
+
+Rule 1: everything here is data or a protocol; nothing here does anything.
+Rule 2: a face never reaches past it. The window, the tray, the dashboard and `/health` read the same `Snapshot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from app.ledger.reader import LedgerRow, Page
+from app.power.history import PowerPoint
+from app.presence.blockers import Blocker
+
+
+class Serving(StrEnum):
+    """What the gateway does right now, for icons and headlines."""
+
+    STARTING = "starting"
+    CONTRIBUTING = "contributing"
+    FINISHING = "finishing"
+    """Running requests end in peace, new ones are refused; then paused."""
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    """The contributor wants to serve, and something stands in the way (see `Snapshot.blocker`)."""
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRequest:
+    """One request between its hold and its settlement."""
+
+    id: str
+    key_label: str
+    model: str
+    endpoint: str
+    started_us: int
+    """Wall clock, microseconds since the epoch."""
+    queued: bool
+    tokens: int
+    tokens_per_s: float
+    watts: float
+    cost_pico: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuView:
+    """The GPU as last read, or as modelled where no sensor can say."""
+
+    name: str
+    source: str
+    """nvml, amdgpu, simulated, or model where the watts are the configured ones."""
+    measured: bool
+    power_w: float | None
+    limit_w: float | None
+    utilisation_pct: float | None
+    memory_used_b: int | None
+    memory_total_b: int | None
+    temperature_c: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """The inference engine behind the proxy."""
+
+    name: str
+    url: str
+    simulated: bool
+    reachable: bool
+    version: str | None
+    models: tuple[str, ...]
+    loaded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyView:
+    """All amounts in pico-units of `currency`."""
+
+    currency: str
+    cap_pico: int
+    spent_pico: int
+    held_pico: int
+    price_pico_per_kwh: int
+    billing_mode: str
+    cost_pico_per_hour: int
+    """What clients cost at this moment, extrapolated to an hour."""
+
+    @property
+    def remaining_pico(self) -> int:
+        """Room under the cap after what is spent and held; never negative."""
+        return max(0, self.cap_pico - self.spent_pico - self.held_pico)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageView:
+    """Totals since the ledger began."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    duration_us: int
+    energy_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment of the gateway. `at_us` is wall time in microseconds."""
+
+    at_us: int
+    serving: Serving
+    blocker: Blocker | None
+    """The most important reason not to serve, or None."""
+    address: str
+    """The URL clients use, for example http://127.0.0.1:8434."""
+    simulated: bool
+    total_w: float
+    """GPU plus system, now."""
+    marginal_w: float
+    """The part of it that running requests add."""
+    gpu: GpuView
+    engine: EngineView
+    money: MoneyView
+    usage: UsageView
+    running: tuple[RunningRequest, ...]
+    notice: str | None
+    """One sentence about a fault that does not stop serving, or None."""
+
+
+class GatewayFace(Protocol):
+    """What a face may ask of the gateway. Everything runs on the loop's thread; nothing blocks."""
+
+    def snapshot(self) -> Snapshot:
+        """The present moment; cheap enough for once a second."""
+
+    def watching(self, watcher: object, *, active: bool) -> None:
+        """A visible face says that it looks, so that the sensor is read; hidden faces must say so too."""
+
+    def on_changed(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when what must be instant changed (state, cap, errors); returns the un-subscriber."""
+
+    def history(self, span_us: int) -> Sequence[PowerPoint]:
+        """Points of the graph for the last `span_us` microseconds, oldest first."""
+
+    async def ledger_page(self, before: int | None, limit: int, search: str = "") -> Page:
+        """Newest records first; `before` is the last page's `next`."""
+
+    async def verify_ledger(self) -> str:
+        """Re-hash everything; one sentence with the verdict."""
+
+    async def record_body(self, row: LedgerRow) -> bytes:
+        """The canonical bytes of one record, exactly as hashed."""
+
+    async def set_cap(self, cap_pico: int) -> None:
+        """Takes effect at once and is kept; raises SettingError on a value out of bounds."""
+
+    async def configure(self, changes: dict[str, Any]) -> None:
+        """Apply settings; raises SettingError, applying nothing, when one is invalid."""
+
+    def contribute(self) -> None:
+        """Serve (ends a pause or a snooze)."""
+
+    def finish_then_pause(self) -> None:
+        """Refuse new requests, let the running ones end, then pause and free the GPU."""
+
+    def pause_now(self) -> None:
+        """Cut running streams after settling them, and free the GPU."""
+
+    def snooze(self, seconds: float) -> None:
+        """Pause now, and contribute again after `seconds`."""
+
+    async def client_key(self) -> str:
+        """The first client's key in plain text, for the clipboard."""
+
+    def stop_request(self, request_id: str) -> None:
+        """Cut one running request after settling it."""
