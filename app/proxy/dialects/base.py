@@ -1,0 +1,143 @@
+"""What every dialect can do. To add one: an `Endpoint` for each path, and a `Frames` for its stream.
+
+Rule 1: sans I/O. A dialect is handed bytes and hands bytes back; it never waits and never sees a socket.
+Rule 2: bytes of the engine pass untouched, except for the last frame, which gains `_gateway`.
+Rule 3: unknown is never zero. A count nobody gave is None.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.proxy.errors import Refusal
+
+JSON = "application/json; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Tokens of one request. `source` is `engine` (it said so), `counted` (a lower bound: content deltas that
+    passed by) or `none`."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    source: str = "none"
+
+    def said(self, prompt: object, completion: object) -> None:
+        """Take the engine's own figures; anything but a whole number of at least 0 is no figure."""
+        self.prompt = _count(prompt)
+        self.completion = _count(completion)
+        if self.prompt is not None or self.completion is not None:
+            self.source = "engine"
+
+    def counted(self, deltas: int) -> None:
+        """Where the engine said nothing: what was seen is at least what was made."""
+        if self.source == "none" and deltas:
+            self.completion = deltas
+            self.source = "counted"
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return value
+    return None
+
+
+class Frames(Protocol):
+    """One streamed answer on its way through: feed it what the engine sends, pass on what it returns."""
+
+    tokens: Tokens
+    ended: bool
+    """The engine's last frame is in hand (held back until the request is settled)."""
+    failure: str | None
+    """What the engine said when it failed in the middle of a stream."""
+    deltas: int
+    """Content deltas that passed by."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go to the client now; may be empty."""
+
+    def finish(self, gateway: bytes) -> bytes:
+        """The held-back end of the stream, with the JSON object `gateway` as `_gateway` in its last frame."""
+
+    def cut(self, gateway: bytes) -> bytes:
+        """A well-formed end for a stream that we end ourselves; `gateway` says why."""
+
+    def broken(self, sentence: str, code: str, gateway: bytes) -> bytes:
+        """The dialect's way to say, under status 200, that the answer is incomplete."""
+
+
+class Dialect(Protocol):
+    """How one family of clients wants to be spoken to."""
+
+    name: str
+
+    def error(self, refusal: Refusal) -> bytes:
+        """The JSON body of a refusal."""
+
+
+class Endpoint(Protocol):
+    """One inference path."""
+
+    path: str
+    dialect: Dialect
+    stream_type: str
+    """Content-Type of a streamed answer."""
+
+    def prepare(self, call: dict[str, Any], max_output_tokens: int) -> Frames | None:
+        """Check and clamp the parsed body in place. The reader for a streamed answer, or None where the client
+        wants it whole. Raises Refusal 400."""
+
+    def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
+        """The engine's figures in an unstreamed answer."""
+
+
+def splice(body: bytes, gateway: bytes) -> bytes:
+    """`body`, a JSON object's bytes, with `_gateway` before its closing brace; nothing else is touched.
+
+    Where the engine is itself such a gateway, its `_gateway` gives way to ours.
+    """
+    if b'"_gateway"' in body:
+        parsed = json_object(body)
+        if parsed is not None and parsed.pop("_gateway", None) is not None:
+            body = dump(parsed) + (b"\n" if body.endswith(b"\n") else b"")
+    end = body.rfind(b"}")
+    head = body[:end].rstrip()
+    comma = b"" if head.endswith(b"{") else b","
+    return b'%b%b"_gateway":%b%b' % (head, comma, gateway, body[end:])
+
+
+def json_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in `data`, or None for anything else: an engine's answer is not ours to refuse."""
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def dump(value: object) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def clamp_tokens(value: object, name: str, most: int) -> int:
+    """`value`, at most `most`; negative means «without limit» to engines and becomes `most`."""
+    if value is None:
+        return most
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refusal(400, "invalid_value", f"{name} must be a whole number.")
+    whole = int(value)
+    return most if whole < 0 else min(whole, most)
+
+
+def boolean(call: dict[str, Any], name: str, default: bool) -> bool:
+    """A flag of the body; null counts as absent, anything but true and false is refused."""
+    value = call.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise Refusal(400, "invalid_value", f"{name} must be true or false.")
+    return value

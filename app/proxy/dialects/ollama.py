@@ -1,0 +1,157 @@
+"""Ollama's own dialect: NDJSON, one JSON object a line, the last one with `"done":true`.
+
+Source: Ollama's API documentation and its server's `api/types.go`. Errors are `{"error":"text"}`, also as a line
+in the middle of a stream under status 200. A blank line makes ollama-python fail, so none is ever passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
+from app.proxy.errors import Refusal
+from app.proxy.strict_json import refuse_case_variants
+
+_DONE = re.compile(rb'"done"\s*:\s*true')
+_DELTA = re.compile(rb'"(?:content|response|thinking)"\s*:\s*"(?!")|"tool_calls"')
+_ERROR = re.compile(rb'(?:^|\n)\s*\{\s*"error"')
+
+RELOADING_OPTIONS = frozenset(
+    "num_ctx num_batch num_gpu main_gpu use_mmap use_mlock num_thread numa low_vram vocab_only".split()
+)
+"""Runner options that make Ollama load the model again: a client must not be able to do that to the others."""
+
+_FIELDS = frozenset(
+    "model messages prompt suffix images system template context raw format options stream keep_alive tools think "
+    "truncate shift dimensions input logprobs top_logprobs _debug_render_only".split()
+)
+_OPTIONS = frozenset({"num_predict", *RELOADING_OPTIONS})
+
+
+class OllamaDialect:
+    """Errors as Ollama words them."""
+
+    name = "ollama"
+
+    def error(self, refusal: Refusal) -> bytes:
+        """`{"error":"sentence"}`"""
+        return dump({"error": refusal.sentence})
+
+
+OLLAMA = OllamaDialect()
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaEndpoint:
+    """`/api/chat` and `/api/generate`; both stream unless told not to."""
+
+    path: str
+    required: str
+    dialect: Dialect = OLLAMA
+    stream_type: str = "application/x-ndjson"
+
+    def prepare(self, call: dict[str, Any], max_output_tokens: int) -> NdjsonFrames | None:
+        """Clamp `num_predict`, drop what would pin, unload or reload a model for everyone."""
+        refuse_case_variants(call, _FIELDS)
+        streamed = boolean(call, "stream", True)
+        call["stream"] = streamed
+        call.pop("keep_alive", None)
+        call.pop("_debug_render_only", None)
+        options = call.get("options")
+        if options is None:
+            options = {}
+        elif not isinstance(options, dict):
+            raise Refusal(400, "invalid_value", "options must be an object.")
+        else:
+            refuse_case_variants(options, _OPTIONS, where="options")
+            options = {name: value for name, value in options.items() if name not in RELOADING_OPTIONS}
+        options["num_predict"] = clamp_tokens(
+            options.get("num_predict"), "options.num_predict", max_output_tokens
+        )
+        call["options"] = options
+        if not streamed:
+            return None
+        empty: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
+        if self.path == "/api/generate":
+            empty = {"response": ""}
+        return NdjsonFrames(str(call["model"]), empty)
+
+    def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
+        """`prompt_eval_count` and `eval_count`, which Ollama leaves out when zero."""
+        tokens = Tokens()
+        tokens.said(answer.get("prompt_eval_count"), answer.get("eval_count"))
+        return tokens
+
+
+class NdjsonFrames:
+    """Lines in, lines out; the last one waits for `finish`."""
+
+    __slots__ = ("_empty", "_held", "_model", "_partial", "deltas", "ended", "failure", "tokens")
+
+    def __init__(self, model: str, empty: dict[str, Any]) -> None:
+        self.tokens = Tokens()
+        self.ended = False
+        self.failure: str | None = None
+        self.deltas = 0
+        self._model = model
+        self._empty = empty
+        self._partial = b""
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Complete lines pass at once; an unfinished line waits for its end, for it might be the last."""
+        if self.ended:
+            return b""
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        if not data.endswith(b"\n"):
+            cut = data.rfind(b"\n") + 1
+            self._partial = data[cut:]
+            data = data[:cut]
+        if b"\n\n" not in data and not _DONE.search(data) and not _ERROR.search(data):
+            # The usual case by far: whole lines, none of them the last.
+            self.deltas += len(_DELTA.findall(data))
+            return data
+        return self._by_line(data)
+
+    def _by_line(self, data: bytes) -> bytes:
+        passed: list[bytes] = []
+        for line in data.splitlines(keepends=True):
+            if not line.strip():
+                continue
+            frame = json_object(line) if _DONE.search(line) or _ERROR.match(line) else None
+            if frame is not None and "error" in frame:
+                self.failure = str(frame["error"])
+            elif frame is None or frame.get("done") is not True:
+                self.deltas += len(_DELTA.findall(line))
+                passed.append(line)
+                continue
+            else:
+                self.tokens.said(frame.get("prompt_eval_count"), frame.get("eval_count"))
+            self.tokens.counted(self.deltas)
+            self._held = line
+            self.ended = True
+            break
+        return b"".join(passed)
+
+    def finish(self, gateway: bytes) -> bytes:
+        """The engine's own last line with `_gateway` in it."""
+        return splice(self._held, gateway)
+
+    def cut(self, gateway: bytes) -> bytes:
+        """Our own last line: the answer ended early, as it does at a token limit."""
+        self.tokens.counted(self.deltas)
+        last = {"model": self._model, **self._empty, "done": True, "done_reason": "length"}
+        return splice(dump(last), gateway) + b"\n"
+
+    def broken(self, sentence: str, code: str, gateway: bytes) -> bytes:
+        """`{"error":…}` as a line, the way Ollama itself says it in mid-stream."""
+        self.tokens.counted(self.deltas)
+        return splice(dump({"error": sentence}), gateway) + b"\n"
+
+
+CHAT = OllamaEndpoint("/api/chat", "messages")
+GENERATE = OllamaEndpoint("/api/generate", "prompt")

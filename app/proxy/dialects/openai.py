@@ -1,0 +1,226 @@
+"""OpenAI's dialect: server-sent events, one `data:` line an event, `data: [DONE]` at the end.
+
+Source: OpenAI's chat completions reference and Ollama's `openai/openai.go`. Usage comes only with
+`stream_options.include_usage`; we always ask for it and drop that chunk for a client who did not. The chunk with
+`finish_reason` waits for the end, because for such a client it is the one that carries `_gateway`. A stream that
+ends without `[DONE]` has failed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
+from app.proxy.errors import Refusal
+from app.proxy.strict_json import refuse_case_variants
+
+_SPECIAL = re.compile(rb'"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|data:\s*\[DONE\]|data:\s*\{\s*"error"')
+_DELTA = re.compile(rb'"(?:content|reasoning|reasoning_content|text)"\s*:\s*"(?!")|"tool_calls"')
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+DONE = b"data: [DONE]\n\n"
+
+_FIELDS = frozenset(
+    "model messages prompt suffix stream stream_options max_tokens max_completion_tokens temperature top_p seed "
+    "stop n tools tool_choice response_format reasoning reasoning_effort frequency_penalty presence_penalty "
+    "logprobs top_logprobs logit_bias user options keep_alive _debug_render_only".split()
+)
+_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota"}
+_TYPES |= {403: "permission_error", 404: "not_found_error", 413: "invalid_request_error"}
+_TYPES |= {415: "invalid_request_error", 429: "rate_limit_error"}
+
+
+class OpenAIDialect:
+    """Errors as OpenAI's SDKs parse them."""
+
+    name = "openai"
+
+    def error(self, refusal: Refusal) -> bytes:
+        """`{"error":{"message","type","param","code"}}`"""
+        return dump({"error": _error_object(refusal.sentence, refusal.code, refusal.status)})
+
+
+def _error_object(sentence: str, code: str, status: int) -> dict[str, Any]:
+    return {"message": sentence, "type": _TYPES.get(status, "api_error"), "param": None, "code": code}
+
+
+OPENAI = OpenAIDialect()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIEndpoint:
+    """`/v1/chat/completions`; streams only when asked."""
+
+    path: str
+    required: str
+    dialect: Dialect = OPENAI
+    stream_type: str = "text/event-stream"
+
+    def prepare(self, call: dict[str, Any], max_output_tokens: int) -> SseFrames | None:
+        """Clamp the answer's length under either of its names and ask for usage."""
+        refuse_case_variants(call, _FIELDS)
+        streamed = boolean(call, "stream", False)
+        for name in ("keep_alive", "options", "_debug_render_only"):
+            call.pop(name, None)
+        newer = call.pop("max_completion_tokens", None)
+        call["max_tokens"] = min(
+            clamp_tokens(call.get("max_tokens"), "max_tokens", max_output_tokens),
+            clamp_tokens(newer, "max_completion_tokens", max_output_tokens),
+        )
+        if not streamed:
+            call.pop("stream_options", None)
+            return None
+        options = call.get("stream_options") or {}
+        if not isinstance(options, dict):
+            raise Refusal(400, "invalid_value", "stream_options must be an object.")
+        wants_usage = boolean(options, "include_usage", False)
+        call["stream_options"] = {**options, "include_usage": True}
+        return SseFrames(str(call["model"]), wants_usage=wants_usage)
+
+    def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
+        """`usage.prompt_tokens` and `usage.completion_tokens`."""
+        return _usage_tokens(answer.get("usage"))
+
+
+def _usage_tokens(usage: object) -> Tokens:
+    tokens = Tokens()
+    if isinstance(usage, dict):
+        tokens.said(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    return tokens
+
+
+class SseFrames:
+    """Events in, events out; the last data event before `[DONE]` waits for `finish`."""
+
+    __slots__ = (
+        "_held",
+        "_last_seen",
+        "_model",
+        "_partial",
+        "_wants_usage",
+        "deltas",
+        "ended",
+        "failure",
+        "tokens",
+    )
+
+    def __init__(self, model: str, *, wants_usage: bool) -> None:
+        self.tokens = Tokens()
+        self.ended = False
+        self.failure: str | None = None
+        self.deltas = 0
+        self._model = model
+        self._wants_usage = wants_usage
+        self._partial = b""
+        self._held = b""
+        self._last_seen = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Complete events pass at once; an unfinished event waits for its end."""
+        if self.ended:
+            return b""
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        if not data.endswith(b"\n\n"):
+            cut = 0
+            for match in _EVENT_END.finditer(data):
+                cut = match.end()
+            self._partial = data[cut:]
+            data = data[:cut]
+            if not data:
+                return b""
+        if not self._held and not _SPECIAL.search(data):
+            # The usual case by far: whole events, all of them content.
+            self.deltas += len(_DELTA.findall(data))
+            self._last_seen = data
+            return data
+        return self._by_event(data)
+
+    def _by_event(self, data: bytes) -> bytes:
+        passed: list[bytes] = []
+        start = 0
+        for match in _EVENT_END.finditer(data):
+            event = data[start : match.end()]
+            start = match.end()
+            self._take(event, passed)
+            if self.ended:
+                break
+        return b"".join(passed)
+
+    def _take(self, event: bytes, passed: list[bytes]) -> None:
+        payload = _payload(event)
+        if payload == b"[DONE]":
+            self.tokens.counted(self.deltas)
+            self.ended = True
+            return
+        if not payload:  # a comment, as servers send to keep a connection alive
+            passed.append(event)
+            return
+        chunk = json_object(payload) if _SPECIAL.search(event) else None
+        if chunk is None:
+            self._release(passed)
+            self.deltas += len(_DELTA.findall(event))
+            self._last_seen = event
+            passed.append(event)
+            return
+        if "error" in chunk and "choices" not in chunk:
+            error = chunk["error"]
+            self.failure = str(error.get("message", error)) if isinstance(error, dict) else str(error)
+            self._release(passed)
+            self._held = event
+            self.tokens.counted(self.deltas)
+            self.ended = True
+            return
+        self.deltas += len(_DELTA.findall(event))
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.tokens = _usage_tokens(usage)
+            if not chunk.get("choices") and not self._wants_usage:
+                return
+        self._release(passed)
+        self._held = event
+
+    def _release(self, passed: list[bytes]) -> None:
+        if self._held:
+            passed.append(self._held)
+            self._held = b""
+
+    def finish(self, gateway: bytes) -> bytes:
+        """The last data event with `_gateway` in it, and `[DONE]`."""
+        if not self._held:
+            self._held = b"data: " + dump(self._chunk({}, None)) + b"\n\n"
+        last = b"data: " + splice(_payload(self._held), gateway) + b"\n\n"
+        return last if self.failure is not None else last + DONE
+
+    def cut(self, gateway: bytes) -> bytes:
+        """The answer ended early, as it does at a token limit."""
+        self.tokens.counted(self.deltas)
+        return b"data: " + splice(dump(self._chunk({}, "length")), gateway) + b"\n\n" + DONE
+
+    def broken(self, sentence: str, code: str, gateway: bytes) -> bytes:
+        """An event with `error`, which makes the SDKs raise; no `[DONE]` follows."""
+        self.tokens.counted(self.deltas)
+        held, self._held = self._held, b""
+        error = splice(dump({"error": _error_object(sentence, code, 502)}), gateway)
+        return held + b"data: " + error + b"\n\n"
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+        seen = json_object(_payload(self._last_seen)) or {}
+        return {
+            "id": seen.get("id", "chatcmpl-0"),
+            "object": seen.get("object", "chat.completion.chunk"),
+            "created": seen.get("created", 0),
+            "model": seen.get("model", self._model),
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
+        }
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of an event's (last, when several events came together) `data:` line."""
+    at = event.rfind(b"data:")
+    return event[at + 5 :].strip() if at >= 0 else b""
+
+
+CHAT_COMPLETIONS = OpenAIEndpoint("/v1/chat/completions", "messages")

@@ -1,0 +1,32 @@
+"""How the proxy says no.
+
+Rule 1: whoever refuses raises `Refusal` with a status, a code for machines and one sentence for people; only
+the dialect of the path decides how it is written down. Rule 2: a refusal never repeats anything secret.
+"""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """A request that will not be served.
+
+    `code` is stable and machine-readable (`invalid_api_key`, `cap_reached`, ...); `retry_after_s` becomes the
+    Retry-After header where waiting helps.
+    """
+
+    def __init__(self, status: int, code: str, sentence: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.code = code
+        self.sentence = sentence
+        self.retry_after_s = retry_after_s
+
+
+def not_found() -> Refusal:
+    """The answer to every path that is not in the table."""
+    return Refusal(404, "not_found", "There is no such endpoint here.")
+
+
+def management_forbidden() -> Refusal:
+    """The answer to the engine's own management endpoints, whoever asks."""
+    return Refusal(403, "management_forbidden", "The engine's management endpoints are not shared.")
