@@ -63,6 +63,10 @@ class Blockers:
     def __bool__(self) -> bool:
         return bool(self._present)
 
+    def get(self, code: str) -> Blocker | None:
+        """The present blocker with this code."""
+        return self._present.get(code)
+
     def first(self) -> Blocker | None:
         """The most important blocker, or None while serving."""
         if not self._present:

@@ -1,0 +1,113 @@
+"""Bodies that mean one thing here and another in Go are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.proxy.dialects.ollama import CHAT, GENERATE
+from app.proxy.errors import Refusal
+from app.proxy.strict_json import dump_object, parse_object
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "not JSON"),
+        (b"{", "line 1"),
+        (b"[1]", "must be a JSON object"),
+        (b'"text"', "must be a JSON object"),
+        (b"\xff\xfe", "UTF-8"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "Infinity"),
+        (b'{"model":"a","model":"b"}', "more than once"),
+        (b'{"x":{"y":1,"y":2}}', "more than once"),
+        (b'{"a":' + b"[" * 100_000, "nested"),
+        (b'{"a":' + b"9" * 5000 + b"}", "not JSON"),
+    ],
+)
+def test_a_bad_body_is_refused_with_what_is_wrong(body: bytes, word: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        parse_object(body)
+    assert caught.value.status == 400
+    assert word in caught.value.sentence
+
+
+@pytest.mark.parametrize("key", ["Keep_Alive", "KEEP_ALIVE", "\u212aeep_alive", "\u017ftream", "Model"])
+def test_a_name_that_go_would_match_is_refused(key: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        CHAT.prepare({"model": "m", "messages": [], key: 0}, 100)
+    assert caught.value.status == 400
+
+
+def test_a_reloading_option_in_another_case_is_refused() -> None:
+    with pytest.raises(Refusal):
+        CHAT.prepare({"model": "m", "options": {"Num_Ctx": 99999}}, 100)
+
+
+def test_two_unknown_names_that_differ_by_case_are_refused_and_one_is_not() -> None:
+    CHAT.prepare({"model": "m", "newField": 1}, 100)
+    with pytest.raises(Refusal):
+        CHAT.prepare({"model": "m", "newField": 1, "newfield": 2}, 100)
+
+
+def test_mixed_case_inside_a_schema_is_the_clients_own_business() -> None:
+    schema = {"type": "object", "properties": {"firstName": {}, "FirstName": {}}}
+    CHAT.prepare({"model": "m", "format": schema}, 100)
+
+
+def test_what_would_pin_unload_or_reload_a_model_is_stripped() -> None:
+    call: dict[str, Any] = {
+        "model": "m",
+        "prompt": "",
+        "keep_alive": -1,
+        "_debug_render_only": True,
+        "options": {"num_ctx": 10**6, "num_gpu": 0, "temperature": 0.5, "num_predict": -1},
+    }
+    GENERATE.prepare(call, 100)
+    assert call == {
+        "model": "m",
+        "prompt": "",
+        "stream": True,
+        "options": {"temperature": 0.5, "num_predict": 100},
+    }
+
+
+@pytest.mark.parametrize("value", ["10", True, [1], {}])
+def test_a_token_limit_that_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(Refusal):
+        CHAT.prepare({"model": "m", "options": {"num_predict": value}}, 100)
+
+
+@pytest.mark.parametrize("value", ["false", 0, 1])
+def test_a_stream_flag_that_is_no_flag_is_refused(value: object) -> None:
+    with pytest.raises(Refusal):
+        CHAT.prepare({"model": "m", "stream": value}, 100)
+
+
+def test_half_a_surrogate_pair_does_not_reach_the_engine() -> None:
+    with pytest.raises(Refusal):
+        dump_object(parse_object(rb'{"prompt":"\ud800"}'))
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), values, max_size=6))
+def test_what_is_parsed_and_written_anew_means_the_same(body: dict[str, Any]) -> None:
+    assert json.loads(dump_object(parse_object(json.dumps(body).encode()))) == body
