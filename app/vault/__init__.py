@@ -1,0 +1,1 @@
+"""Secrets in the OS keyring, a 0600 file or memory."""
