@@ -1,0 +1,1 @@
+"""Records, Merkle tree, signed checkpoints, the SQLite store and its audit."""

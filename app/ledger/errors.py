@@ -1,0 +1,42 @@
+"""What can go wrong in the ledger, each in one sentence for people.
+
+Rule: no exception of SQLite, of the file system or of the cryptography library leaves this room untranslated.
+"""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """Base of everything this room raises on purpose; `str()` is one sentence: what, why, what to do."""
+
+
+class LedgerBusy(LedgerError):
+    """Another process owns this ledger."""
+
+
+class LedgerCorrupt(LedgerError):
+    """The file cannot be read as a ledger of this program's."""
+
+
+class LedgerTampered(LedgerError):
+    """The state on disk is not the one last signed; appending to it would sign a forgery."""
+
+
+class LedgerClosed(LedgerError):
+    """The ledger is closed, or was closed before the operation could be made durable."""
+
+
+class DuplicateRecord(LedgerError):
+    """A record of this id is already in the ledger (a programming error; nothing was written twice)."""
+
+
+class RecordError(LedgerError):
+    """A draft or a body does not fit the closed schema."""
+
+
+class CheckpointError(LedgerError):
+    """A checkpoint is malformed, or its signature is wrong."""
+
+
+class UnsignedCheckpoint(CheckpointError):
+    """A checkpoint carries no signature of the key asked for."""

@@ -1,0 +1,215 @@
+"""The writer's own state: the connection, the log heads, and how operations become durable.
+
+Rule 1: one thread uses it. Rule 2: `commit` either makes everything durable and then shows it, or raises and has
+changed nothing, so that it can simply be called again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from app.ledger.checkpoint import Signer, verify_checkpoint
+from app.ledger.drafts import UsageDraft
+from app.ledger.errors import (
+    CheckpointError,
+    DuplicateRecord,
+    LedgerCorrupt,
+    LedgerTampered,
+    UnsignedCheckpoint,
+)
+from app.ledger.heads import LogHead, Receipt
+from app.ledger.holds import stored_holds
+from app.ledger.ids import id_bytes, is_id
+from app.ledger.merkle import Frontier
+from app.ledger.parties import Parties, stored_parties
+from app.ledger.schema import SPAN_RECORDS, open_writer
+from app.ledger.transaction import NO_TIMES, Append, DropHold, Operation, Transaction
+
+logger = logging.getLogger(__name__)
+RECOVER_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one commit brought: each operation with its result (or the exception that it alone met), and the new
+    state of what it changed. `parties` is None where nobody came or went."""
+
+    outcomes: list[tuple[Operation, object]]
+    heads: dict[str, LogHead]
+    parties: Parties | None
+
+
+class Journal:
+    """Opens the ledger's file for writing, and writes. Not thread-safe."""
+
+    def __init__(self, path: Path, signer: Signer, vfs: str | None = None) -> None:
+        """Raises LedgerBusy, LedgerCorrupt, LedgerTampered or LedgerError."""
+        self._signer = signer
+        self._connection = open_writer(path, vfs)
+        try:
+            self._load(path)
+        except apsw.Error as error:
+            self._connection.close()
+            raise LedgerCorrupt(f"{path} is damaged ({error}): put back a good copy of it.") from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _load(self, path: Path) -> None:
+        self.heads: dict[str, LogHead] = {}
+        self.parties = stored_parties(self._connection)
+        self.held = {hold.request_id for hold in stored_holds(self._connection)}
+        rows = self._connection.execute(
+            "SELECT k, name, cum, requests, tok_in, tok_out, dur_us, e_uj, terms, checkpoint, frontier, size,"
+            " (SELECT max(seq) + 1 FROM record WHERE record.log = log.k) FROM log ORDER BY k"
+        )
+        for (
+            k,
+            name,
+            cum,
+            requests,
+            tok_in,
+            tok_out,
+            dur_us,
+            e_uj,
+            terms,
+            note,
+            frontier,
+            size,
+            records,
+        ) in rows:
+            try:
+                head = LogHead(k, name, Frontier.from_bytes(frontier))
+            except ValueError as error:
+                raise LedgerTampered(_tampered(path, name, str(error))) from None
+            head.cum, head.terms, head.checkpoint = cum, terms, note
+            head.requests, head.tok_in, head.tok_out, head.dur_us, head.e_uj = (
+                requests,
+                tok_in,
+                tok_out,
+                dur_us,
+                e_uj,
+            )
+            self._require_signed(path, head)
+            if not records == size == head.frontier.size:
+                raise LedgerTampered(
+                    _tampered(path, name, f"of {head.frontier.size} signed records it holds {records}")
+                )
+            self.heads[name] = head
+        self._n = self._connection.execute("SELECT coalesce(max(n), 0) FROM record").get
+        unfinished = self._n - self._n % SPAN_RECORDS
+        first, last = self._connection.execute(
+            "SELECT min(t0), max(t0) FROM record WHERE n > ?", (unfinished,)
+        ).get
+        times: tuple[int, int] = NO_TIMES if first is None else (first, last)
+        self._t0_min, self._t0_max = times
+
+    def _require_signed(self, path: Path, head: LogHead) -> None:
+        """Never sign on top of a state that is not the one signed last: that would launder a forgery."""
+        try:
+            claim = verify_checkpoint(head.checkpoint, self._signer.verifier, head.name)
+        except UnsignedCheckpoint:
+            raise LedgerTampered(
+                f"The log {head.name} in {path} was signed with another key than {self._signer.name}'s of today:"
+                " start with the vault that holds its key, or begin a new profile."
+            ) from None
+        except CheckpointError as error:
+            raise LedgerTampered(_tampered(path, head.name, str(error))) from None
+        if claim.size != head.frontier.size or claim.root != head.frontier.root():
+            raise LedgerTampered(_tampered(path, head.name, "its newest checkpoint is of another state"))
+
+    def recover(self) -> tuple[UsageDraft, ...]:
+        """Record every request that a crash cut off, each in the very commit that ends its hold."""
+        recovered: list[UsageDraft] = []
+        holds = stored_holds(self._connection)
+        for at in range(0, len(holds), RECOVER_AT_ONCE):
+            part = holds[at : at + RECOVER_AT_ONCE]
+            drafts = [hold.crash_record() for hold in part]
+            ends = [Append(hold.log, draft, draft.id, None) for hold, draft in zip(part, drafts, strict=True)]
+            for draft, (_, outcome) in zip(drafts, self.commit(ends).outcomes, strict=True):
+                if isinstance(outcome, DuplicateRecord):
+                    self.commit([DropHold(draft.id, None)])  # it was settled; only the row was left over
+                elif isinstance(outcome, Exception):
+                    logger.error("The hold of %s cannot be recorded: %s", draft.id, outcome)
+                else:
+                    recovered.append(draft)
+        return tuple(recovered)
+
+    def commit(self, operations: Sequence[Operation]) -> Committed:
+        """Make all of it durable. An operation that cannot be done fails alone, in its outcome.
+
+        Raises apsw.Error where SQLite could not write; then nothing has changed, here or on disk.
+        """
+        try:
+            return self._attempt(operations, frozenset())
+        except apsw.ConstraintError:
+            recorded = self._recorded(operations)
+            if not recorded:
+                raise
+            return self._attempt(operations, recorded)
+
+    def _attempt(self, operations: Sequence[Operation], recorded: frozenset[str]) -> Committed:
+        transaction = Transaction(self.heads, self.parties, self.held, self._n, self._t0_min, self._t0_max)
+        outcomes: list[tuple[Operation, Any]] = []
+        for operation in operations:
+            try:
+                if recorded and isinstance(operation, Append) and operation.draft.id in recorded:
+                    raise DuplicateRecord(f"The record {operation.draft.id} is in the ledger already.")
+                outcomes.append((operation, operation.plan(transaction)))
+            except Exception as error:  # noqa: BLE001  (a draft that breaks anything at all fails alone)
+                outcomes.append((operation, error))
+        transaction.sign(self._signer)
+        transaction.write(self._connection)
+        touched = transaction.touched
+        self.heads.update(touched)
+        self._n, self._t0_min, self._t0_max = transaction.n, transaction.t0_min, transaction.t0_max
+        if transaction.hold_puts or transaction.hold_drops:
+            self.held.update(transaction.hold_puts)
+            self.held.difference_update(transaction.hold_drops)
+        for at, (operation, result) in enumerate(outcomes):
+            if result.__class__ is tuple:  # a Place
+                name, seq, cum = result
+                outcomes[at] = operation, Receipt(name, seq, cum, touched[name].frontier.size)
+        changed = transaction.parties is not self.parties
+        self.parties = transaction.parties
+        return Committed(outcomes, touched, self.parties if changed else None)
+
+    def _recorded(self, operations: Sequence[Operation]) -> frozenset[str]:
+        """The ids among `operations` that the ledger has already."""
+        return frozenset(
+            operation.draft.id
+            for operation in operations
+            if isinstance(operation, Append)
+            and is_id(operation.draft.id)
+            and self._connection.execute(
+                "SELECT 1 FROM record WHERE id = ?", (id_bytes(operation.draft.id),)
+            ).get
+        )
+
+    def checkpoint_wal(self, *, truncate: bool = False) -> None:
+        """Move what the write-ahead log holds into the file; readers that are in its way do no harm."""
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            self._connection.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            logger.debug("The write-ahead log is being read; it is moved another time.")
+
+    def close(self) -> None:
+        """Empty the write-ahead log and close the file."""
+        try:
+            self.checkpoint_wal(truncate=True)
+        finally:
+            self._connection.close()
+
+
+def _tampered(path: Path, name: str, why: str) -> str:
+    return (
+        f"The log {name} in {path} is not as it was signed ({why}): somebody changed the file;"
+        " run the ledger's verification to see where, and put back a good copy."
+    )

@@ -1,0 +1,418 @@
+"""The ledger as the rest of the house sees it: an object on the event loop over one writer thread and one file.
+
+Rule 1: every method belongs to the loop's thread and returns at once; writes give a future that is resolved once they
+are durable. Rule 2: what is shown (sums, clients, keys, checkpoints) is what has been committed, never what is queued.
+
+Cancelling whoever awaits a future never takes back the operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+from asyncio import Future
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.ledger.audit import audit
+from app.ledger.checkpoint import Signer
+from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
+from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.findings import AuditReport, Verdict
+from app.ledger.heads import LogHead, Receipt, Totals, add_totals
+from app.ledger.holds import HoldRow
+from app.ledger.ids import uuid7
+from app.ledger.journal import Committed
+from app.ledger.parties import Client, CreateClient, CreateKey, Key, Parties, RevokeKey
+from app.ledger.reader import Consistency, Inclusion, LedgerRow, Page, Reader
+from app.ledger.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
+from app.ledger.writer import Opened, Writer
+
+__all__ = [
+    "AuditReport",
+    "Client",
+    "HoldRow",
+    "Key",
+    "Ledger",
+    "LedgerRow",
+    "Page",
+    "Receipt",
+    "Totals",
+    "Verdict",
+]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+HOLD_LATER_S = 0.02
+CLOSE_GRACE_S = 5.0
+WORDS_MAX = 16
+
+
+class Ledger:
+    """Open it with `await Ledger.open(…)`, end it with `await ledger.close()`."""
+
+    def __init__(
+        self, path: Path, signer: Signer, gateway_id: str, clock_us: Callable[[], int], vfs: str | None
+    ) -> None:
+        """Use `open`."""
+        self._loop = asyncio.get_running_loop()
+        self._path = path
+        self._vfs = vfs
+        self._signer = signer
+        self._gateway_id = gateway_id
+        self._clock_us = clock_us
+        self._heads: dict[str, LogHead] = {}
+        self._parties = Parties()
+        self._recovered: tuple[UsageDraft, ...] = ()
+        self._fault: str | None = None
+        self._fault_callbacks: list[Callable[[str | None], None]] = []
+        self._later: dict[str, tuple[float, HoldRow]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._opening: Future[None] = self._loop.create_future()
+        self._ended: Future[None] = self._loop.create_future()
+        self._closing = False
+        self._stop_audits = threading.Event()
+        self._reader = Reader(path, vfs)
+        self._reads = ThreadPoolExecutor(1, "ledger-reader")
+        self._audits = ThreadPoolExecutor(1, "ledger-audit")
+        self._writer = Writer(
+            path,
+            signer,
+            self._loop,
+            opened=self._on_opened,
+            committed=self._on_committed,
+            faulted=self._on_fault,
+            stopped=self._on_stopped,
+            vfs=vfs,
+        )
+        self._put = self._writer.queue.put
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        signer: Signer,
+        gateway_id: str,
+        clock_us: Callable[[], int],
+        vfs: str | None = None,
+    ) -> Ledger:
+        """Open or create the ledger at `path` and record what a crash cut off (see `recovered`).
+
+        `gateway_id` begins the names of the logs created from now on; `clock_us` gives wall time; `vfs` names SQLite's
+        file layer, for tests with a failing disk. Raises LedgerBusy (another process has it), LedgerCorrupt,
+        LedgerTampered (it is not as it was signed, or another key signed it) or LedgerError.
+        """
+        if not gateway_id or any(char.isspace() or char in "+/" for char in gateway_id):
+            raise LedgerError(
+                f"The gateway's id {gateway_id!r:.80} must have no spaces, plus signs or slashes."
+            )
+        ledger = cls(Path(path), signer, gateway_id, clock_us, vfs)
+        ledger._writer.start()
+        try:
+            await asyncio.shield(ledger._opening)
+        except BaseException:
+            await asyncio.shield(ledger.close())
+            raise
+        return ledger
+
+    async def close(self) -> None:
+        """Write what is queued, empty the write-ahead log, end the threads; again is harmless.
+
+        Bounded in time: what a broken disk keeps from being written for CLOSE_GRACE_S fails with LedgerClosed.
+        """
+        if not self._closing:
+            self._sweep(everything=True)
+            self._closing = True
+            self._stop_audits.set()
+            self._audits.shutdown(wait=False, cancel_futures=True)
+            self._reads.submit(self._reader.close)
+            self._reads.shutdown(wait=False)
+            self._writer.stop(CLOSE_GRACE_S)
+        try:
+            async with asyncio.timeout(CLOSE_GRACE_S + 3):
+                await asyncio.shield(self._ended)
+        except TimeoutError:
+            logger.error(
+                "The disk that holds %s does not answer; the ledger's thread is left behind.", self._path
+            )
+            return
+        self._writer.join(1.0)
+
+    # What the writer's thread tells the loop.
+
+    def _on_opened(self, outcome: Opened | LedgerError) -> None:
+        if isinstance(outcome, Opened):
+            self._heads, self._parties, self._recovered = outcome.heads, outcome.parties, outcome.recovered
+        if self._opening.done():
+            return
+        if isinstance(outcome, LedgerError):
+            self._opening.set_exception(outcome)
+        else:
+            self._opening.set_result(None)
+
+    def _on_committed(self, done: Committed) -> None:
+        self._heads.update(done.heads)
+        if done.parties is not None:
+            self._parties = done.parties
+        for operation, outcome in done.outcomes:
+            future = operation.future
+            if future is None:
+                if isinstance(outcome, Exception):
+                    logger.error("A hold was not kept: %s", outcome)
+            elif not future.done():
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    def _on_fault(self, sentence: str | None) -> None:
+        self._fault = sentence
+        for callback in tuple(self._fault_callbacks):
+            callback(sentence)
+
+    def _on_stopped(self) -> None:
+        self._on_opened(LedgerClosed("The ledger's thread ended before the ledger was open."))
+        self._ended.set_result(None)
+
+    # Records.
+
+    def new_id(self) -> str:
+        """A fresh UUIDv7 of this moment."""
+        return uuid7(self._clock_us(), secrets.randbits(62))
+
+    def append(self, log_id: str, draft: Draft, release: str | None = None) -> Future[Receipt]:
+        """Record `draft` in the log `log_id` and, in the same commit, end the hold of the request `release`.
+
+        The future brings the Receipt once that is durable, or DuplicateRecord, RecordError or LedgerError for this one
+        record. Raises LedgerClosed.
+        """
+        future: Future[Receipt] = self._loop.create_future()
+        if release is not None:
+            self._writer.in_flight -= 1
+            if self._later.pop(release, None) is not None:
+                release = None  # it never became a row
+        self._submit(Append(log_id, draft, release, future))
+        return future
+
+    def record_tariff(self, log_id: str, draft: TariffDraft) -> Future[Receipt | None]:
+        """Record the terms from now on, unless the log's newest tariff record says the same already (then None)."""
+        future: Future[Receipt | None] = self._loop.create_future()
+        self._submit(RecordTariff(log_id, draft, future))
+        return future
+
+    def _submit(self, operation: Operation) -> None:
+        if self._closing:
+            raise LedgerClosed("The ledger is closed: nothing can be written any more.")
+        self._put(operation)
+
+    # Holds.
+
+    def hold(self, row: HoldRow) -> Future[None]:
+        """Make the hold durable, or replace the one of the same request."""
+        future: Future[None] = self._loop.create_future()
+        self._later.pop(row.request_id, None)
+        self._submit(PutHold(row, future))
+        self._writer.in_flight += 1
+        return future
+
+    def hold_later(self, row: HoldRow) -> None:
+        """Make the hold a row only if the request still runs after HOLD_LATER_S: most end sooner and never cost one.
+
+        For answers that leave in one piece, after their record is durable: a crash loses no byte a client has seen.
+        """
+        if self._closing:
+            raise LedgerClosed("The ledger is closed: nothing can be held any more.")
+        self._later[row.request_id] = (self._loop.time() + HOLD_LATER_S, row)
+        self._writer.in_flight += 1
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(HOLD_LATER_S, self._sweep)
+
+    def _sweep(self, *, everything: bool = False) -> None:
+        """Turn the holds that are due into rows; they are in the order of their times."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        now = self._loop.time()
+        while self._later:
+            request_id, (due, row) = next(iter(self._later.items()))
+            if due > now and not everything:
+                self._sweeper = self._loop.call_at(due, self._sweep)
+                return
+            del self._later[request_id]
+            self._put(PutHold(row, None))
+
+    def renew(
+        self,
+        request_id: str,
+        amount_pico: int,
+        seen_us: int,
+        *,
+        e_uj: int | None = None,
+        cost_pico: int | None = None,
+    ) -> Future[None]:
+        """Hold `amount_pico` from now on, and note what the request has accrued; None leaves that as it was.
+
+        The future fails with LookupError where there is no such hold.
+        """
+        future: Future[None] = self._loop.create_future()
+        if (waiting := self._later.get(request_id)) is not None:
+            due, row = waiting
+            self._later[request_id] = due, row.renewed(amount_pico, seen_us, e_uj, cost_pico)
+            future.set_result(None)
+        else:
+            self._submit(RenewHold(request_id, amount_pico, seen_us, e_uj, cost_pico, future))
+        return future
+
+    def release(self, request_id: str) -> Future[None]:
+        """End a hold without a record: the request never reached the engine. Unknown holds have ended already."""
+        future: Future[None] = self._loop.create_future()
+        self._writer.in_flight -= 1
+        if self._later.pop(request_id, None) is not None:
+            future.set_result(None)
+        else:
+            self._submit(DropHold(request_id, future))
+        return future
+
+    @property
+    def recovered(self) -> tuple[UsageDraft, ...]:
+        """The requests that a crash had cut off, recorded when this ledger was opened."""
+        return self._recovered
+
+    # Clients and keys.
+
+    def create_client(self, name: str) -> Future[Client]:
+        """A new client with a log that begins with a genesis record; the future may bring LedgerError (name taken)."""
+        future: Future[Client] = self._loop.create_future()
+        identity, now_us = "c_" + secrets.token_hex(6), self._clock_us()
+        client = Client(identity, name, f"{self._gateway_id}/{identity}", now_us)
+        genesis = GenesisDraft(self.new_id(), now_us, self._gateway_id, name, self._signer.vkey)
+        self._submit(CreateClient(client, genesis, future))
+        return future
+
+    def create_key(
+        self, *, label: str, sha256: bytes, client: str | None, role: str = "client"
+    ) -> Future[Key]:
+        """A new key, of which only the SHA-256 (32 bytes) is kept; `client` is a client's id, None for an operator."""
+        future: Future[Key] = self._loop.create_future()
+        key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None)
+        self._submit(CreateKey(key, self.new_id(), future))
+        return future
+
+    def revoke_key(self, key_id: str) -> Future[Key]:
+        """The end of a key; the future may bring LedgerError (no such key)."""
+        future: Future[Key] = self._loop.create_future()
+        self._submit(RevokeKey(key_id, self._clock_us(), self.new_id(), future))
+        return future
+
+    def clients(self) -> tuple[Client, ...]:
+        """All clients, oldest first."""
+        return self._parties.clients
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, oldest first, revoked ones included."""
+        return self._parties.keys
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key of the checkpoints, in the signed-note text form: what a client needs to check them."""
+        return self._signer.vkey
+
+    # Sums and faults.
+
+    @property
+    def spent_pico(self) -> int:
+        """The sum of all records' costs, over all logs."""
+        return sum(head.cum for head in self._heads.values())
+
+    def totals(self, log_id: str | None = None) -> Totals:
+        """The counters of one log, or over all; LedgerError where there is no such log."""
+        if log_id is None:
+            return add_totals(self._heads.values())
+        head = self._heads.get(log_id)
+        if head is None:
+            raise LedgerError(f"There is no log {log_id!r:.80} here.")
+        return head.totals()
+
+    @property
+    def fault(self) -> str | None:
+        """One sentence while the disk refuses, or has used up its reserve; None while all is well."""
+        return self._fault
+
+    def on_fault(self, callback: Callable[[str | None], None]) -> Callable[[], None]:
+        """Call `callback` with each new `fault`; returns the un-subscriber."""
+        self._fault_callbacks.append(callback)
+        return lambda: self._fault_callbacks.remove(callback)
+
+    # Reading.
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._closing:
+            raise LedgerClosed("The ledger is closed: nothing can be read any more.")
+        return await self._loop.run_in_executor(self._reads, function, *arguments)
+
+    async def page(
+        self,
+        before: int | None,
+        limit: int,
+        *,
+        log: str | None = None,
+        search: str = "",
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> Page:
+        """Up to `limit` (at most 500) records with n < `before`, the newest first; None begins at the newest.
+
+        `search` finds part of a key's id or label, model, endpoint, outcome, kind or note, in any case, or an id by its
+        first 8 or more digits. `since_us` and `until_us` bound when the record's work started. One call looks at a few
+        thousand records at most: where matches are rare it may return few rows or none, and `next` says where to go on.
+        """
+        word = search.strip().lower()
+        words = (word, *self._keys_labelled(word)) if word else ()
+        return await self._read(self._reader.page, before, limit, log, words, since_us, until_us)
+
+    def _keys_labelled(self, word: str) -> list[str]:
+        return [key.id for key in self._parties.keys if word in key.label.lower() and word not in key.id][
+            :WORDS_MAX
+        ]
+
+    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
+        """The exact bytes of up to `limit` (at most 1024) records from `from_seq` upwards."""
+        return await self._read(self._reader.entries, log_id, from_seq, limit)
+
+    async def checkpoint(self, log_id: str) -> str:
+        """The newest signed checkpoint of the log, a C2SP signed note."""
+        return await self._read(self._reader.checkpoint, log_id)
+
+    async def inclusion(self, log_id: str, seq: int) -> Inclusion:
+        """Record `seq` with the proof that it is in the newest checkpoint, which comes with it."""
+        return await self._read(self._reader.inclusion, log_id, seq)
+
+    async def consistency(self, log_id: str, since: int) -> Consistency:
+        """The proof that the newest checkpoint only appended to the first `since` records."""
+        return await self._read(self._reader.consistency, log_id, since)
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
+        """Read everything again and say whether it is what was signed; `progress(read, all)` is called on the loop."""
+        if self._closing:
+            raise LedgerClosed("The ledger is closed: nothing can be verified any more.")
+
+        def tell(done: int, total: int) -> None:
+            if progress is not None and not self._closing:
+                self._loop.call_soon_threadsafe(progress, done, total)
+
+        def run() -> AuditReport:
+            return audit(
+                self._path,
+                self._signer.verifier,
+                progress=tell,
+                stopped=self._stop_audits.is_set,
+                vfs=self._vfs,
+            )
+
+        return await self._loop.run_in_executor(self._audits, run)

@@ -1,0 +1,283 @@
+"""The one thread that writes: it drains the queue, commits, and tells the loop, for ever.
+
+Rule 1: a future is resolved only after its commit is durable, and one call into the loop resolves a whole batch.
+Rule 2: what cannot be written waits. A full or broken disk makes a fault, not an error: the operations stay, the commit
+is tried again until it succeeds or the ledger is closed, and the fault clears by itself.
+
+Beside the database lies a reserve of 1 MiB. When the disk is full it is given up, so that what is under way can
+still be settled, and it is taken back once there is room again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import apsw
+
+from app.ledger.checkpoint import Signer
+from app.ledger.drafts import UsageDraft
+from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.heads import LogHead
+from app.ledger.journal import Committed, Journal
+from app.ledger.parties import Parties
+from app.ledger.schema import Ownership, explain
+from app.ledger.transaction import Append, Operation
+
+logger = logging.getLogger(__name__)
+
+BATCH_MAX = 256
+WAL_RECORDS = 400
+"""Records and other operations after which the write-ahead log is moved into the file at the next quiet moment,
+and four times as many after which it is moved even if there is none."""
+LINGER_FROM = 4
+LINGER_S = 0.001
+"""With so many requests in flight others will settle soon: a commit that waits a little serves several of them."""
+RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Waits between tries while the disk refuses; the last one repeats."""
+RESERVE_B = 1 << 20
+
+
+class Reserve:
+    """A file of 1 MiB that can be given up when the disk is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def held(self) -> bool:
+        """True while there is something to give up."""
+        try:
+            return self._path.stat().st_size == RESERVE_B
+        except OSError:
+            return False
+
+    def take(self) -> bool:
+        """Have the reserve on the disk; False where there is no room for it and as much again twice over."""
+        if self.held():
+            return True
+        try:
+            if shutil.disk_usage(self._path.parent).free < 3 * RESERVE_B:
+                return False
+            handle = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(
+                        os.urandom(RESERVE_B)
+                    )  # noise, for some file systems keep zeros in no space at all
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                self.give_up()
+                return False
+        except OSError:
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """Free its space."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The reserve %s cannot be given up: %s", self._path, error)
+
+
+class Opened:
+    """What the loop needs to know once the file is open."""
+
+    __slots__ = ("heads", "parties", "recovered")
+
+    def __init__(self, journal: Journal, recovered: tuple[UsageDraft, ...]) -> None:
+        self.heads: dict[str, LogHead] = dict(journal.heads)
+        self.parties: Parties = journal.parties
+        self.recovered = recovered
+
+
+class Writer:
+    """Owns the file and the thread. Everything but `start`, `stop`, `join` and `queue` happens on that thread.
+
+    The callbacks are called on the loop: `opened(Opened | LedgerError)` once, `committed(Committed)` after each commit,
+    `faulted(sentence | None)` when a fault comes or goes, `stopped()` at the end.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        signer: Signer,
+        loop: AbstractEventLoop,
+        *,
+        opened: Callable[[Opened | LedgerError], None],
+        committed: Callable[[Committed], None],
+        faulted: Callable[[str | None], None],
+        stopped: Callable[[], None],
+        vfs: str | None = None,
+    ) -> None:
+        self.queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self.in_flight = 0
+        """Requests that hold money now, kept by the loop: with many of them, waiting a little gathers a batch."""
+        self._path = path
+        self._signer = signer
+        self._loop = loop
+        self._opened = opened
+        self._committed = committed
+        self._faulted = faulted
+        self._stopped = stopped
+        self._vfs = vfs
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self._fault: str | None = None
+        self._since_wal = 0
+        self._clear_at = 0.0
+        self._deadline: float | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin; `opened` tells how that went."""
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Finish what is queued, then end; what a fault still keeps from the disk after `grace_s` fails."""
+        self._deadline = time.monotonic() + grace_s
+        self.queue.put(None)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; False where it did not end in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _tell(self, callback: Callable[..., None], *values: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *values)
+        except RuntimeError:
+            logger.warning("The loop closed before the ledger; nobody hears of what was written since.")
+
+    def _run(self) -> None:
+        try:
+            with Ownership(self._path):
+                journal = Journal(self._path, self._signer, self._vfs)
+                try:
+                    try:
+                        recovered = journal.recover()
+                    except apsw.Error as error:
+                        raise LedgerError(explain(error, self._path)) from error
+                    self._tell(self._opened, Opened(journal, recovered))
+                    if not self._reserve.take():
+                        self._set_fault(explain(apsw.FullError(), self._path))
+                    self._serve(journal)
+                finally:
+                    self._close(journal)
+        except LedgerError as error:
+            self._tell(self._opened, error)
+        finally:
+            self._tell(self._stopped)
+
+    def _close(self, journal: Journal) -> None:
+        try:
+            journal.close()
+        except apsw.Error as error:
+            # Every commit is in the write-ahead log, which the next opening reads.
+            logger.warning("%s", explain(error, self._path))
+
+    def _serve(self, journal: Journal) -> None:
+        running = True
+        while running:
+            batch, running = self._next_batch()
+            if batch:
+                self._commit(journal, batch)
+                self._since_wal += len(batch)
+            if self._since_wal >= WAL_RECORDS and (self.queue.empty() or self._since_wal >= 4 * WAL_RECORDS):
+                self._move_wal(journal)
+            if self._fault is not None:
+                self._try_to_clear()
+
+    def _next_batch(self) -> tuple[list[Operation], bool]:
+        """The operations that wait, at most BATCH_MAX, once there is one; False when they were the last."""
+        queue = self.queue
+        if self._fault is None:
+            first = queue.get()
+        else:
+            try:
+                first = queue.get(timeout=RETRY_S[-1])
+            except Empty:
+                return [], True
+        if first is None:
+            return [], False
+        if self.in_flight >= LINGER_FROM and first.__class__ is Append:
+            time.sleep(LINGER_S)
+        batch = [first]
+        for _ in range(min(queue.qsize(), BATCH_MAX)):
+            operation = queue.get_nowait()
+            if operation is None:
+                return batch, False
+            batch.append(operation)
+        return batch, True
+
+    def _commit(self, journal: Journal, batch: list[Operation]) -> None:
+        tries = 0
+        while True:
+            try:
+                done = journal.commit(batch)
+            except apsw.Error as error:
+                sentence = explain(error, self._path)
+                self._set_fault(sentence)
+                if isinstance(error, apsw.FullError | apsw.IOError) and self._reserve.held():
+                    self._reserve.give_up()
+                elif not self._wait(tries):
+                    self._abandon(
+                        batch, LedgerClosed(f"The ledger was closed before this was written. {sentence}")
+                    )
+                    return
+                else:
+                    tries += 1
+            except Exception as error:
+                logger.exception(
+                    "A commit failed on something else than the disk; nothing of it was written."
+                )
+                self._abandon(
+                    batch, LedgerError(f"Nothing was recorded, for the writer itself failed: {error!r}.")
+                )
+                return
+            else:
+                self._tell(self._committed, done)
+                return
+
+    def _wait(self, tries: int) -> bool:
+        """Let some time pass before the next try; False when the time given by `stop` is over."""
+        delay = RETRY_S[min(tries, len(RETRY_S) - 1)]
+        until = time.monotonic() + delay
+        while (now := time.monotonic()) < until:
+            if self._deadline is not None and now >= self._deadline:
+                return False
+            time.sleep(min(0.05, until - now))
+        return True
+
+    def _abandon(self, batch: list[Operation], error: LedgerError) -> None:
+        self._tell(self._committed, Committed([(operation, error) for operation in batch], {}, None))
+
+    def _move_wal(self, journal: Journal) -> None:
+        try:
+            journal.checkpoint_wal()
+            self._since_wal = 0
+        except apsw.Error as error:
+            self._since_wal -= WAL_RECORDS  # not with every commit again
+            self._reserve.give_up()
+            self._set_fault(explain(error, self._path))
+
+    def _set_fault(self, sentence: str | None) -> None:
+        if sentence != self._fault:
+            self._fault = sentence
+            self._tell(self._faulted, sentence)
+            if sentence is not None:
+                logger.error("%s", sentence)
+
+    def _try_to_clear(self) -> None:
+        """Called after a commit succeeded or in a quiet moment: the fault is over once the reserve is whole."""
+        if (now := time.monotonic()) >= self._clear_at:
+            self._clear_at = now + RETRY_S[-1]
+            if self._reserve.take():
+                self._set_fault(None)

@@ -1,0 +1,148 @@
+"""Signed notes and checkpoints in C2SP's formats."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ledger.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_checkpoint
+from app.ledger.errors import CheckpointError, UnsignedCheckpoint
+
+SIGNER = Signer(bytes(range(32)), "gw_test")
+ORIGIN = "gw_test/c_1"
+ROOT = sha256(b"root").digest()
+NOTE = SIGNER.sign_checkpoint(ORIGIN, 42, ROOT)
+
+# The key and the signature that the documentation of Go's golang.org/x/mod/sumdb/note shows.
+GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+GO_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+GO_SIGNATURE = (
+    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+)
+
+
+def test_keys_and_signatures_of_another_implementation_are_understood():
+    key = VerifierKey.parse(GO_VKEY)
+    assert (key.name, key.key_id.hex(), key.text) == ("PeterNeumann", "c74f20a3", GO_VKEY)
+    signature = b64decode(GO_SIGNATURE)
+    assert signature[:4] == key.key_id
+    key.check(signature[4:], GO_TEXT.encode())
+    with pytest.raises(CheckpointError):
+        key.check(signature[4:], GO_TEXT.replace("don't", "do").encode())
+
+
+def test_a_checkpoint_has_the_lines_of_the_specification():
+    lines = NOTE.split("\n")
+    assert lines[:4] == [ORIGIN, "42", b64encode(ROOT).decode(), ""]
+    assert lines[4].startswith("— gw_test ")
+    assert lines[5:] == [""]
+    signature = b64decode(lines[4].removeprefix("— gw_test "))
+    public = b64decode(SIGNER.vkey.split("+", 2)[2])[1:]
+    assert signature[:4] == sha256(b"gw_test\n\x01" + public).digest()[:4]
+    SIGNER.verifier.check(signature[4:], f"{ORIGIN}\n42\n{b64encode(ROOT).decode()}\n".encode())
+
+
+def test_a_checkpoint_is_verified_with_the_text_of_the_key_alone():
+    assert verify_checkpoint(NOTE, VerifierKey.parse(SIGNER.vkey), ORIGIN) == Checkpoint(ORIGIN, 42, ROOT)
+
+
+def test_the_signer_never_shows_its_secret():
+    assert repr(SIGNER) == f"Signer({SIGNER.vkey})"
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_found():
+    data = NOTE.encode()
+    for at in range(len(data)):
+        for bit in range(8):
+            changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+            try:
+                note = changed.decode()
+            except UnicodeDecodeError:
+                continue
+            with pytest.raises(CheckpointError):
+                verify_checkpoint(note, SIGNER.verifier, ORIGIN)
+
+
+def test_a_checkpoint_of_another_log_is_refused():
+    with pytest.raises(CheckpointError, match="not of"):
+        verify_checkpoint(NOTE, SIGNER.verifier, "gw_test/c_2")
+
+
+def test_a_checkpoint_signed_by_somebody_else_counts_as_unsigned():
+    stranger = Signer(bytes(32), "gw_test")
+    with pytest.raises(UnsignedCheckpoint):
+        verify_checkpoint(stranger.sign_checkpoint(ORIGIN, 42, ROOT), SIGNER.verifier, ORIGIN)
+
+
+def test_signatures_of_unknown_keys_are_ignored_beside_a_known_one():
+    other = Signer(bytes(32), "witness").sign_checkpoint(ORIGIN, 42, ROOT)
+    both = NOTE + other.rpartition("\n\n")[2]
+    assert verify_checkpoint(both, SIGNER.verifier, ORIGIN).size == 42
+    assert len(parse_checkpoint(both)[1]) == 2
+
+
+def test_extension_lines_are_passed_over_and_signed():
+    text = f"{ORIGIN}\n42\n{b64encode(ROOT).decode()}\nextra\n"
+    claim, _ = parse_checkpoint(text + NOTE[NOTE.index("\n— ") :])
+    assert claim == Checkpoint(ORIGIN, 42, ROOT)
+    with pytest.raises(CheckpointError, match="signature"):
+        verify_checkpoint(text + NOTE[NOTE.index("\n— ") :], SIGNER.verifier)
+
+
+GOOD_ROOT = b64encode(ROOT).decode()
+SIGNATURE = NOTE.split("\n")[4]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "\n\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n{SIGNATURE}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n{SIGNATURE}",
+        f"{ORIGIN}\n42\n\n{SIGNATURE}\n",
+        f"\n42\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n042\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n-1\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n٤\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n{'9' * 30}\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT[:-4]}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT.replace('=', '')}\n\n{SIGNATURE}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n{SIGNATURE.replace('—', '-')}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n— gw_test AAAA\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n— gw+test {SIGNATURE.split(' ')[2]}\n",
+        f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n" + f"{SIGNATURE}\n" * 65,
+        f"{ORIGIN}\r\n42\n{GOOD_ROOT}\n\n{SIGNATURE}\n",
+    ],
+)
+def test_malformed_notes_are_refused(note):
+    with pytest.raises(CheckpointError):
+        parse_checkpoint(note)
+
+
+@given(st.text(max_size=200))
+def test_no_text_at_all_makes_the_parser_fail_otherwise(text):
+    for note in (text, NOTE.replace(GOOD_ROOT, text), NOTE.replace(SIGNATURE, text)):
+        if note != NOTE:
+            with pytest.raises(CheckpointError):
+                verify_checkpoint(note, SIGNER.verifier, ORIGIN)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u2003b", "a\tb"])
+def test_names_that_a_note_cannot_carry_are_refused(name):
+    with pytest.raises(CheckpointError):
+        Signer(bytes(32), name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a+b", "gw_test+00000000+" + SIGNER.vkey.split("+", 2)[2], "gw_test+zz+!!", "gw_test+c74f20a3+AgAA"],
+)
+def test_malformed_verifier_keys_are_refused(text):
+    with pytest.raises(CheckpointError):
+        VerifierKey.parse(text)
