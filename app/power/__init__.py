@@ -1,0 +1,1 @@
+"""Sensors, sampler, idle baseline, energy accounts."""

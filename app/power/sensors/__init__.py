@@ -1,0 +1,16 @@
+"""Power sensors: one protocol, one file a vendor, one probe."""
+
+from app.power.sensors.base import NullSensor, Reading, Sensor, SensorError, SensorInfo
+from app.power.sensors.probe import probe_sensors
+from app.power.sensors.simulated import SimulatedGpu, SimulatedSensor
+
+__all__ = [
+    "NullSensor",
+    "Reading",
+    "Sensor",
+    "SensorError",
+    "SensorInfo",
+    "SimulatedGpu",
+    "SimulatedSensor",
+    "probe_sensors",
+]

@@ -1,0 +1,98 @@
+"""What every power sensor is: one small protocol, its data, and the sensor that is not there.
+
+Rule 1: a sensor blocks, and may hang; only the sampler's own thread calls it. Rule 2: a figure that cannot be had
+is None, never zero. Rule 3: between `close` and the next `read` a sensor holds nothing open, because an open
+handle keeps a laptop's GPU awake (5 to 25 W).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+Clock = Callable[[], int]
+"""Monotonic microseconds."""
+
+
+def monotonic_us() -> int:
+    """The clock that sensors use unless they are given another one."""
+    return time.monotonic_ns() // 1000
+
+
+class SensorError(Exception):
+    """A reading failed. `sentence` is for people; `lost` says that trying again soon is of no use."""
+
+    def __init__(self, sentence: str, *, lost: bool) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.lost = lost
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One sample."""
+
+    at_us: int
+    """The moment that the power speaks of: monotonic, the sensor's known delay already taken off."""
+    power_w: float | None
+    energy_uj: int | None
+    """The GPU's own counter since its driver was loaded."""
+    utilisation_pct: float | None
+    memory_used_b: int | None
+    memory_total_b: int | None
+    temperature_c: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SensorInfo:
+    """What a sensor measures."""
+
+    id: str
+    """Stable across restarts: a UUID or a PCI address."""
+    name: str
+    vendor: str
+    source: str
+    """`nvml`, `amdgpu` or `simulated`, as records say it; `model` where nothing is measured."""
+    limit_w: float | None
+    memory_total_b: int | None
+
+
+class Sensor(Protocol):
+    """One GPU's power."""
+
+    @property
+    def info(self) -> SensorInfo:
+        """What it measures; known without touching the GPU."""
+
+    def read(self) -> Reading:
+        """One sample; opens what it needs. Blocks. Raises SensorError."""
+
+    def close(self) -> None:
+        """Let go of the GPU. The next `read` takes hold of it again. Never raises."""
+
+    def asleep(self) -> bool:
+        """True while the GPU is parked, so that reading would wake it. Does not wake it."""
+
+
+class NullSensor:
+    """No sensor: never to be polled, and nothing known."""
+
+    info = SensorInfo(
+        id="none", name="No power sensor", vendor="", source="model", limit_w=None, memory_total_b=None
+    )
+
+    def __init__(self, clock: Clock = monotonic_us) -> None:
+        self._clock = clock
+
+    def read(self) -> Reading:
+        """The time, and nothing else."""
+        return Reading(self._clock(), None, None, None, None, None, None)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def asleep(self) -> bool:
+        """Always: there is nothing to read."""
+        return True

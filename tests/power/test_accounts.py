@@ -1,0 +1,558 @@
+"""The account book, told as scripts of events. Time in milliseconds here, microseconds in the book."""
+
+import time
+
+import pytest
+
+from app.power.accounts import GAP_US, HEAD_US, AccountError, ClosedAccount, EnergyBook, StaticWatts, Totals
+
+SEED = StaticWatts(gpu_idle_w=15, gpu_load_w=54, system_idle_w=45, system_load_w=65)
+MARGINAL_W = 59
+IDLE_W = 15.0
+MS = 1000
+"""One watt for one millisecond is a thousand microjoules, too."""
+
+
+def book(*, dedicated: bool = False, parallel: int = 1, source: str = "model") -> EnergyBook:
+    return EnergyBook(SEED, dedicated, parallel, source=source)
+
+
+def sampled(*, dedicated: bool = False, parallel: int = 1) -> EnergyBook:
+    """A book with a sensor that has just said: 100 W at time 0."""
+    made = book(dedicated=dedicated, parallel=parallel, source="nvml")
+    made.reading(0, 100.0, None, IDLE_W)
+    return made
+
+
+def read(
+    made: EnergyBook, at_ms: int, power_w: float, foreign_w: float = 0.0, resident_w: float = 0.0
+) -> None:
+    made.reading(at_ms * MS, power_w, None, IDLE_W, foreign_w, resident_w)
+
+
+def spent(totals: Totals) -> int:
+    return (
+        totals.requests_uj
+        + totals.idle_uj
+        + totals.resident_uj
+        + totals.loading_uj
+        + totals.foreign_uj
+        + totals.unattributed_uj
+    )
+
+
+# By the static watts.
+
+
+def test_the_seeds_example_alone_is_billed_exactly() -> None:
+    made = book()
+    made.open("a", 7)
+    assert made.close("a", 7 + 3_420_000) == ClosedAccount(
+        201_780_000, 3_420_000, 3_420_000, 3_420_000, "model"
+    )
+
+
+def test_what_happens_meanwhile_to_time_does_not_change_the_bill() -> None:
+    made = book()
+    made.open("a", 0)
+    for now_us in range(1, 3_420_000, 99_991):
+        made.progress("a", now_us)
+        made.accrued("a", now_us)
+        made.totals()
+    assert made.close("a", 3_420_000).energy_uj == 201_780_000
+
+
+def test_dedicated_mode_bills_all_the_watts() -> None:
+    made = book(dedicated=True)
+    made.open("a", 0)
+    assert made.close("a", 1000 * MS).energy_uj == (54 + 65) * 1_000_000
+
+
+def test_a_queued_request_uses_nothing_until_its_turn_comes() -> None:
+    made = book(parallel=1)
+    made.open("a", 0)
+    made.open("b", 0)
+    assert (made.is_queued("a"), made.is_queued("b")) == (False, True)
+    assert made.accrued("b", 500 * MS) == 0
+    assert made.request_w("b") == 0.0
+    assert made.close("a", 1000 * MS).energy_uj == MARGINAL_W * 1_000_000
+    assert not made.is_queued("b")
+    assert made.close("b", 1500 * MS) == ClosedAccount(
+        MARGINAL_W * 500_000, 500 * MS, 1500 * MS, 500 * MS, "model"
+    )
+
+
+def test_a_request_that_leaves_the_queue_without_its_turn_costs_nothing() -> None:
+    made = book()
+    made.open("a", 0)
+    made.open("b", 0)
+    assert made.close("b", 900 * MS) == ClosedAccount(0, 0, 900 * MS, 0, "model")
+    assert made.close("a", 1000 * MS).energy_uj == MARGINAL_W * 1_000_000
+
+
+def test_requests_that_run_side_by_side_share_the_slice() -> None:
+    made = book(parallel=3)
+    made.open("a", 0)
+    made.open("b", 200 * MS)
+    made.open("c", 400 * MS)
+    shares = {name: made.close(name, 1000 * MS) for name in "abc"}
+    assert [shares[name].share_us for name in "abc"] == [500 * MS, 300 * MS, 200 * MS]
+    assert [shares[name].busy_us for name in "abc"] == [1000 * MS, 800 * MS, 600 * MS]
+    assert sum(account.energy_uj for account in shares.values()) == MARGINAL_W * 1_000_000
+
+
+def test_output_out_of_turn_shows_who_really_runs() -> None:
+    made = book(parallel=1)
+    made.open("a", 0)
+    made.open("b", 0)
+    made.progress("b", 100 * MS)
+    assert (made.is_queued("a"), made.is_queued("b")) == (True, False)
+    assert made.close("b", 300 * MS).busy_us == 200 * MS
+    assert made.close("a", 400 * MS).busy_us == 200 * MS
+
+
+def test_an_engine_that_runs_more_than_it_was_said_to_is_believed() -> None:
+    made = book(parallel=1)
+    for name in "abc":
+        made.open(name, 0)
+        made.progress(name, 0)
+    made.open("d", 0)
+    closed = [made.close(name, 900 * MS) for name in "abc"]
+    assert [account.share_us for account in closed] == [300 * MS] * 3
+    assert not made.is_queued("d")
+
+
+def test_with_nobody_running_everything_is_idle() -> None:
+    made = book()
+    made.open("a", 0)
+    made.close("a", 1000 * MS)
+    made.open("b", 3000 * MS)
+    totals = made.totals()
+    assert totals.requests_uj == MARGINAL_W * 1_000_000
+    assert totals.idle_uj == 60 * 3_000_000
+    assert totals.measured_uj == 119 * 1_000_000 + 60 * 2_000_000
+    assert totals.unattributed_uj == 0
+
+
+def test_a_machine_that_draws_less_under_load_has_no_negative_margin() -> None:
+    made = EnergyBook(StaticWatts(50, 40, 45, 65), False, 1)
+    made.open("a", 0)
+    assert made.close("a", 1000 * MS).energy_uj == 20_000_000
+    assert made.totals().idle_uj == (40 + 45) * 1_000_000
+
+
+# By a sensor.
+
+
+def test_the_power_between_two_samples_is_their_mean() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 200.0)
+    assert made.accrued("a", 100 * MS) == (150 - 15 + 20) * 100_000
+    assert made.totals().idle_uj == (15 + 45) * 100_000
+
+
+def test_a_sample_is_distributed_by_time_over_those_who_ran() -> None:
+    made = sampled(parallel=2)
+    made.open("a", 0)
+    made.open("b", 50 * MS)
+    read(made, 100, 100.0)
+    assert made.accrued("a", 100 * MS) == (85 + 20) * 75_000
+    assert made.accrued("b", 100 * MS) == (85 + 20) * 25_000
+
+
+def test_a_late_sample_is_billed_to_those_who_ran_when_it_was_taken() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.progress("a", 100 * MS)
+    made.open("b", 120 * MS)
+    first = made.close("a", 180 * MS)
+    assert first.energy_uj == (85 + 20) * 180_000
+    read(made, 150, 200.0)  # taken while `a` ran alone; b began at 180
+    assert made.accrued("b", 180 * MS) == 0
+    # 50 ms at 150 W in the mean were really drawn; 80 ms at 100 W were billed.
+    assert made.totals().unattributed_uj == (150 - 15 + 20) * 50_000 - 105 * 80_000
+
+
+def test_a_request_closed_before_its_sample_pays_the_last_power_and_the_rest_is_unattributed() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    closed = made.close("a", 160 * MS)
+    assert closed.energy_uj == (85 + 20) * 160_000
+    assert closed.source == "nvml"
+    before = made.totals()
+    assert before.requests_uj == closed.energy_uj
+    assert before.unattributed_uj == -(85 + 20) * 60_000
+    read(made, 200, 40.0)
+    # The GPU drew 7 J in the 100 ms, evenly: 4.2 J while the request ran, of which idle is 0.9 J.
+    really = (70 - 15 + 20) * 60_000
+    rest = (70 - 15) * 40_000
+    assert made.totals().unattributed_uj == really - closed.energy_uj + (85 + 20) * 100_000 + rest
+    assert made.totals().requests_uj == closed.energy_uj
+
+
+def test_a_sample_of_the_idle_gpu_says_nothing_about_a_request_that_came_later() -> None:
+    made = sampled()
+    read(made, 100, 15.0)
+    made.open("a", 110 * MS)
+    closed = made.close("a", 150 * MS)
+    assert closed == ClosedAccount(MARGINAL_W * 40_000, 40 * MS, 40 * MS, 40 * MS, "model")
+
+
+def test_one_after_the_other_without_a_sample_in_between_pay_the_power_under_load() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.close("a", 120 * MS)
+    made.open("b", 120 * MS)
+    assert made.close("b", 180 * MS) == ClosedAccount(105 * 60_000, 60 * MS, 60 * MS, 60 * MS, "nvml")
+
+
+def test_dedicated_mode_bills_the_measured_power_whole() -> None:
+    made = sampled(dedicated=True)
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    assert made.close("a", 100 * MS).energy_uj == (100 + 65) * 100_000
+    assert made.totals().idle_uj == 0
+
+
+def test_foreign_use_and_the_resident_model_are_never_the_clients_bill() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
+    assert made.close("a", 100 * MS).energy_uj == (100 - 15 - 30 - 20 + 20) * 100_000
+    totals = made.totals()
+    assert (totals.foreign_uj, totals.resident_uj) == (3_000_000, 2_000_000)
+
+
+def test_even_dedicated_mode_does_not_bill_what_other_programs_draw() -> None:
+    made = sampled(dedicated=True)
+    made.open("a", 0)
+    read(made, 100, 100.0, foreign_w=30.0)
+    assert made.close("a", 100 * MS).energy_uj == (70 + 65) * 100_000
+
+
+def test_a_gpu_below_its_idle_power_bills_nothing_but_the_system() -> None:
+    made = book(source="nvml")
+    read(made, 0, 10.0)
+    made.open("a", 0)
+    read(made, 100, 10.0)
+    assert made.close("a", 100 * MS).energy_uj == 20 * 100_000
+    assert made.totals().idle_uj == (10 + 45) * 100_000
+
+
+def test_power_above_idle_that_nobody_asked_for_is_unattributed() -> None:
+    made = sampled()
+    read(made, 100, 100.0)
+    totals = made.totals()
+    assert totals.idle_uj == (15 + 45) * 100_000
+    assert totals.unattributed_uj == 85 * 100_000
+
+
+def test_a_model_that_the_gateway_loads_itself_is_nobodys_request() -> None:
+    made = sampled()
+    made.loading(0, active=True)
+    read(made, 100, 100.0)
+    made.loading(100 * MS, active=False)
+    read(made, 200, 100.0)
+    totals = made.totals()
+    assert totals.loading_uj == (85 + 20) * 100_000
+    assert totals.unattributed_uj == 85 * 100_000
+
+
+def test_readings_that_no_gpu_can_have_are_passed_over() -> None:
+    made = sampled()
+    made.open("a", 0)
+    for broken in (None, float("nan"), float("inf"), -1.0, 65_535.0):
+        made.reading(50 * MS, broken, None, IDLE_W)
+    read(made, 100, 100.0)
+    assert made.close("a", 100 * MS) == ClosedAccount(10_500_000, 100 * MS, 100 * MS, 100 * MS, "nvml")
+
+
+# The counter.
+
+
+def test_a_counter_is_believed_once_it_agreed_with_the_integral_for_thirty_seconds() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    for tick in range(301):
+        made.reading(tick * 100 * MS, 100.0, tick * 9_900_000, IDLE_W)
+    assert made.accrued("a", 30_000 * MS) == 105 * 29_900_000 + (99 - 15 + 20) * 100_000
+    made.reading(30_100 * MS, 100.0, 301 * 9_900_000, IDLE_W)
+    assert made.close("a", 30_100 * MS).energy_uj == 105 * 29_900_000 + (99 - 15 + 20) * 200_000
+
+
+def test_a_counter_that_is_off_by_a_tenth_is_never_believed() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    for tick in range(700):
+        made.reading(tick * 100 * MS, 100.0, tick * 11_000_000, IDLE_W)
+    assert made.close("a", 69_900 * MS).energy_uj == 105 * 69_900_000
+
+
+def test_a_counter_alone_measures_too() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    made.reading(0, None, 5_000_000, IDLE_W)
+    made.reading(100 * MS, None, 15_000_000, IDLE_W)
+    assert made.close("a", 100 * MS) == ClosedAccount(10_500_000, 100 * MS, 100 * MS, 100 * MS, "nvml")
+
+
+def test_a_counter_that_was_reset_is_not_energy() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    made.reading(0, None, 5_000_000, IDLE_W)
+    made.reading(100 * MS, None, 1_000, IDLE_W)
+    closed = made.close("a", 100 * MS)
+    assert (closed.energy_uj, closed.source) == (MARGINAL_W * 100_000, "model")
+
+
+# Gaps, loss and rest.
+
+
+def test_nothing_is_integrated_across_a_gap_and_what_ran_in_it_is_modelled() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 1000, 100.0)
+    read(made, 4000, 300.0)
+    read(made, 5000, 300.0)
+    closed = made.close("a", 5000 * MS)
+    assert closed.energy_uj == 105 * 1_000_000 + MARGINAL_W * 3_000_000 + 305 * 1_000_000
+    assert closed.source == "mixed"
+    assert made.totals().gap_us == 3_000_000
+
+
+def test_a_gap_with_nobody_running_is_time_without_energy() -> None:
+    made = sampled()
+    read(made, 10_000, 100.0)
+    assert made.totals() == Totals(0, 0, 0, 0, 0, 0, 0, gap_us=10_000_000)
+
+
+def test_samples_exactly_two_seconds_apart_have_no_gap_between_them() -> None:
+    made = sampled()
+    made.reading(GAP_US, 100.0, None, IDLE_W)
+    assert made.totals().gap_us == 0
+    made.reading(2 * GAP_US + 1, 100.0, None, IDLE_W)
+    assert made.totals().gap_us == GAP_US + 1
+
+
+def test_a_request_that_ends_in_a_gap_does_not_wait_for_the_sensor() -> None:
+    made = sampled()
+    made.open("a", 0)
+    closed = made.close("a", 60_000 * MS)
+    assert (closed.energy_uj, closed.source) == (MARGINAL_W * 60_000_000, "model")
+    made.open("b", 61_000 * MS)
+    assert made.close("b", 62_000 * MS).source == "model"
+    totals = made.totals()
+    assert totals.gap_us == 62_000_000
+    assert totals.idle_uj == 60 * 61_000_000  # under the requests; the second between them is not guessed at
+
+
+def test_a_sensor_whose_clock_goes_back_is_a_gap() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 1000, 100.0)
+    made.progress("a", 1000 * MS)
+    read(made, 1500, 100.0)
+    read(made, 1200, 500.0)
+    read(made, 2000, 500.0)
+    closed = made.close("a", 2000 * MS)
+    assert closed.busy_us == 2000 * MS
+    # 1200 to 1500 is paid for already, so only 500 of those 800 ms count.
+    assert closed.energy_uj == 105 * 1_500_000 + 505 * 500_000
+
+
+def test_time_that_goes_back_stands_still() -> None:
+    made = book()
+    made.open("a", 1000 * MS)
+    made.progress("a", 500 * MS)
+    assert made.close("a", 400 * MS) == ClosedAccount(0, 0, 0, 0, "model")
+    made.open("b", 900 * MS)
+    assert made.close("b", 1100 * MS).busy_us == 100 * MS
+
+
+def test_a_repeated_sample_changes_nothing() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    read(made, 100, 900.0)
+    assert made.close("a", 100 * MS).energy_uj == 10_500_000
+
+
+def test_when_the_sensor_is_lost_the_static_watts_speak() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 1000, 100.0)
+    made.sensor_lost(1500 * MS)
+    closed = made.close("a", 3000 * MS)
+    assert closed.energy_uj == 105 * 1_000_000 + MARGINAL_W * 2_000_000
+    assert closed.source == "mixed"
+    assert made.totals().gap_us == 0
+
+
+def test_a_sensor_that_comes_back_measures_only_from_then_on() -> None:
+    made = sampled()
+    made.sensor_lost(0)
+    made.open("a", 1000 * MS)
+    read(made, 3000, 100.0)
+    read(made, 3100, 100.0)
+    closed = made.close("a", 3100 * MS)
+    assert closed.energy_uj == MARGINAL_W * 2_000_000 + 105 * 100_000
+    assert closed.source == "mixed"
+    assert made.totals().measured_uj == 60 * 1_000_000 + 119 * 2_000_000 + 165 * 100_000
+
+
+def test_a_sensor_woken_by_a_request_measures_it_wholly() -> None:
+    made = book(source="amdgpu")
+    made.rest(0)
+    made.open("a", 9000 * MS)
+    read(made, 9005, 40.0)
+    read(made, 9105, 100.0)
+    closed = made.close("a", 9105 * MS)
+    assert closed.energy_uj == (40 - 15 + 20) * 5_000 + (70 - 15 + 20) * 100_000
+    assert closed.source == "amdgpu"
+    assert made.totals().idle_uj == 60 * 9_000_000 + 60 * 105_000
+
+
+def test_a_sensor_that_wakes_late_measures_only_from_then_on() -> None:
+    made = book(source="amdgpu")
+    made.rest(0)
+    made.open("a", 9000 * MS)
+    made.reading(9_000_000 + HEAD_US + 1, 100.0, None, IDLE_W)
+    made.reading(9_000_000 + HEAD_US + 100_001, 100.0, None, IDLE_W)
+    closed = made.close("a", 9_000_000 + HEAD_US + 100_001)
+    assert closed.source == "mixed"
+    assert closed.energy_uj == MARGINAL_W * (HEAD_US + 1) + 105 * 100_000
+
+
+def test_a_sample_that_speaks_of_the_time_before_the_request_covers_its_beginning() -> None:
+    made = book(source="nvml")
+    made.rest(0)
+    made.open("a", 9000 * MS)
+    read(made, 8910, 15.0)  # read at 9010, and 100 ms late by nature
+    read(made, 9010, 115.0)
+    # 90 ms before the request and 10 ms of it, evenly.
+    assert made.accrued("a", 9010 * MS) == (65 - 15 + 20) * 10_000
+    read(made, 9110, 115.0)
+    assert made.close("a", 9110 * MS).source == "nvml"
+
+
+# Dedicated uptime.
+
+
+def test_in_dedicated_mode_shares_and_uptime_are_the_whole_time_and_all_the_energy() -> None:
+    made = book(dedicated=True, parallel=2)
+    made.take_uptime(0)
+    made.open("a", 1000 * MS)
+    made.open("b", 1500 * MS)
+    first = made.close("a", 2000 * MS)
+    second = made.close("b", 3000 * MS)
+    energy_uj, dur_us = made.take_uptime(10_000 * MS)
+    assert dur_us == 8_000_000
+    assert dur_us + first.share_us + second.share_us == 10_000_000
+    assert energy_uj == 60 * 8_000_000
+    assert energy_uj + first.energy_uj + second.energy_uj == made.totals().measured_uj
+    assert made.take_uptime(10_000 * MS) == (0, 0)
+
+
+def test_uptime_is_what_was_measured_and_waits_for_its_sample() -> None:
+    made = sampled(dedicated=True)
+    assert made.take_uptime(50 * MS) == (0, 0)
+    read(made, 100, 100.0, foreign_w=40.0)
+    assert made.take_uptime(120 * MS) == ((60 + 45) * 100_000, 100_000)
+
+
+def test_uptime_is_not_billed_across_a_gap() -> None:
+    made = sampled(dedicated=True)
+    read(made, 100_000, 100.0)
+    assert made.take_uptime(100_000 * MS) == (0, 0)
+
+
+def test_marginal_mode_has_no_uptime() -> None:
+    made = book()
+    made.open("a", 0)
+    made.close("a", 10)
+    assert made.take_uptime(10_000 * MS) == (0, 0)
+
+
+# Settings, faces, mistakes.
+
+
+def test_new_settings_hold_from_their_moment_on() -> None:
+    made = book(parallel=1)
+    made.open("a", 0)
+    made.open("b", 0)
+    made.configure(1000 * MS, watts=StaticWatts(0, 100, 0, 0), parallel=2)
+    first = made.close("a", 2000 * MS)
+    assert first.energy_uj == MARGINAL_W * 1_000_000 + 100 * 500_000
+    made.configure(2000 * MS, mode_dedicated=True, parallel=1, watts=SEED)
+    assert made.close("b", 3000 * MS).energy_uj == 100 * 500_000 + 119 * 1_000_000
+
+
+def test_another_sensor_takes_over() -> None:
+    made = sampled()
+    made.configure(100 * MS, source="simulated")
+    made.open("a", 100 * MS)
+    read(made, 100, 100.0)
+    read(made, 200, 100.0)
+    assert made.close("a", 200 * MS).source == "simulated"
+    assert made.source == "simulated"
+
+
+def test_faces_see_the_watts_of_this_moment() -> None:
+    made = sampled()
+    assert (made.marginal_w, made.total_w) == (0.0, 145.0)
+    made.open("a", 0)
+    read(made, 100, 171.0)
+    assert (made.marginal_w, made.total_w) == (171.0 - 15 + 20, 171.0 + 65)
+    assert made.request_w("a") == 176.0
+    made.sensor_lost(100 * MS)
+    assert (made.marginal_w, made.total_w) == (59.0, 119.0)
+    made.close("a", 200 * MS)
+    assert (made.marginal_w, made.total_w) == (0.0, 60.0)
+
+
+def test_what_accrued_is_what_closing_bills() -> None:
+    made = sampled(parallel=3)
+    for name in "abc":
+        made.open(name, 3)
+    read(made, 100, 123.456)
+    for name, now_us in (("a", 133_337), ("b", 140_001), ("c", 155_555)):
+        accrued = made.accrued(name, now_us)
+        assert made.close(name, now_us).energy_uj == accrued > 0
+
+
+def test_mistakes_of_the_program_are_errors_and_change_nothing() -> None:
+    made = book()
+    made.open("a", 0)
+    with pytest.raises(AccountError):
+        made.open("a", 1)
+    for wrong in (made.close, made.progress, made.accrued):
+        with pytest.raises(AccountError):
+            wrong("nobody", 1)
+    with pytest.raises(ValueError, match="set its source"):
+        made.reading(1, 100.0, None, IDLE_W)
+    with pytest.raises(ValueError, match="at least one"):
+        EnergyBook(SEED, False, 0)
+    with pytest.raises(ValueError, match="Watts"):
+        StaticWatts(float("nan"), 1, 1, 1)
+    assert made.close("a", 1000 * MS).energy_uj == MARGINAL_W * 1_000_000
+    assert spent(made.totals()) == made.totals().measured_uj
+
+
+def test_a_long_queue_costs_no_time() -> None:
+    def best_ns(queued: int) -> int:
+        made = sampled()
+        for number in range(queued):
+            made.open(str(number), 0)
+        times = []
+        for number in range(200):
+            before = time.perf_counter_ns()
+            made.open(str(queued + number), number * MS)
+            made.close(str(number), number * MS)
+            times.append(time.perf_counter_ns() - before)
+        return min(times)
+
+    assert best_ns(20_000) < 5 * best_ns(32)
