@@ -1,0 +1,1 @@
+"""Where inference happens: the Ollama client, existing endpoints, the simulator."""

@@ -1,0 +1,55 @@
+"""`python -m app.engine.simulator`: the simulator alone, until it is told to stop.
+
+It prints one line, its URL, once it listens, and ends on Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+
+from app.engine.simulator.server import Simulator
+
+
+def main() -> int:
+    """0 after an orderly end, 1 where the port is taken, 2 on wrong arguments."""
+    parser = argparse.ArgumentParser(prog="python -m app.engine.simulator", description="A simulated Ollama.")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one (default)"
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="1 is real time (default)")
+    parser.add_argument("--parallel", type=int, default=1, help="requests served at once (default 1)")
+    arguments = parser.parse_args()
+    try:
+        simulator = Simulator(speed=arguments.speed, parallel=arguments.parallel)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        asyncio.run(_serve(simulator, arguments.port))
+    except OSError as error:
+        print(
+            f"The simulator cannot listen on port {arguments.port}: {error.strerror}; choose another.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def _serve(simulator: Simulator, port: int) -> None:
+    told = asyncio.Event()
+    # Windows' loops have no signal handlers; there Ctrl-C arrives as KeyboardInterrupt.
+    with contextlib.suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+    print(await simulator.start(port), flush=True)
+    await told.wait()
+    await simulator.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
