@@ -1,0 +1,75 @@
+"""The desktop around a gateway: one QApplication, one loop, a tray and a window made on first use.
+
+Rule 1: the gateway is handed in; this file knows how to show it and nothing of how it is made. Rule 2: quitting goes
+one way, through the event that ends the run, so that the gateway settles before Qt ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from app.desktop.icons import app_icon
+from app.desktop.loop import run
+from app.desktop.tray import Tray
+from app.snapshot import GatewayFace
+
+Ready = Callable[[Any, asyncio.Event], Awaitable[None]]
+
+
+def run_desktop(make: Callable[[Ready], Coroutine[Any, Any, int]], *, after: Ready) -> int:
+    """Run `make(ready)` on the Qt loop, with the faces around the gateway it is ready with; the exit status."""
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("mortdecai-gateway")
+    app.setApplicationDisplayName("Mortdecai Gateway")
+    QGuiApplication.setDesktopFileName("mortdecai-gateway")
+    app.setWindowIcon(app_icon())
+    app.setQuitOnLastWindowClosed(False)
+    faces: list[Desktop] = []
+
+    async def ready(gateway: GatewayFace, stop: asyncio.Event) -> None:
+        faces.append(Desktop(gateway, stop))
+        await after(gateway, stop)
+
+    async def whole() -> int:
+        try:
+            return await make(ready)
+        finally:
+            for face in faces:
+                face.close()
+
+    status = run(whole, app)
+    return 0 if status is None else status
+
+
+class Desktop:
+    """The tray, and the window from its first opening on."""
+
+    def __init__(self, face: GatewayFace, stop: asyncio.Event) -> None:
+        self._face = face
+        self._stop = stop
+        self._window: Any = None
+        self._tray = Tray(face, self.open_window, stop.set)
+        if Tray.is_available():
+            self._tray.show()
+        else:
+            self.open_window()
+
+    def open_window(self) -> None:
+        """Show the window; pyqtgraph and the pages are loaded with the first time."""
+        if self._window is None:
+            from app.desktop.window import MainWindow
+
+            self._window = MainWindow(self._face, self._stop.set)
+        self._window.open()
+
+    def close(self) -> None:
+        """Take the faces away; the gateway has stopped."""
+        self._tray.close()
+        if self._window is not None:
+            self._window.end()

@@ -1,0 +1,1 @@
+"""The window's pages. Each is shown a snapshot once a second while it is the visible one."""

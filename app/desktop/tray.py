@@ -1,0 +1,151 @@
+"""The tray icon: state by shape, watts and money in the tooltip, the verbs in the menu.
+
+Rule 1: it never asks in the background. It looks when the gateway says that something changed, when its menu or
+its tooltip opens, and once a second only while requests run.
+Rule 2: it opens and ends nothing itself; what «Open» and «Quit» mean it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon
+
+from app.desktop.clipboard import copy_secret, copy_text
+from app.desktop.icons import tray_icon
+from app.desktop.tasks import Tasks
+from app.desktop.verbs import Verbs
+from app.desktop.wording import APP_NAME, menu_line, tooltip
+from app.snapshot import GatewayFace, Serving, Snapshot
+
+_TICK_MS: Final = 1000
+
+
+class Tray(QObject):
+    """The tray's icon and menu. `open_window` and `quit_app` are called for «Open» and «Quit»."""
+
+    def __init__(
+        self,
+        face: GatewayFace,
+        open_window: Callable[[], None],
+        quit_app: Callable[[], None],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._face = face
+        self._open_window = open_window
+        self._serving: Serving | None = None
+        self._address = ""
+        self.tasks = Tasks(self._warn)
+        self._icon = _Icon(self, self.refresh)
+        self._icon.activated.connect(self._on_activated)
+
+        self._menu = QMenu(APP_NAME)
+        self._menu.aboutToShow.connect(self.refresh)
+        self._verbs = Verbs(face, self)
+        self._status = self._menu.addAction("")
+        self._status.setEnabled(False)
+        self._menu.addSeparator()
+        self._menu.addActions([self._verbs.contribute, self._verbs.finish, self._verbs.pause])
+        self._snooze = self._menu.addMenu(self._verbs.snooze_menu(self._menu))
+        self._menu.addSeparator()
+        self._add("Copy address", self._copy_address)
+        self._add("Copy key", lambda: self.tasks.start(self._copy_key(), "The key could not be copied"))
+        self._menu.addSeparator()
+        self._add("Open", open_window)
+        self._add("Quit", quit_app)
+        self._icon.setContextMenu(self._menu)
+
+        self._tick = QTimer(self)
+        self._tick.setInterval(_TICK_MS)
+        self._tick.timeout.connect(self.refresh)
+        self._unsubscribe = face.on_changed(self.refresh)
+        self.refresh()
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether the desktop has a tray at this moment; it may come later, and may go."""
+        return QSystemTrayIcon.isSystemTrayAvailable()
+
+    @property
+    def menu(self) -> QMenu:
+        """The menu as shown."""
+        return self._menu
+
+    @property
+    def icon(self) -> QSystemTrayIcon:
+        """The icon itself, for messages."""
+        return self._icon
+
+    def show(self) -> None:
+        """Appear; where there is no tray yet, appear as soon as there is one."""
+        self._icon.show()
+
+    def close(self) -> None:
+        """Leave the tray for good."""
+        self._unsubscribe()
+        self._tick.stop()
+        self.tasks.cancel()
+        self._icon.hide()
+        self._icon.deleteLater()
+        self._menu.deleteLater()
+
+    def refresh(self) -> None:
+        """Fit icon, tooltip and menu to the present moment."""
+        snapshot = self._face.snapshot()
+        self._address = snapshot.address
+        if snapshot.serving is not self._serving:
+            self._serving = snapshot.serving
+            self._icon.setIcon(tray_icon(snapshot.serving))
+        _set_text(self._status, menu_line(snapshot))
+        tip = tooltip(snapshot)
+        if tip != self._icon.toolTip():
+            self._icon.setToolTip(tip)
+        self._verbs.refresh(snapshot)
+        self._snooze.setEnabled(snapshot.serving not in (Serving.STARTING, Serving.STOPPING))
+        self._keep_time(snapshot)
+
+    def _keep_time(self, snapshot: Snapshot) -> None:
+        if bool(snapshot.running) != self._tick.isActive():
+            if snapshot.running:
+                self._tick.start()
+            else:
+                self._tick.stop()
+
+    def _add(self, text: str, slot: Callable[[], object]) -> None:
+        self._menu.addAction(text).triggered.connect(lambda: slot())
+
+    def _copy_address(self) -> None:
+        copy_text(self._address)
+
+    async def _copy_key(self) -> None:
+        copy_secret(await self._face.client_key())
+
+    def _warn(self, sentence: str) -> None:
+        self._icon.showMessage(APP_NAME, sentence, QSystemTrayIcon.MessageIcon.Warning)
+
+    def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
+        if reason in (QSystemTrayIcon.ActivationReason.Trigger, QSystemTrayIcon.ActivationReason.DoubleClick):
+            self._open_window()
+
+
+class _Icon(QSystemTrayIcon):
+    """Where the platform says that its tooltip is about to show (X11), the figures in it are fresh."""
+
+    def __init__(self, parent: QObject, refresh: Callable[[], None]) -> None:
+        super().__init__(parent)
+        self._refresh = refresh
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip:
+            self._refresh()
+        return super().event(event)
+
+
+def _set_text(action: QAction, text: str) -> None:
+    # Setting the same text again would have the desktop rebuild the menu, and on some close it.
+    if action.text() != text:
+        action.setText(text)
