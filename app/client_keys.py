@@ -1,0 +1,117 @@
+"""The keys that open the door: what the ledger knows of them, what the vault keeps, what the proxy checks.
+
+The ledger stores who may come in (a SHA-256 and a label for each key) and records every change; the vault keeps the
+plain text of the keys this gateway made, for «copy key»; the proxy's `Access` is told after every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.ledger.parties import Client, Key
+from app.ledger.store import Ledger
+from app.proxy.access import Access, Principal, Role, key_digest, new_key
+from app.vault.base import Vault
+
+FIRST_CLIENT = "First client"
+FIRST_KEY = "first key"
+_KEPT = "client-key/"
+
+
+class ClientKeys:
+    """Clients, their keys, and the operator's token."""
+
+    def __init__(self, ledger: Ledger, vault: Vault, access: Access, operator_token: str) -> None:
+        self._ledger = ledger
+        self._vault = vault
+        self._access = access
+        self._operator = key_digest(operator_token)
+        self._plain: str | None = None
+
+    async def load(self) -> None:
+        """Make the first client and its key on the first start, and open the door to all that are known."""
+        if not self._ledger.clients():
+            await self._ledger.create_client(FIRST_CLIENT)
+        for key in self._active():
+            self._plain = await self._vault.get(_KEPT + key.id)
+            if self._plain is not None:
+                break
+        else:
+            # None was made yet, or the vault no longer knows any in plain text.
+            await self.create(FIRST_KEY, None)
+        self._tell()
+
+    def first_log(self) -> str:
+        """The log of the first client."""
+        return self._ledger.clients()[0].log
+
+    async def plain(self) -> str:
+        """The plain text of a client's key, for the clipboard."""
+        assert self._plain is not None
+        return self._plain
+
+    async def create(self, label: str, client: str | None) -> Mapping[str, Any]:
+        """A new key for the client of that name (made where there is none), or for the first client."""
+        owner = await self._client(client)
+        plain = new_key()
+        key = await self._ledger.create_key(label=label, sha256=key_digest(plain), client=owner.id)
+        await self._vault.set(_KEPT + key.id, plain)
+        if self._plain is None:
+            self._plain = plain
+        self._tell()
+        return {"id": key.id, "label": key.label, "client": owner.name, "key": plain}
+
+    async def revoke(self, name: str) -> Mapping[str, Any]:
+        """Revoke by id or label; LookupError where no active key has it, or more than one has the label."""
+        found = [key for key in self._active() if name in (key.id, key.label)]
+        if not found:
+            raise LookupError(f"No active key is called {name!r}.")
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} keys are called {name!r}; name one by its id.")
+        key = found[0]
+        await self._ledger.revoke_key(key.id)
+        self._tell()
+        await self._vault.delete(_KEPT + key.id)
+        if self._plain is not None and key_digest(self._plain) == key.sha256:
+            self._plain = None
+            for other in self._active():
+                self._plain = self._plain or await self._vault.get(_KEPT + other.id)
+        return {"id": key.id, "label": key.label, "revoked": True}
+
+    def all(self) -> list[Mapping[str, Any]]:
+        """Every key, without its secret."""
+        names = {client.id: client.name for client in self._ledger.clients()}
+        return [
+            {
+                "id": key.id,
+                "label": key.label,
+                "role": key.role,
+                "client": names.get(key.client or "", ""),
+                "created": key.created_us / 1e6,
+                "revoked": None if key.revoked_us is None else key.revoked_us / 1e6,
+            }
+            for key in self._ledger.keys()
+        ]
+
+    async def _client(self, name: str | None) -> Client:
+        clients = self._ledger.clients()
+        if name is None:
+            return clients[0]
+        for client in clients:
+            if client.name == name:
+                return client
+        return await self._ledger.create_client(name)
+
+    def _active(self) -> list[Key]:
+        return [key for key in self._ledger.keys() if key.revoked_us is None]
+
+    def _tell(self) -> None:
+        owners = {client.id: client for client in self._ledger.clients()}
+        first = self._ledger.clients()[0]
+        principals = []
+        for key in self._active():
+            owner = owners[key.client] if key.client is not None else first
+            principals.append(Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256))
+        operator = Principal("operator", "operator", Role.OPERATOR, first.name, first.log, self._operator)
+        self._access.replace([*principals, operator])

@@ -1,0 +1,1 @@
+"""HTTP: access, admission, the inference pipeline, dialects, control API, web dashboard."""

@@ -1,0 +1,121 @@
+"""Step 2, admit: may this request be served, and what exactly goes to the engine?
+
+In this order: no blocker (503), no Content-Encoding (415), a body within bounds (413), strict JSON (400), a model
+this key may use (404), and everything clamped that could cost or disturb more than one answer. What comes out is
+a `Call`; the client's own bytes go no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from app.presence.blockers import Blocker
+from app.proxy.access import Principal
+from app.proxy.dialects.base import Endpoint, Frames
+from app.proxy.errors import Refusal
+from app.proxy.models import Models
+from app.proxy.strict_json import dump_object, parse_object
+
+BODY_TIMEOUT_S = 60.0
+PARSE_IN_THREAD_B = 512 * 1024
+"""A larger body is parsed in a thread: it would hold the loop for more than 5 ms."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The bounds of a request, from the settings."""
+
+    max_body_b: int
+    max_output_tokens: int
+    allowed_models: frozenset[str]
+    """Empty: every model of the engine."""
+
+
+@dataclass(slots=True)
+class Call:
+    """An admitted request. Not frozen, because freezing costs on every request; nobody changes it."""
+
+    principal: Principal
+    endpoint: Endpoint
+    model: str
+    digest: str | None
+    body: bytes
+    frames: Frames | None
+    """The reader of a streamed answer; None where the client wants it whole."""
+    client_reference: str | None
+    """The client's own X-Request-Id, where it sent a usable one."""
+
+
+class Admission:
+    """Decides on one request; keeps nothing between requests."""
+
+    def __init__(
+        self, blocker: Callable[[], Blocker | None], models: Models, policy: Callable[[], Policy]
+    ) -> None:
+        self._blocker = blocker
+        self._models = models
+        self._policy = policy
+
+    async def admit(self, request: web.BaseRequest, endpoint: Endpoint, principal: Principal) -> Call:
+        """The call to make for `request`; raises Refusal."""
+        blocker = self._blocker()
+        if blocker is not None:
+            status = 402 if blocker.code == "cap_reached" else 503
+            raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.retry_after_s)
+        policy = self._policy()
+        headers = request.headers
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refusal(415, "content_encoding", "Send the body without Content-Encoding.")
+        body = await read_body(request, policy.max_body_b)
+        if len(body) > PARSE_IN_THREAD_B:
+            parsed = await asyncio.to_thread(parse_object, body)
+        else:
+            parsed = parse_object(body)
+        asked = parsed.get("model")
+        if not isinstance(asked, str) or not asked:
+            raise Refusal(400, "model_required", "model is required")
+        frames = endpoint.prepare(parsed, policy.max_output_tokens)
+        found = self._models.known(asked) or await self._models.resolve(asked)
+        if found is None or (policy.allowed_models and found[0] not in policy.allowed_models):
+            raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
+        parsed["model"], digest = found
+        reference = headers.get("X-Request-Id")
+        if reference is not None and not _REQUEST_ID.fullmatch(reference):
+            reference = None
+        return Call(
+            principal=principal,
+            endpoint=endpoint,
+            model=found[0],
+            digest=digest,
+            body=dump_object(parsed),
+            frames=frames,
+            client_reference=reference,
+        )
+
+
+async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
+    """All of the body, at most `most_b` bytes; Refusal 413 above, 408 where it does not arrive."""
+    length = request.content_length
+    if length is not None and length > most_b:
+        raise too_large(most_b)
+    try:
+        if request.content.is_eof():  # it is all here already, as it is for nearly every request
+            return await request.read()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large(most_b) from None
+    except TimeoutError:
+        raise Refusal(408, "body_timeout", "The body did not arrive within a minute.") from None
+
+
+def too_large(most_b: int) -> Refusal:
+    """413 with the bound in words."""
+    return Refusal(413, "body_too_large", f"The body may have at most {most_b // 2**20} MB.")

@@ -1,0 +1,291 @@
+"""The control API: figures for clients, everything for the operator.
+
+Rule 1: a client's key sees its own client's log and totals and nothing of anybody else. Rule 2: amounts are decimal
+numbers, as the seed has them, with the exact integers beside them as strings. Rule 3: the operator's verbs are the
+same ones the tray has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from app.billing.money import pico_to_float
+from app.clock import wall_us
+from app.ledger.ids import new_id
+from app.ledger.store import Ledger
+from app.proxy.access import Access, Principal, Role
+from app.proxy.admission import read_body
+from app.proxy.dialects.base import JSON, dump
+from app.proxy.errors import Refusal
+from app.proxy.metadata import three_figures
+from app.proxy.strict_json import parse_object
+from app.settings.errors import SettingError
+from app.settings.store import SettingsStore
+from app.snapshot import Snapshot
+
+_SMALL_BODY_B = 64 * 1024
+_UJ_PER_WH = 3_600_000_000
+
+
+class Verbs(Protocol):
+    """What the operator may do to the running gateway."""
+
+    def snapshot(self) -> Snapshot:
+        """The present moment."""
+
+    async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
+        """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
+
+    def contribute(self) -> None:
+        """Serve."""
+
+    def pause_now(self) -> None:
+        """Stop serving."""
+
+    async def create_key(self, label: str, client: str | None) -> Mapping[str, Any]:
+        """A new key with its plain text, which is shown this once."""
+
+    async def revoke_key(self, key: str) -> Mapping[str, Any]:
+        """By id or label; raises LookupError."""
+
+    def keys(self) -> list[Mapping[str, Any]]:
+        """Every key, without its secret."""
+
+
+def reply(value: object, status: int = 200) -> web.Response:
+    """`value` as JSON."""
+    headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us()), "Cache-Control": "no-store"}
+    return web.Response(body=dump(value), status=status, headers=headers)
+
+
+class Control:
+    """Handlers of the control API."""
+
+    def __init__(self, access: Access, ledger: Ledger, store: SettingsStore, verbs: Verbs) -> None:
+        self._access = access
+        self._ledger = ledger
+        self._store = store
+        self._verbs = verbs
+
+    def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
+        """Path → method → handler."""
+        return {
+            "/stats": {"GET": self.stats},
+            "/config": {"GET": self.read_config, "POST": self.write_config},
+            "/ledger": {"GET": self.recent},
+            "/reconcile": {"GET": self.reconcile},
+            "/admin/pause": {"POST": self.pause},
+            "/admin/resume": {"POST": self.resume},
+            "/admin/keys": {"GET": self.list_keys, "POST": self.create_key, "DELETE": self.revoke_key},
+        }
+
+    async def stats(self, request: web.BaseRequest) -> web.Response:
+        """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
+        principal = self._identify(request)
+        log = None if principal.role is Role.OPERATOR else principal.log
+        return reply(stats(self._verbs.snapshot(), self._ledger, self._store, log))
+
+    async def read_config(self, request: web.BaseRequest) -> web.Response:
+        """Every parameter: value, unit, bounds, label, help."""
+        self._operator(request)
+        return reply(self._store.to_json())
+
+    async def write_config(self, request: web.BaseRequest) -> web.Response:
+        """Change parameters live, all or none."""
+        self._operator(request)
+        changes = parse_object(await read_body(request, _SMALL_BODY_B))
+        try:
+            return reply(await self._verbs.configure(changes))
+        except SettingError as error:
+            raise Refusal(400, "invalid_setting", str(error)) from None
+
+    async def recent(self, request: web.BaseRequest) -> web.Response:
+        """The newest records (`?limit=`, `?before=` the last answer's `next`) and what they cost in all."""
+        principal = self._identify(request)
+        log = None if principal.role is Role.OPERATOR else principal.log
+        limit = _whole(request, "limit", 50, 1, 1000)
+        before = _whole(request, "before", 0, 1, 2**62) or None
+        page = await self._ledger.page(before, limit, log=log)
+        totals = self._ledger.totals(log)
+        transactions = [
+            {
+                "seq": row.seq,
+                "id": row.id,
+                "kind": row.kind,
+                "timestamp": row.t0_us / 1e6,
+                "duration_seconds": None if row.dur_us is None else row.dur_us / 1e6,
+                "key": row.key,
+                "model": row.model,
+                "endpoint": row.endpoint,
+                "prompt_tokens": row.tok_in,
+                "completion_tokens": row.tok_out,
+                "token_source": row.tok_src,
+                "outcome": row.outcome,
+                "energy_wh": None if row.e_uj is None else three_figures(row.e_uj, _UJ_PER_WH),
+                "energy_source": row.e_src,
+                "cost": pico_to_float(row.cost_pico),
+                "cost_pico": str(row.cost_pico),
+                "total_cost_pico": str(row.cum_pico),
+            }
+            for row in page.rows
+        ]
+        return reply(
+            {
+                "transactions": transactions,
+                "next": page.next,
+                "total_cost": pico_to_float(totals.cost_pico),
+                "total_cost_pico": str(totals.cost_pico),
+            }
+        )
+
+    async def reconcile(self, request: web.BaseRequest) -> web.Response:
+        """Re-hash the whole log and compare it with the counters kept beside it."""
+        principal = self._identify(request)
+        log = None if principal.role is Role.OPERATOR else principal.log
+        report = (await self._ledger.verify()).of(log)
+        difference = report.recomputed.cost_pico - report.counters.cost_pico
+        return reply(
+            {
+                "ledger_entries": report.records,
+                "ledger_total_cost": pico_to_float(report.recomputed.cost_pico),
+                "stats_total_cost": pico_to_float(report.counters.cost_pico),
+                "discrepancy": pico_to_float(difference),
+                "discrepancy_pico": str(difference),
+                "hash_verification": {
+                    "total": report.records,
+                    "valid": report.valid,
+                    "invalid": report.records - report.valid,
+                },
+                "status": report.verdict.value,
+                "merkle": [
+                    {"log": entry.log, "size": entry.size, "root": entry.root.hex()}
+                    for entry in report.by_log
+                ],
+                "checkpoint": [entry.checkpoint for entry in report.by_log],
+                "holds": len(self._verbs.snapshot().running),
+                "keys": [self._ledger.vkey],
+                "findings": [finding.sentence for finding in report.findings],
+                # No copy of a client's is known yet, so nothing is said of receipts and of the peer.
+                "receipts": None,
+                "peer": None,
+            }
+        )
+
+    async def pause(self, request: web.BaseRequest) -> web.Response:
+        """Pause now."""
+        self._operator(request)
+        self._verbs.pause_now()
+        return reply({"serving": self._verbs.snapshot().serving.value})
+
+    async def resume(self, request: web.BaseRequest) -> web.Response:
+        """Contribute."""
+        self._operator(request)
+        self._verbs.contribute()
+        return reply({"serving": self._verbs.snapshot().serving.value})
+
+    async def list_keys(self, request: web.BaseRequest) -> web.Response:
+        """Every key, without its secret."""
+        self._operator(request)
+        return reply({"keys": self._verbs.keys()})
+
+    async def create_key(self, request: web.BaseRequest) -> web.Response:
+        """`{"label", "client"?}` → the new key, in plain text this once."""
+        self._operator(request)
+        body = parse_object(await read_body(request, _SMALL_BODY_B))
+        label, client = body.get("label"), body.get("client")
+        if not isinstance(label, str) or not 1 <= len(label.strip()) <= 64:
+            raise Refusal(400, "invalid_value", "label must be a text of 1 to 64 characters.")
+        if client is not None and not (isinstance(client, str) and 1 <= len(client.strip()) <= 64):
+            raise Refusal(400, "invalid_value", "client must be a text of 1 to 64 characters.")
+        return reply(await self._verbs.create_key(label.strip(), client and client.strip()), 201)
+
+    async def revoke_key(self, request: web.BaseRequest) -> web.Response:
+        """`{"key": id or label}`: it stops working with the next request."""
+        self._operator(request)
+        body = parse_object(await read_body(request, _SMALL_BODY_B))
+        try:
+            return reply(await self._verbs.revoke_key(str(body.get("key", ""))))
+        except LookupError as error:
+            raise Refusal(404, "key_not_found", str(error)) from None
+
+    def _identify(self, request: web.BaseRequest) -> Principal:
+        return self._access.identify(request.headers, request.remote)
+
+    def _operator(self, request: web.BaseRequest) -> None:
+        if self._identify(request).role is not Role.OPERATOR:
+            raise Refusal(403, "operator_only", "Only the gateway's operator may do this.")
+
+
+def _whole(request: web.BaseRequest, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise Refusal(400, "invalid_value", f"{name} must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def stats(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str | None) -> dict[str, Any]:
+    """The seed's figures, of one log or (None) of all: what `/stats` answers and the dashboard shows."""
+    totals = ledger.totals(log)
+    settings = store.current
+    money = snapshot.money
+    gpu = snapshot.gpu
+    average = totals.cost_pico // totals.requests if totals.requests else None
+    blocker = snapshot.blocker
+    return {
+        "requests": totals.requests,
+        "prompt_tokens": totals.tok_in,
+        "completion_tokens": totals.tok_out,
+        "inference_seconds": totals.dur_us / 1e6,
+        "energy_wh": three_figures(totals.e_uj, _UJ_PER_WH),
+        "energy_uj": str(totals.e_uj),
+        "client_cost": pico_to_float(totals.cost_pico),
+        "total_cost": pico_to_float(money.spent_pico),
+        "total_cost_pico": str(money.spent_pico),
+        "spending_cap": pico_to_float(money.cap_pico),
+        "budget_remaining": pico_to_float(max(0, money.cap_pico - money.spent_pico)),
+        "budget_remaining_pico": str(max(0, money.cap_pico - money.spent_pico)),
+        "held": pico_to_float(money.held_pico),
+        "average_cost": None if average is None else pico_to_float(average),
+        "requests_left": money.remaining_pico // average if average and average > 0 else None,
+        "labor_hours": 0.0,
+        "labor_cost": 0.0,
+        "currency": money.currency,
+        "billing_mode": money.billing_mode,
+        "electricity_rate": pico_to_float(money.price_pico_per_kwh),
+        "base_rate_per_hour": float(settings.base_rate_per_hour),
+        "labor_rate_per_hour": float(settings.labor_rate_per_hour),
+        "profit_margin": float(settings.profit_margin),
+        "power_model": {
+            "gpu_idle_watts": settings.gpu_idle_watts,
+            "gpu_load_watts": settings.gpu_load_watts,
+            "system_idle_watts": settings.system_idle_watts,
+            "system_inference_watts": settings.system_inference_watts,
+        },
+        "total_watts": round(snapshot.total_w, 1),
+        "marginal_watts": round(snapshot.marginal_w, 1),
+        "gpu": {
+            "name": gpu.name,
+            "source": gpu.source,
+            "measured": gpu.measured,
+            "power_watts": gpu.power_w,
+            "utilization_percent": gpu.utilisation_pct,
+            "temperature_c": gpu.temperature_c,
+            "memory_used_b": gpu.memory_used_b,
+            "memory_total_b": gpu.memory_total_b,
+        },
+        "engine": {
+            "name": snapshot.engine.name,
+            "version": snapshot.engine.version,
+            "simulated": snapshot.engine.simulated,
+            "loaded": list(snapshot.engine.loaded),
+        },
+        "running": len(snapshot.running),
+        "accepting": blocker is None,
+        "reason": None if blocker is None else blocker.sentence,
+        "ends": None if blocker is None else blocker.ends,
+    }

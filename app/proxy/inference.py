@@ -1,0 +1,323 @@
+"""A request's way, from top to bottom: identify, admit, hold, open an account, relay, settle, finish.
+
+Rule 1: every request that reached the engine leaves exactly one record, whatever its end. `_settle` is plain
+synchronous code that queues the record; nothing that happens to the client, the engine or this task afterwards
+can take it back. Rule 2: no byte of an answer leaves before the hold, or the record, is durable. Rule 3: spent
+plus held never exceeds the cap; what is refused a renewal ends with a well-formed last frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from app.billing.budget import Budget
+from app.billing.pricing import Pricing
+from app.clock import mono_us, wall_us
+from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
+from app.ledger.drafts import UsageDraft
+from app.ledger.ids import new_id
+from app.ledger.store import HoldRow, Ledger
+from app.power.meter import Meter
+from app.proxy.access import Access
+from app.proxy.admission import Admission, Call
+from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, splice
+from app.proxy.errors import Refusal
+from app.proxy.jobs import STOPPED, STORAGE, Job, Jobs
+from app.proxy.metadata import Figures, gateway_json
+
+log = logging.getLogger(__name__)
+
+COMPLETE = "complete"
+CLIENT_ABORT = "client_abort"
+UPSTREAM_ERROR = "upstream_error"
+TIMEOUT = "timeout"
+
+
+class Inference:
+    """Carries one request after the other through the seven steps."""
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        admission: Admission,
+        budget: Budget,
+        ledger: Ledger,
+        meter: Meter,
+        engine: Callable[[], Engine],
+        pricing: Callable[[], Pricing],
+        hold_seconds: Callable[[], float],
+        jobs: Jobs,
+        engine_failed: Callable[[EngineError], None],
+    ) -> None:
+        self._access = access
+        self._admission = admission
+        self._budget = budget
+        self._ledger = ledger
+        self._meter = meter
+        self._engine = engine
+        self._pricing = pricing
+        self._hold_seconds = hold_seconds
+        self._jobs = jobs
+        self._engine_failed = engine_failed
+
+    async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
+        """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
+        principal = self._access.identify(request.headers, request.remote)  # 1
+        call = await self._admission.admit(request, endpoint, principal)  # 2
+        job = self._hold(call)  # 3
+        try:
+            self._meter.open(job.id)  # 4
+            return await self._relay(request, job)  # 5, 6, 7
+        finally:
+            if not job.settled:
+                # Only where the engine was never reached, or by a fault of our own that must not lose a record.
+                self._abandon(job)
+            self._jobs.remove(job)
+
+    def _hold(self, call: Call) -> Job:
+        """Reserve the next seconds of full power; Refusal 402 where the cap has no room for them."""
+        pricing = self._pricing()
+        now_us = wall_us()
+        job = Job(new_id(now_us), call, pricing, now_us, mono_us(), asyncio.current_task())
+        job.hold_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
+        if not self._budget.hold(job.id, job.hold_pico):
+            raise Refusal(
+                402,
+                "cap_reached",
+                "The contributor's spending cap has no room for another request. It opens when the cap is raised.",
+            )
+        row = HoldRow(
+            request_id=job.id,
+            log=call.principal.log,
+            key=call.principal.key,
+            model=call.model,
+            endpoint=call.endpoint.path,
+            tariff=pricing.tariff.id,
+            t0_us=now_us,
+            amount_pico=job.hold_pico,
+            seen_us=now_us,
+        )
+        if call.frames is None:
+            # An unstreamed answer leaves with its record; the row is only written where that takes its time.
+            self._ledger.hold_later(row)
+        else:
+            job.durable = self._ledger.hold(row)
+        self._jobs.add(job)
+        return job
+
+    async def _relay(self, request: web.BaseRequest, job: Job) -> web.StreamResponse:
+        """Step 5: to the engine and back."""
+        call = job.call
+        reply: Reply | None = None
+        job.reached = True
+        try:
+            reply = await self._engine().post(call.endpoint.path, call.body)
+            if call.frames is None or reply.status != 200:
+                return await self._answer_whole(job, reply)
+            return await self._answer_stream(request, job, reply)
+        except EngineUnreachable as error:
+            job.reached = False
+            self._engine_failed(error)
+            raise Refusal(503, "engine_unreachable", str(error), retry_after_s=10) from None
+        except (EngineBroken, EngineTimeout) as error:
+            outcome = TIMEOUT if isinstance(error, EngineTimeout) else UPSTREAM_ERROR
+            await self._record(job, outcome, Tokens())
+            self._engine_failed(error)
+            status = 504 if outcome == TIMEOUT else 502
+            raise Refusal(status, f"engine_{outcome}", str(error)) from None
+        except Refusal:
+            if not job.settled:  # the hold could not be made durable: the disk is full
+                self._settle(job, STOPPED.outcome, Tokens())
+            raise
+        except asyncio.CancelledError:
+            if job.settled:
+                raise
+            ending = job.ending
+            if ending is None:
+                self._settle(job, CLIENT_ABORT, Tokens())
+                raise
+            job.awake()
+            await self._record(job, ending.outcome, Tokens())
+            raise Refusal(ending.status, ending.code, ending.sentence, retry_after_s=60) from None
+        finally:
+            if reply is not None:
+                reply.release()
+
+    async def _answer_whole(self, job: Job, reply: Reply) -> web.Response:
+        """An answer in one piece leaves when its record is durable."""
+        body = await reply.read()
+        answer = json_object(body)
+        tokens, outcome = Tokens(), UPSTREAM_ERROR
+        if reply.status == 200 and answer is not None:
+            tokens, outcome = job.call.endpoint.whole_tokens(answer), COMPLETE
+        gateway = await self._record(job, outcome, tokens)
+        if answer is None:
+            raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
+        status = reply.status if reply.status == 200 or reply.status >= 400 else 502
+        return web.Response(
+            body=splice(body, gateway),
+            status=status,
+            headers={"Content-Type": JSON, "X-Request-Id": job.id},
+        )
+
+    async def _answer_stream(self, request: web.BaseRequest, job: Job, reply: Reply) -> web.StreamResponse:
+        """Frames pass as they come; the last one waits for the record."""
+        call = job.call
+        frames = call.frames
+        assert frames is not None
+        response = web.StreamResponse(
+            headers={"Content-Type": call.endpoint.stream_type, "X-Request-Id": job.id}
+        )
+        sentence = "The engine ended its answer before the end."
+        outcome = UPSTREAM_ERROR
+        try:
+            async for data in reply.chunks():
+                passed = frames.feed(data)
+                if not job.progressed:
+                    self._meter.progress(job.id)
+                    job.progressed = True
+                job.last_us = mono_us()
+                if passed:
+                    if not response.prepared:
+                        if job.durable is not None:
+                            await self._durable(job, job.durable)
+                        await response.prepare(request)
+                    await response.write(passed)
+                if frames.ended:
+                    outcome = COMPLETE if frames.failure is None else UPSTREAM_ERROR
+                    break
+        except EngineTimeout as error:
+            sentence, outcome = str(error), TIMEOUT
+        except EngineBroken as error:
+            sentence = str(error)
+        except ConnectionError:
+            # The client went away while we wrote; its task is not always cancelled first.
+            outcome = CLIENT_ABORT
+        except asyncio.CancelledError:
+            frames.tokens.counted(frames.deltas)
+            if job.ending is None:
+                self._settle(job, CLIENT_ABORT, frames.tokens)
+                raise
+            job.awake()
+            outcome = job.ending.outcome
+        reply.release()
+        frames.tokens.counted(frames.deltas)
+        last = await self._last_frame(job, frames, outcome, sentence, started=response.prepared)
+        if outcome != CLIENT_ABORT:
+            with contextlib.suppress(ConnectionError):
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write_eof(last)
+        return response
+
+    async def _last_frame(
+        self, job: Job, frames: Frames, outcome: str, sentence: str, *, started: bool
+    ) -> bytes:
+        """Step 6 and 7 of a stream: record it, then word its end."""
+        ending = job.ending
+        try:
+            gateway = await self._record(job, outcome, frames.tokens)
+        except Refusal as refusal:
+            if not started:
+                raise
+            return frames.broken(
+                refusal.sentence, refusal.code, gateway_json(self._figures(job, outcome, frames.tokens))
+            )
+        if ending is not None:
+            return frames.cut(gateway)
+        if frames.ended:
+            return frames.finish(gateway)
+        self._engine_failed(EngineBroken(sentence))
+        return frames.broken(sentence, f"engine_{outcome}", gateway)
+
+    async def _record(self, job: Job, outcome: str, tokens: Tokens) -> bytes:
+        """Settle and wait until the record is durable; the JSON of `_gateway`."""
+        await self._durable(job, self._settle(job, outcome, tokens))
+        return gateway_json(self._figures(job, outcome, tokens))
+
+    async def _durable(self, job: Job, future: asyncio.Future[Any]) -> None:
+        """Wait for the disk; Refusal 507 where it takes nothing any more. What is queued stays queued."""
+        if not future.done() and self._ledger.fault is not None:
+            raise Refusal(507, "ledger_fault", self._ledger.fault, retry_after_s=60)
+        job.waits_for_disk = True
+        try:
+            # Our own `Jobs.end` may have come in the very moment in which the answer ended by itself: its
+            # cancellation is then still on the way, and must not take this future with it.
+            late = job.settled and job.task is not None and job.task.cancelling() > 0
+            await (asyncio.shield(future) if late else future)
+        except asyncio.CancelledError:
+            if job.ending is STORAGE:
+                job.awake()
+                raise Refusal(507, STORAGE.code, STORAGE.sentence, retry_after_s=60) from None
+            if job.ending is None or not job.settled or future.cancelled():
+                raise
+            job.awake()
+            await future
+        finally:
+            job.waits_for_disk = False
+
+    def _settle(self, job: Job, outcome: str, tokens: Tokens) -> asyncio.Future[Any]:
+        """Step 6: close the account, price it, queue the record, release the hold. Never waits, happens once."""
+        call = job.call
+        closed = self._meter.close(job.id)
+        pricing = job.pricing
+        spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
+        cost = pricing.request_cost(spread, closed.share_us)
+        job.closed = closed
+        job.cost_pico = self._budget.settle(job.id, cost)
+        job.settled = True
+        draft = UsageDraft(
+            id=job.id,
+            t0=job.started_us,
+            t1=job.started_us + closed.dur_us,
+            dur_us=closed.dur_us,
+            req=call.client_reference,
+            key=call.principal.key,
+            model=call.model,
+            model_digest=call.digest,
+            endpoint=call.endpoint.path,
+            tok_in=tokens.prompt,
+            tok_out=tokens.completion,
+            tok_src=tokens.source,
+            outcome=outcome,
+            e_uj=closed.energy_uj,
+            e_src=closed.source,
+            tariff=pricing.tariff.id,
+            cost=job.cost_pico,
+        )
+        return self._ledger.append(call.principal.log, draft, release=job.id)
+
+    def _figures(self, job: Job, outcome: str, tokens: Tokens) -> Figures:
+        assert job.closed is not None
+        budget = self._budget
+        return Figures(
+            request_id=job.id,
+            outcome=outcome,
+            dur_us=job.closed.dur_us,
+            energy_uj=job.closed.energy_uj,
+            energy_source=job.closed.source,
+            cost_pico=job.cost_pico,
+            spent_pico=budget.spent,
+            remaining_pico=max(0, budget.cap - budget.spent),
+            currency=job.pricing.tariff.currency,
+            billing_mode=job.pricing.mode.value,
+            tokens=tokens,
+        )
+
+    def _abandon(self, job: Job) -> None:
+        """No record is owed where the engine was never reached; anything else is settled after all."""
+        if job.reached:
+            log.error("Request %s ended by a fault of our own; it is settled as upstream_error.", job.id)
+            self._settle(job, UPSTREAM_ERROR, Tokens())
+            return
+        self._meter.close(job.id)
+        self._budget.release(job.id)
+        self._ledger.release(job.id)
+        job.settled = True

@@ -1,0 +1,216 @@
+"""The requests between their hold and their settlement, and the one timer that looks after them.
+
+Rule 1: a job is ended from outside only by `Jobs.end`, which says why; the pipeline then settles and finishes it.
+Rule 2: the timer runs while jobs run and at no other time. Once a second it renews holds, ends what the cap has
+no room for, and ends what made no progress for too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from app.billing.budget import Budget
+from app.billing.pricing import Pricing
+from app.clock import mono_us, wall_us
+from app.ledger.store import Ledger
+from app.power.accounts import ClosedAccount
+from app.power.meter import Meter
+from app.proxy.admission import Call
+
+RENEW_EVERY_S = 1.0
+SAVE_EVERY_US = 5_000_000
+"""How often what a running request has cost is written down for the case of a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a running request is ended by us: the record's outcome, and what a client hears."""
+
+    outcome: str
+    status: int
+    code: str
+    sentence: str
+
+
+CAP = Ending("budget_cut", 402, "cap_reached", "The contributor's spending cap is reached.")
+STALLED = Ending("timeout", 504, "stalled", "Nothing moved for too long, so the request was ended.")
+STOPPED = Ending("stopped", 503, "stopped", "The contributor took the GPU back.")
+STORAGE = Ending("stopped", 507, "ledger_fault", "The ledger cannot be written, so the request was ended.")
+
+
+class Job:
+    """One running request. `started_us` is wall time, `mono0_us` and `last_us` are monotonic."""
+
+    __slots__ = (
+        "call",
+        "closed",
+        "cost_pico",
+        "durable",
+        "ending",
+        "hold_pico",
+        "id",
+        "last_us",
+        "mono0_us",
+        "pricing",
+        "progressed",
+        "reached",
+        "saved_us",
+        "settled",
+        "started_us",
+        "task",
+        "waits_for_disk",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        call: Call,
+        pricing: Pricing,
+        started_us: int,
+        mono0_us: int,
+        task: asyncio.Task[object] | None,
+    ) -> None:
+        self.id = id
+        self.call = call
+        self.pricing = pricing
+        self.started_us = started_us
+        self.mono0_us = mono0_us
+        self.last_us = mono0_us
+        self.saved_us = mono0_us
+        self.task = task
+        self.hold_pico = 0
+        self.durable: asyncio.Future[None] | None = None
+        self.progressed = False
+        self.reached = False
+        self.settled = False
+        self.ending: Ending | None = None
+        self.closed: ClosedAccount | None = None
+        self.cost_pico = 0
+        self.waits_for_disk = False
+
+    def awake(self) -> None:
+        """Take back the cancellation by which `Jobs.end` woke this job's task."""
+        if self.task is not None:
+            self.task.uncancel()
+
+
+class Jobs:
+    """Every running request, by id."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        ledger: Ledger,
+        meter: Meter,
+        *,
+        hold_seconds: Callable[[], float],
+        stall_seconds: Callable[[], float],
+        ended: Callable[[Job], None],
+    ) -> None:
+        self._budget = budget
+        self._ledger = ledger
+        self._meter = meter
+        self._hold_seconds = hold_seconds
+        self._stall_seconds = stall_seconds
+        self._ended = ended
+        self._jobs: dict[str, Job] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(tuple(self._jobs.values()))
+
+    def get(self, id: str) -> Job | None:
+        """The running request with this id."""
+        return self._jobs.get(id)
+
+    def add(self, job: Job) -> None:
+        """Look after a job from now on."""
+        self._jobs[job.id] = job
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
+
+    def remove(self, job: Job) -> None:
+        """The job has ended."""
+        self._jobs.pop(job.id, None)
+        if not self._jobs and self._idle is not None:
+            self._idle.set()
+        self._ended(job)
+
+    def end(self, job: Job, ending: Ending) -> None:
+        """Wake the job's task so that it settles and finishes, saying why. A second call changes nothing."""
+        if job.ending is None and not job.settled and job.task is not None:
+            job.ending = ending
+            job.task.cancel()
+
+    def end_all(self, ending: Ending) -> None:
+        """End every running request."""
+        for job in self:
+            self.end(job, ending)
+
+    def storage_failed(self) -> None:
+        """The disk takes nothing any more: end what runs, and let go of those who wait for it."""
+        for job in self:
+            if job.waits_for_disk and job.task is not None:
+                job.ending = STORAGE
+                job.task.cancel()
+            else:
+                self.end(job, STORAGE)
+
+    async def wait_idle(self, timeout_s: float | None) -> bool:
+        """Wait until no request runs; False where `timeout_s` passed first."""
+        if not self._jobs:
+            return True
+        self._idle = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._idle = None
+        return True
+
+    def _tick(self) -> None:
+        self._timer = None
+        if not self._jobs:
+            return
+        self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
+        now_us = mono_us()
+        wall = wall_us()
+        stall_us = int(self._stall_seconds() * 1e6)
+        for job in self:
+            if job.settled or job.ending is not None:
+                continue
+            if now_us - job.last_us > stall_us:
+                self.end(job, STALLED)
+                continue
+            self._renew(job, now_us, wall)
+
+    def _renew(self, job: Job, now_us: int, wall: int) -> None:
+        """Keep the hold at least a third of its seconds ahead of what the request has cost."""
+        pricing = job.pricing
+        energy_uj = self._meter.accrued(job.id)
+        # The time since the start is at least the request's share of it, so this is never too little.
+        so_far = pricing.request_cost(
+            pricing.tariff.spread(energy_uj, job.started_us, wall), now_us - job.mono0_us
+        )
+        seconds = self._hold_seconds()
+        ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
+        if job.hold_pico - so_far < ahead:
+            wanted = so_far + pricing.ceiling(self._meter.full_w, seconds, wall)
+            if not self._budget.renew(job.id, wanted):
+                if job.hold_pico - so_far < pricing.ceiling(self._meter.full_w, 2 * RENEW_EVERY_S, wall):
+                    self.end(job, CAP)
+                return
+            job.hold_pico = wanted
+        if now_us - job.saved_us >= SAVE_EVERY_US:
+            job.saved_us = now_us
+            self._ledger.renew(
+                job.id, amount_pico=job.hold_pico, seen_us=wall, e_uj=energy_uj, cost_pico=so_far
+            )

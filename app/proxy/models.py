@@ -1,0 +1,57 @@
+"""Which of the engine's models a client means.
+
+One model has many spellings (another case, no tag, the registry's full path), and each must lead to the same
+entry of the allow-list. Models that the engine would send elsewhere (cloud models) do not exist here.
+"""
+
+from __future__ import annotations
+
+from app.engine.base import Model
+from app.engine.health import EngineWatch
+
+_REGISTRIES = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
+
+
+def canonical(name: str) -> str:
+    """The one spelling of a model's name: lower case, no default registry, with a tag."""
+    plain = name.strip().lower()
+    for scheme in ("https://", "http://"):
+        plain = plain.removeprefix(scheme)
+    for registry in _REGISTRIES:
+        plain = plain.removeprefix(registry)
+    return plain if ":" in plain.rpartition("/")[2] else f"{plain}:latest"
+
+
+class Models:
+    """Resolves names against the engine's models, and asks the engine anew for a name it does not know."""
+
+    def __init__(self, watch: EngineWatch) -> None:
+        self._watch = watch
+        self._seen: tuple[Model, ...] = ()
+        self._by_name: dict[str, tuple[str, str | None]] = {}
+        self._asked: dict[str, tuple[str, str | None]] = {}
+
+    def known(self, asked: str) -> tuple[str, str | None] | None:
+        """(the engine's spelling, digest) without asking the engine; None where the name is not known."""
+        if self._watch.state.models is not self._seen:
+            self._index()
+        found = self._asked.get(asked)
+        if found is None:
+            found = self._by_name.get(canonical(asked))
+            if found is not None and len(self._asked) < 256:
+                self._asked[asked] = found
+        return found
+
+    async def resolve(self, asked: str) -> tuple[str, str | None] | None:
+        """Like `known`, after one more look at the engine: a model may have been pulled a moment ago."""
+        await self._watch.refresh()
+        return self.known(asked)
+
+    def _index(self) -> None:
+        self._seen = self._watch.state.models
+        self._asked = {}
+        self._by_name = {
+            canonical(model.name): (model.name, model.digest or None)
+            for model in self._seen
+            if not model.remote and not model.name.endswith((":cloud", "-cloud"))
+        }

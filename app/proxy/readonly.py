@@ -1,0 +1,134 @@
+"""The engine's questions that cost nothing: which models, which are loaded, what is this one.
+
+They need a key, reach the engine as new requests, and leave no record, because no inference happens. Models that the
+settings do not share, and those the engine would run elsewhere, are left out of every answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from app.clock import wall_us
+from app.engine.base import Engine, EngineError
+from app.ledger.ids import new_id
+from app.proxy.access import Access
+from app.proxy.admission import Policy, read_body
+from app.proxy.dialects.base import JSON, dump, json_object
+from app.proxy.errors import Refusal
+from app.proxy.models import Models
+from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants
+
+_SHOW_FIELDS = frozenset({"model", "name", "verbose", "system", "template", "options"})
+_SMALL_BODY_B = 64 * 1024
+
+
+class ReadOnly:
+    """Handlers that ask the engine without using the GPU."""
+
+    def __init__(
+        self,
+        access: Access,
+        models: Models,
+        engine: Callable[[], Engine],
+        policy: Callable[[], Policy],
+        engine_failed: Callable[[EngineError], None],
+    ) -> None:
+        self._access = access
+        self._models = models
+        self._engine = engine
+        self._policy = policy
+        self._engine_failed = engine_failed
+
+    def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
+        """Path → method → handler."""
+        return {
+            "/api/version": {"GET": self.version},
+            "/api/tags": {"GET": self.tags},
+            "/api/ps": {"GET": self.tags},
+            "/api/show": {"POST": self.show},
+            "/v1/models": {"GET": self.list_models},
+            "/v1/models/*": {"GET": self.one_model},
+        }
+
+    async def version(self, request: web.BaseRequest) -> web.Response:
+        """The engine's version."""
+        self._access.identify(request.headers, request.remote)
+        return self._answer(*await self._ask("/api/version"))
+
+    async def tags(self, request: web.BaseRequest) -> web.Response:
+        """The models there are, or those that are loaded."""
+        self._access.identify(request.headers, request.remote)
+        status, answer = await self._ask(request.raw_path.partition("?")[0])
+        models = answer.get("models")
+        if isinstance(models, list):
+            answer["models"] = [entry for entry in models if self._shared(_name(entry, "name"))]
+        return self._answer(status, answer)
+
+    async def show(self, request: web.BaseRequest) -> web.Response:
+        """Details of one model."""
+        self._access.identify(request.headers, request.remote)
+        call = parse_object(await read_body(request, _SMALL_BODY_B))
+        refuse_case_variants(call, _SHOW_FIELDS)
+        asked = call.get("model") or call.get("name")
+        if not isinstance(asked, str):
+            raise Refusal(400, "model_required", "model is required")
+        body = dump_object({"model": await self._resolve(asked), "verbose": bool(call.get("verbose"))})
+        return self._answer(*await self._ask("/api/show", body))
+
+    async def list_models(self, request: web.BaseRequest) -> web.Response:
+        """The models in OpenAI's shape."""
+        self._access.identify(request.headers, request.remote)
+        status, answer = await self._ask("/v1/models")
+        entries = answer.get("data")
+        if isinstance(entries, list):
+            answer["data"] = [entry for entry in entries if self._shared(_name(entry, "id"))]
+        return self._answer(status, answer)
+
+    async def one_model(self, request: web.BaseRequest) -> web.Response:
+        """One model in OpenAI's shape."""
+        self._access.identify(request.headers, request.remote)
+        name = await self._resolve(unquote(request.raw_path.partition("?")[0].removeprefix("/v1/models/")))
+        status, answer = await self._ask("/v1/models")
+        for entry in answer.get("data") or []:
+            if _name(entry, "id") == name:
+                return self._answer(status, entry)
+        raise Refusal(404, "model_not_found", f"model '{name}' not found")
+
+    async def _resolve(self, asked: str) -> str:
+        found = self._models.known(asked) or await self._models.resolve(asked)
+        if found is None or not self._shared(found[0]):
+            raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
+        return found[0]
+
+    def _shared(self, name: str) -> bool:
+        allowed = self._policy().allowed_models
+        return self._models.known(name) is not None and (not allowed or name in allowed)
+
+    async def _ask(self, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+        engine = self._engine()
+        try:
+            reply = await (engine.get(path) if body is None else engine.post(path, body))
+            try:
+                answer = json_object(await reply.read())
+            finally:
+                reply.release()
+        except EngineError as error:
+            self._engine_failed(error)
+            raise Refusal(503, "engine_unreachable", str(error), retry_after_s=10) from None
+        if answer is None:
+            raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
+        return reply.status, answer
+
+    @staticmethod
+    def _answer(status: int, answer: dict[str, Any]) -> web.Response:
+        headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us())}
+        return web.Response(body=dump(answer), status=status, headers=headers)
+
+
+def _name(entry: object, field: str) -> str:
+    value = entry.get(field) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) else ""

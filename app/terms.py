@@ -1,0 +1,54 @@
+"""From settings to the terms of a bill (watts, tariff, pricing), and from those to the record of them."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from app.billing.money import to_pico
+from app.billing.pricing import BillingMode, Pricing
+from app.billing.tariff import Tariff
+from app.ledger.drafts import TariffDraft
+from app.ledger.ids import new_id
+from app.power.accounts import StaticWatts
+from app.settings.parameters import Settings
+
+
+def watts_of(settings: Settings) -> StaticWatts:
+    """The configured watts, for what no sensor measures."""
+    return StaticWatts(
+        gpu_idle_w=settings.gpu_idle_watts,
+        gpu_load_w=settings.gpu_load_watts,
+        system_idle_w=settings.system_idle_watts,
+        system_load_w=settings.system_inference_watts,
+    )
+
+
+def pricing_of(settings: Settings) -> Pricing:
+    """What requests, uptime and labour cost."""
+    return Pricing(
+        mode=BillingMode(settings.billing_mode),
+        tariff=Tariff.flat(to_pico(settings.electricity_rate), settings.currency),
+        margin_ppm=int((Decimal(settings.profit_margin) * 1_000_000).to_integral_value()),
+        base_rate_pico_per_hour=to_pico(settings.base_rate_per_hour),
+        labor_rate_pico_per_hour=to_pico(settings.labor_rate_per_hour),
+    )
+
+
+def terms_record(pricing: Pricing, now_us: int) -> TariffDraft:
+    """The record that lets anybody price the records after it anew."""
+    intervals = [
+        [interval.start_us, interval.end_us, str(interval.price_pico_per_kwh)]
+        for interval in pricing.tariff.intervals
+    ]
+    return TariffDraft(
+        id=new_id(now_us),
+        t0=now_us,
+        tariff=pricing.tariff.id,
+        currency=pricing.tariff.currency,
+        content=json.dumps(intervals, separators=(",", ":")),
+        mode=pricing.mode.value,
+        margin_ppm=pricing.margin_ppm,
+        base_rate=pricing.base_rate_pico_per_hour,
+        labor_rate=pricing.labor_rate_pico_per_hour,
+    )

@@ -1,0 +1,85 @@
+"""Dedicated mode: the uptime that no request carries goes to the client the machine is kept for.
+
+Every few minutes, and whenever serving begins or ends or the terms change, what has run up is one `uptime` record in
+the first client's log. Time in which the contributor had paused is nobody's bill. In marginal mode nothing is billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.billing.budget import Budget
+from app.billing.pricing import BillingMode, Pricing
+from app.clock import wall_us
+from app.ledger.drafts import UptimeDraft
+from app.ledger.ids import new_id
+from app.ledger.store import Ledger
+from app.power.meter import Meter
+
+EVERY_S = 300.0
+
+
+class Uptime:
+    """Bills uptime while `running` says that the gateway serves."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        meter: Meter,
+        budget: Budget,
+        pricing: Callable[[], Pricing],
+        log: Callable[[], str],
+        serving: Callable[[], bool],
+    ) -> None:
+        self._ledger = ledger
+        self._meter = meter
+        self._budget = budget
+        self._pricing = pricing
+        self._log = log
+        self._serving = serving
+        self._timer: asyncio.TimerHandle | None = None
+        self._began_us = wall_us()
+
+    def begin(self) -> None:
+        """Serving begins, or the terms changed: what ran up until now is nobody's bill or billed already."""
+        self._meter.take_uptime()
+        self._began_us = wall_us()
+        self._stop_timer()
+        if self._pricing().mode is BillingMode.DEDICATED:
+            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
+
+    def bill(self) -> None:
+        """Record what has run up since `begin` or the last `bill`."""
+        pricing = self._pricing()
+        t0_us, t1_us = self._began_us, wall_us()
+        self._began_us = t1_us
+        energy_uj, dur_us = self._meter.take_uptime()
+        if pricing.mode is not BillingMode.DEDICATED or not self._serving() or dur_us <= 0:
+            return
+        cost = pricing.request_cost(pricing.tariff.spread(energy_uj, t0_us, t1_us), dur_us)
+        draft = UptimeDraft(
+            id=new_id(t1_us),
+            t0=t0_us,
+            t1=t0_us + dur_us,
+            dur_us=dur_us,
+            e_uj=energy_uj,
+            e_src=self._meter.source,
+            tariff=pricing.tariff.id,
+            cost=self._budget.charge(cost),
+        )
+        self._ledger.append(self._log(), draft)
+
+    def stop(self) -> None:
+        """Bill the last stretch and end the timer."""
+        self.bill()
+        self._stop_timer()
+
+    def _tick(self) -> None:
+        self.bill()
+        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

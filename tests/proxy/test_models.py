@@ -1,0 +1,79 @@
+"""One model, many spellings."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.engine.base import Loaded, Model
+from app.engine.health import EngineWatch
+from app.proxy.models import Models, canonical
+
+
+class Shelf:
+    """An engine that knows its models and nothing else."""
+
+    name, kind, url, simulated = "Shelf", "ollama", "http://127.0.0.1:1", False
+
+    def __init__(self, *models: Model) -> None:
+        self.has = models
+
+    async def version(self) -> str:
+        return "1"
+
+    async def models(self) -> tuple[Model, ...]:
+        return self.has
+
+    async def loaded(self) -> tuple[Loaded, ...]:
+        return ()
+
+
+def model(name: str, *, remote: bool = False) -> Model:
+    return Model(name, "d" * 64, 1, "llama", "8B", "Q4", remote)
+
+
+async def models(*known: Model) -> tuple[Shelf, Models]:
+    shelf = Shelf(*known)
+    watch = EngineWatch(shelf)  # type: ignore[arg-type]
+    await watch.refresh()
+    return shelf, Models(watch)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "llama3",
+        "LLAMA3",
+        "llama3:latest",
+        "library/llama3",
+        "registry.ollama.ai/library/llama3:latest",
+        " llama3 ",
+    ],
+)
+async def test_every_spelling_leads_to_the_engines_own(asked: str) -> None:
+    _, names = await models(model("llama3:latest"))
+    assert names.known(asked) == ("llama3:latest", "d" * 64)
+
+
+async def test_cloud_models_do_not_exist_here() -> None:
+    _, names = await models(model("big:cloud"), model("big:70b-cloud"), model("far:latest", remote=True))
+    for asked in ("big:cloud", "big:70b-cloud", "far", "BIG:CLOUD"):
+        assert names.known(asked) is None
+
+
+async def test_a_model_pulled_a_moment_ago_is_found_by_asking_again() -> None:
+    shelf, names = await models(model("a:latest"))
+    assert names.known("b") is None
+    shelf.has = (model("a:latest"), model("b:latest"))
+    assert await names.resolve("b") == ("b:latest", "d" * 64)
+
+
+async def test_a_model_that_went_is_no_longer_known() -> None:
+    shelf, names = await models(model("a:latest"))
+    assert names.known("a") is not None
+    shelf.has = ()
+    assert await names.resolve("a") is None
+
+
+def test_another_registry_and_another_owner_stay_what_they_are() -> None:
+    assert canonical("hf.co/Owner/Model:Q4") == "hf.co/owner/model:q4"
+    assert canonical("localhost:5000/x") == "localhost:5000/x:latest"
