@@ -1,0 +1,144 @@
+"""The command line: what can be said, and which command does it.
+
+Rule 1: only parsing happens here; a command is imported when it is asked for. Rule 2: every error that is a
+person's to mend ends as one sentence on stderr and exit status 2 (or 1 where a check found something).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from app import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `mortdecai-gateway`; the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "tray")
+    options = parser().parse_args(arguments)
+    command = importlib.import_module(f"app.commands.{options.module}")
+    try:
+        return int(getattr(command, options.function)(options))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not isinstance(error, _for_people()):
+            raise
+        print(f"mortdecai-gateway: {error}", file=sys.stderr)
+        return 2
+
+
+def main_tray() -> int:
+    """Entry point of the desktop's menu entry."""
+    return main(["tray", *sys.argv[1:]])
+
+
+def _for_people() -> tuple[type[Exception], ...]:
+    """The errors whose text is a sentence for the person at the keyboard; anything else is a fault of ours."""
+    from app.commands.common import CommandError
+    from app.commands.demo import DemoFailed
+    from app.ledger.errors import LedgerError
+    from app.proxy.server import PortTaken
+    from app.settings.errors import SettingError
+    from app.vault.base import VaultUnavailable
+
+    return (CommandError, DemoFailed, LedgerError, PortTaken, SettingError, VaultUnavailable)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Everything that can be said."""
+    top = argparse.ArgumentParser(
+        prog="mortdecai-gateway",
+        description="Lend your GPU through an authenticated, metered Ollama proxy. Without a command: tray.",
+    )
+    top.add_argument("--version", action="version", version=f"mortdecai-gateway {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    tray = _command(commands, "tray", "run", "tray", "run in the tray, with the window one click away")
+    serve = _command(commands, "serve", "run", "serve", "run without any desktop, contributing at once")
+    for command in (tray, serve):
+        _running_options(command)
+
+    demo = _command(commands, "demo", "demo", "demo", "start with the simulator and send three requests")
+    demo.add_argument("--once", action="store_true", help="stop after the requests instead of serving on")
+    demo.add_argument(
+        "--port", type=int, default=None, help="listen on this port (default 8434, or a free one)"
+    )
+    demo.add_argument("--headless", action="store_true", help="no tray, even where there is a display")
+
+    keys = _command(commands, "keys", "keys", "keys", "list, create or revoke client keys")
+    keys.add_argument("action", choices=["list", "create", "revoke"])
+    keys.add_argument("name", nargs="?", help="create: the key's label; revoke: the key's id or label")
+    keys.add_argument(
+        "--client", default=None, help="create: the client it belongs to (default: the first one)"
+    )
+
+    ledger = _command(commands, "ledger", "ledger", "ledger", "list or verify the ledger")
+    ledger.add_argument("action", choices=["list", "verify"])
+    ledger.add_argument("--limit", type=int, default=20, help="list: how many records (default 20)")
+    ledger.add_argument("--json", action="store_true", help="list: one JSON object a line")
+
+    profiles = _command(commands, "profiles", "profiles", "profiles", "list, create or delete profiles")
+    profiles.add_argument("action", choices=["list", "create", "delete"], nargs="?", default="list")
+    profiles.add_argument("name", nargs="?")
+    profiles.add_argument("--yes", action="store_true", help="delete: do not ask")
+
+    doctor = _command(
+        commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
+    )
+    doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
+    for command in (keys, ledger, doctor):
+        _profile_options(command)
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    module: str,
+    function: str,
+    help: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.set_defaults(command=name, module=module, function=function)
+    return command
+
+
+def _profile_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile", default="default", metavar="NAME", help="which gateway (default: default)"
+    )
+    command.add_argument(
+        "--vault", choices=["keyring", "file", "memory"], default=None, help="where secrets are kept"
+    )
+    command.add_argument("--env-file", metavar="FILE", default=None, help="read settings from a .env file")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set any parameter for this run; docs/settings.md lists them",
+    )
+
+
+def _running_options(command: argparse.ArgumentParser) -> None:
+    engine = command.add_mutually_exclusive_group()
+    engine.add_argument(
+        "--simulate", action="store_true", help="use the built-in simulator instead of an engine"
+    )
+    engine.add_argument("--upstream", metavar="URL", default=None, help="use the Ollama at this address")
+    command.add_argument("--host", default=None, help="listen on this address (default 127.0.0.1)")
+    command.add_argument(
+        "--port", type=int, default=None, help="listen on this port (default 8434; 0: a free one)"
+    )
+    command.add_argument("--contribute", action="store_true", help="serve at once instead of starting paused")
+    command.add_argument(
+        "--print-connection",
+        action="store_true",
+        help="print one line of JSON with address and keys when ready",
+    )
+    _profile_options(command)

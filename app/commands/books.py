@@ -1,0 +1,33 @@
+"""The ledger of a profile whose gateway does not run, opened by a command."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from app.clock import wall_us
+from app.commands.common import Ground
+from app.identity import Identity
+from app.ledger.checkpoint import Signer
+from app.ledger.store import Ledger
+from app.settings.instance import InstanceLock
+from app.vault.base import Vault
+
+
+@contextlib.asynccontextmanager
+async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vault]]:
+    """The ledger, with the profile locked so that no gateway starts meanwhile."""
+    base.folders.prepare()
+    vault = await base.vault()
+    with InstanceLock.acquire(base.folders.state):
+        identity = await Identity.load(vault)
+        ledger = await Ledger.open(
+            base.folders.data / "ledger.sqlite3",
+            signer=Signer(identity.seed, identity.signer_name),
+            gateway_id=identity.gateway_id,
+            clock_us=wall_us,
+        )
+        try:
+            yield ledger, identity, vault
+        finally:
+            await ledger.close()

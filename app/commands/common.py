@@ -1,0 +1,100 @@
+"""What several commands share: from options to settings, folders and vault, and how to ask a running gateway."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from app.identity import OPERATOR_TOKEN
+from app.settings.folders import Folders
+from app.settings.instance import running
+from app.settings.store import SettingsStore
+from app.vault.base import Vault
+from app.vault.choice import open_vault
+
+ANSWER_S = 60.0
+
+
+class CommandError(Exception):
+    """One sentence for the person who typed the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a command stands on."""
+
+    folders: Folders
+    store: SettingsStore
+    profile: str
+
+    async def vault(self) -> Vault:
+        """The profile's vault. Raises VaultUnavailable."""
+        return await open_vault(self.store.current.vault, profile=self.profile, directory=self.folders.config)
+
+    def running_url(self) -> str | None:
+        """Where the profile's running gateway answers; None where none runs."""
+        instance = running(self.folders.state)
+        if instance is None:
+            return None
+        if instance.url is None:
+            raise CommandError("The gateway of this profile is just starting. Try again in a moment.")
+        return instance.url
+
+
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that the command line gives, by name."""
+    given: dict[str, object] = {}
+    for assignment in options.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise CommandError(f"--set wants NAME=VALUE, and {assignment!r} has no equals sign.")
+        given[name.strip().lower()] = value
+    named = {"host": "host", "port": "port", "upstream": "upstream_url", "vault": "vault"}
+    for option, parameter in named.items():
+        value = getattr(options, option, None)
+        if value is not None:
+            given[parameter] = value
+    return given
+
+
+def ground(options: argparse.Namespace, *, root: Path | None = None) -> Ground:
+    """Folders and settings of the profile that was asked for. Raises SettingError."""
+    folders = Folders.for_profile(options.profile, root)
+    store = SettingsStore.load(
+        cli=overrides(options),
+        env=os.environ,
+        env_file=Path(options.env_file) if options.env_file else None,
+        file=folders.settings_file,
+    )
+    return Ground(folders, store, options.profile)
+
+
+async def ask_running(
+    base: Ground, url: str, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Ask the profile's running gateway as its operator."""
+    token = await (await base.vault()).get(OPERATOR_TOKEN)
+    if token is None:
+        raise CommandError(
+            f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
+            "Name the vault it was started with: --vault."
+        )
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.request(method, url + path, json=body) as reply,
+        ):
+            answer = await reply.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
+    if reply.status >= 400:
+        raise CommandError(str(answer.get("error", f"The gateway answered with status {reply.status}.")))
+    return dict(answer)

@@ -1,0 +1,121 @@
+"""`tray` and `serve`: the same gateway, with a desktop around it or without.
+
+Nothing here imports Qt until `tray` is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from app.commands.common import Ground, ground
+from app.engine.base import Engine
+from app.engine.ollama import OllamaEngine
+from app.gateway import Gateway
+from app.power.sensors.base import NullSensor, Sensor
+from app.power.sensors.probe import probe_sensors
+from app.settings.logs import Logs
+
+Ready = Callable[[Gateway, asyncio.Event], Awaitable[None]]
+"""Called once the gateway listens; setting the event ends the run."""
+
+
+def serve(options: argparse.Namespace) -> int:
+    """`mortdecai-gateway serve`."""
+    base = ground(options)
+    with logs(base):
+        return asyncio.run(run(base, options.simulate, contribute=True, ready=_announce(base, options)))
+
+
+def tray(options: argparse.Namespace) -> int:
+    """`mortdecai-gateway tray`."""
+    from app.desktop.main import run_desktop
+
+    base = ground(options)
+    with logs(base):
+        contribute = options.contribute or base.store.current.start_contributing
+        announce = _announce(base, options)
+        return run_desktop(
+            lambda ready: run(base, options.simulate, contribute=contribute, ready=ready), after=announce
+        )
+
+
+async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -> int:
+    """Run one gateway until it is told to stop; the exit status."""
+    stop = asyncio.Event()
+    async with _engine(base, simulate) as (engine, sensor):
+        gateway = Gateway(base.store, base.folders, await base.vault(), engine, sensor)
+        with _signals(stop):
+            await gateway.start(contribute=contribute)
+            async with gateway:
+                await ready(gateway, stop)
+                await stop.wait()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _engine(base: Ground, simulate: bool) -> AsyncIterator[tuple[Engine, Sensor]]:
+    """The engine that was asked for, with the sensor that can say what it draws."""
+    settings = base.store.current
+    if not simulate:
+        sensors = await asyncio.to_thread(probe_sensors)
+        # One GPU is metered: the first, which is the one Ollama takes first as well.
+        for other in sensors[1:]:
+            other.close()
+        sensor: Sensor = sensors[0] if sensors else NullSensor()
+        yield OllamaEngine(settings.upstream_url, silence_s=settings.request_timeout_seconds), sensor
+        return
+    from app.engine.simulator import Simulator, SimulatorEngine
+    from app.power.sensors.simulated import SimulatedSensor
+
+    simulator = Simulator(parallel=settings.engine_parallel)
+    url = await simulator.start()
+    try:
+        yield SimulatorEngine(url), SimulatedSensor(simulator.gpu_state)
+    finally:
+        await simulator.stop()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event):  # type: ignore[no-untyped-def]
+    """SIGTERM and Ctrl-C end the run in order; where the loop takes no signals (Windows) Python's own ways stay."""
+    loop = asyncio.get_running_loop()
+    taken = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def _announce(base: Ground, options: argparse.Namespace) -> Ready:
+    async def ready(gateway: Gateway, _: asyncio.Event) -> None:
+        if options.print_connection:
+            line = {
+                "url": gateway.address,
+                "api_key": await gateway.client_key(),
+                "operator_token": gateway.identity.operator_token,
+                "profile": base.profile,
+                "pid": os.getpid(),
+            }
+            print(json.dumps(line), flush=True)
+        elif options.command == "serve":
+            print(f"Serving at {gateway.address}. Press Ctrl-C to stop.", file=sys.stderr, flush=True)
+
+    return ready
+
+
+def logs(base: Ground) -> Logs:
+    """The profile's log file; a context manager."""
+    base.folders.prepare()
+    return Logs(base.folders.logs, base.store.current.log_level)

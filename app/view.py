@@ -1,0 +1,143 @@
+"""From the running parts to one `Snapshot`. Reads, never changes."""
+
+from __future__ import annotations
+
+from app.billing.budget import Budget
+from app.billing.pricing import Pricing
+from app.clock import mono_us, wall_us
+from app.engine.base import Engine
+from app.engine.health import EngineWatch
+from app.ledger.store import Ledger
+from app.power.meter import Meter
+from app.presence.conduct import Conduct, Wish
+from app.proxy.jobs import Job, Jobs
+from app.snapshot import (
+    EngineView,
+    GpuView,
+    MoneyView,
+    RunningRequest,
+    Serving,
+    Snapshot,
+    UsageView,
+)
+
+
+def snapshot(
+    *,
+    address: str,
+    conduct: Conduct,
+    engine: Engine,
+    watch: EngineWatch,
+    meter: Meter,
+    budget: Budget,
+    pricing: Pricing,
+    ledger: Ledger,
+    jobs: Jobs,
+    notice: str | None,
+) -> Snapshot:
+    """The present moment."""
+    wall, mono = wall_us(), mono_us()
+    power = meter.now()
+    price = pricing.tariff.price_at(wall)
+    totals = ledger.totals()
+    state = watch.state
+    return Snapshot(
+        at_us=wall,
+        serving=serving(conduct),
+        blocker=conduct.blockers.first(),
+        address=address,
+        simulated=engine.simulated,
+        total_w=power.total_w,
+        marginal_w=power.marginal_w,
+        gpu=_gpu(meter),
+        engine=EngineView(
+            name=engine.name,
+            url=engine.url,
+            simulated=engine.simulated,
+            reachable=state.reachable,
+            version=state.version,
+            models=tuple(model.name for model in state.models),
+            loaded=tuple(model.name for model in state.loaded),
+        ),
+        money=MoneyView(
+            currency=pricing.tariff.currency,
+            cap_pico=budget.cap,
+            spent_pico=budget.spent,
+            held_pico=budget.held,
+            price_pico_per_kwh=price,
+            billing_mode=pricing.mode.value,
+            cost_pico_per_hour=meter.cost_per_hour(power.marginal_w),
+        ),
+        usage=UsageView(
+            requests=totals.requests,
+            tokens_in=totals.tok_in,
+            tokens_out=totals.tok_out,
+            duration_us=totals.dur_us,
+            energy_uj=totals.e_uj,
+        ),
+        running=tuple(_running(job, meter, mono) for job in jobs if not job.settled),
+        notice=notice,
+    )
+
+
+def serving(conduct: Conduct) -> Serving:
+    """The one word for icons and headlines."""
+    first = conduct.blockers.first()
+    if first is None:
+        return Serving.CONTRIBUTING
+    if first.code == "stopping":
+        return Serving.STOPPING
+    if first.code == "starting":
+        return Serving.STARTING
+    if conduct.wish is Wish.FINISH:
+        return Serving.FINISHING
+    if conduct.wish in (Wish.PAUSE, Wish.SNOOZE):
+        return Serving.PAUSED
+    return Serving.BLOCKED
+
+
+def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:
+    seconds = max(1e-6, (mono - job.mono0_us) / 1e6)
+    frames = job.call.frames
+    tokens = frames.deltas if frames is not None else 0
+    price = job.pricing.tariff.price_at(job.started_us)
+    energy_uj = meter.accrued(job.id)
+    return RunningRequest(
+        id=job.id,
+        key_label=job.call.principal.label,
+        model=job.call.model,
+        endpoint=job.call.endpoint.path,
+        started_us=job.started_us,
+        queued=meter.is_queued(job.id),
+        tokens=tokens,
+        tokens_per_s=tokens / seconds,
+        watts=meter.request_w(job.id),
+        cost_pico=job.pricing.request_cost(((energy_uj, price),), mono - job.mono0_us),
+    )
+
+
+def _gpu(meter: Meter) -> GpuView:
+    info, reading = meter.sensor_info, meter.last_reading
+    if info is None or reading is None:
+        return GpuView(
+            name=info.name if info is not None else "GPU",
+            source=info.source if info is not None else "model",
+            measured=False,
+            power_w=None,
+            limit_w=info.limit_w if info is not None else None,
+            utilisation_pct=None,
+            memory_used_b=None,
+            memory_total_b=info.memory_total_b if info is not None else None,
+            temperature_c=None,
+        )
+    return GpuView(
+        name=info.name,
+        source=info.source,
+        measured=reading.power_w is not None,
+        power_w=reading.power_w,
+        limit_w=info.limit_w,
+        utilisation_pct=reading.utilisation_pct,
+        memory_used_b=reading.memory_used_b,
+        memory_total_b=reading.memory_total_b or info.memory_total_b,
+        temperature_c=reading.temperature_c,
+    )

@@ -1,0 +1,37 @@
+"""Rules for every test: Qt draws to memory, and under CI a skipped test fails the run.
+
+A skip is only accepted in CI where its reason starts with «platform:», that is, where it names a platform that this
+machine is not.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# A developer's own gateway, settings and keyring are none of the tests' business.
+for name in [name for name in os.environ if name.startswith("MORTDECAI_")]:
+    del os.environ[name]
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith("platform:"):
+            _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if os.environ.get("CI") == "true" and _skipped and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("CI") == "true" and _skipped:
+        terminalreporter.section("Skipped tests fail this run, because CI has everything they need")
+        for line in _skipped:
+            terminalreporter.line(line)

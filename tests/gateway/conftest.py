@@ -1,0 +1,96 @@
+"""A real gateway in front of a real simulator, in this process and over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from app.engine.simulator import Simulator, SimulatorEngine
+from app.gateway import Gateway
+from app.ledger.reader import LedgerRow
+from app.power.sensors.base import NullSensor
+from app.settings.folders import Folders
+from app.settings.store import SettingsStore
+from app.vault.memory import MemoryVault
+
+MODEL = "qwen2.5:3b"
+
+
+@dataclass
+class House:
+    """A running gateway and what a test needs around it."""
+
+    gateway: Gateway
+    simulator: Simulator
+    session: aiohttp.ClientSession
+    key: str
+    operator: str
+
+    def post(self, path: str, body: Any, *, key: str | None = None, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.key if key is None else key}", **more.pop("headers", {})}
+        return self.session.post(path, json=body, headers=headers, **more)
+
+    def get(self, path: str, *, key: str | None = None, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.key if key is None else key}", **more.pop("headers", {})}
+        return self.session.get(path, headers=headers, **more)
+
+    async def usage(self) -> list[LedgerRow]:
+        """Every usage record, oldest first."""
+        page = await self.gateway.ledger_page(None, 500)
+        return [row for row in reversed(page.rows) if row.kind == "usage"]
+
+
+Build = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def build(tmp_path: Path) -> AsyncIterator[Build]:
+    """Make a house: `speed`, `parallel` and settings of one's choice."""
+    async with AsyncExitStack() as stack:
+
+        async def make(
+            *,
+            speed: float = 500.0,
+            parallel: int = 4,
+            contribute: bool = True,
+            upstream: str | None = None,
+            **settings: Any,
+        ) -> House:
+            simulator = Simulator(speed=speed, parallel=parallel)
+            await simulator.start()
+            stack.push_async_callback(simulator.stop)
+            folders = Folders.for_profile("default", tmp_path)
+            given = {"port": 0, "vault": "memory", "engine_parallel": parallel, **settings}
+            store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
+            engine = SimulatorEngine(upstream or simulator.url)
+            gateway = Gateway(store, folders, MemoryVault(), engine, NullSensor())
+            await gateway.start(contribute=contribute)
+            await stack.enter_async_context(gateway)
+            session = await stack.enter_async_context(aiohttp.ClientSession(gateway.address))
+            key = await gateway.client_key()
+            return House(gateway, simulator, session, key, gateway.identity.operator_token)
+
+        yield make
+
+
+@pytest.fixture
+async def house(build: Build) -> House:
+    """The usual house: fast, contributing, with room under its cap."""
+    return await build()
+
+
+def chat(text: str = "Hello", *, stream: bool = True, tokens: int = 20, **more: Any) -> dict[str, Any]:
+    """A body for /api/chat."""
+    return {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+        "options": {"num_predict": tokens},
+        **more,
+    }
