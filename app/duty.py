@@ -17,7 +17,6 @@ from app.billing.money import format_money
 from app.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.engine.health import EngineState, EngineWatch
-from app.power.meter import Meter
 from app.presence.conduct import Conduct, Wish, cap_reached, engine_down, storage_fault
 from app.proxy.jobs import STOPPED, Job, Jobs
 from app.uptime import Uptime
@@ -36,14 +35,12 @@ class Duty:
         conduct: Conduct,
         *,
         engine: Engine,
-        meter: Meter,
         budget: Budget,
         currency: Callable[[], str],
         changed: Callable[[], None],
     ) -> None:
         self._conduct = conduct
         self._engine = engine
-        self._meter = meter
         self._budget = budget
         self._currency = currency
         self._changed = changed
@@ -144,7 +141,6 @@ class Duty:
 
     def engine_changed(self, state: EngineState) -> None:
         """The engine came, went, or has other models."""
-        self._meter.resident = bool(state.loaded)
         if state.reachable:
             self._conduct.lift("engine_down")
         else:

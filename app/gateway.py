@@ -118,7 +118,6 @@ class Gateway:
         self._duty = Duty(
             self.conduct,
             engine=self._engine,
-            meter=self._meter,
             budget=self._budget,
             currency=lambda: self.pricing.tariff.currency,
             changed=self._changed,
@@ -130,6 +129,7 @@ class Gateway:
             self._meter,
             hold_seconds=lambda: self._store.current.hold_seconds,
             stall_seconds=lambda: self._store.current.request_timeout_seconds,
+            began=self._changed,
             ended=self._duty.job_ended,
         )
         self._uptime = Uptime(

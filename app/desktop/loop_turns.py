@@ -305,7 +305,8 @@ def _nothing() -> None:
 
 
 def _one_shot(slot: Callable[[], None]) -> QTimer:
-    # One shot also because Qt does not deliver a repeating timer inside its own slot: nested loops would stall.
+    # One shot, and started anew for each turn: Qt does not deliver a timer that runs inside that timer's own slot,
+    # where a nested loop would wait for it in vain.
     timer = QTimer()
     timer.setSingleShot(True)
     timer.setTimerType(Qt.TimerType.PreciseTimer)

@@ -15,6 +15,7 @@ import threading
 from asyncio import Future
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,28 +23,16 @@ from app.ledger.audit import audit
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
-from app.ledger.findings import AuditReport, Verdict
+from app.ledger.findings import AuditReport
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
 from app.ledger.ids import uuid7
 from app.ledger.journal import Committed
-from app.ledger.parties import Client, CreateClient, CreateKey, Key, Parties, RevokeKey
-from app.ledger.reader import Consistency, Inclusion, LedgerRow, Page, Reader
+from app.ledger.membership import CreateClient, CreateKey, RevokeKey
+from app.ledger.parties import Client, Key, Parties
+from app.ledger.reader import Consistency, Inclusion, Page, Reader
 from app.ledger.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
 from app.ledger.writer import Opened, Writer
-
-__all__ = [
-    "AuditReport",
-    "Client",
-    "HoldRow",
-    "Key",
-    "Ledger",
-    "LedgerRow",
-    "Page",
-    "Receipt",
-    "Totals",
-    "Verdict",
-]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -406,13 +395,6 @@ class Ledger:
             if progress is not None and not self._closing:
                 self._loop.call_soon_threadsafe(progress, done, total)
 
-        def run() -> AuditReport:
-            return audit(
-                self._path,
-                self._signer.verifier,
-                progress=tell,
-                stopped=self._stop_audits.is_set,
-                vfs=self._vfs,
-            )
-
-        return await self._loop.run_in_executor(self._audits, run)
+        stopped, vfs = self._stop_audits.is_set, self._vfs
+        work = partial(audit, self._path, self._signer.verifier, progress=tell, stopped=stopped, vfs=vfs)
+        return await self._loop.run_in_executor(self._audits, work)

@@ -69,8 +69,6 @@ class Meter:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._failed: str | None = None
-        self.resident = False
-        """Whether a model lies in the GPU's memory: at rest it draws more then."""
         self._sampler = Sampler(
             sensor,
             self._from_thread,
@@ -90,8 +88,7 @@ class Meter:
             self._begin()
 
     def progress(self, request_id: str) -> None:
-        """Its first output was seen, so its model is in memory."""
-        self.resident = True
+        """Its first output was seen."""
         self._book.progress(request_id, mono_us())
 
     def close(self, request_id: str) -> ClosedAccount:
@@ -224,7 +221,11 @@ class Meter:
         if power_w is not None:
             self._peak_w = max(self._peak_w, power_w)
         self._baseline.sample(
-            outcome.at_us, power_w, busy=self._open > 0, memory_used_b=outcome.memory_used_b
+            outcome.at_us,
+            power_w,
+            busy=self._open > 0,
+            memory_used_b=outcome.memory_used_b,
+            utilisation_pct=outcome.utilisation_pct,
         )
         self._book.reading(
             outcome.at_us,
@@ -238,7 +239,7 @@ class Meter:
 
     def _rested(self) -> None:
         if not self._stopped:
-            self._book.sensor_lost(mono_us())
+            self._book.rest(mono_us())
 
     def _note(self, gpu_w: float) -> None:
         watts = self._watts

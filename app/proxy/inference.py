@@ -21,8 +21,9 @@ from app.billing.pricing import Pricing
 from app.clock import mono_us, wall_us
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
 from app.ledger.drafts import UsageDraft
+from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
-from app.ledger.store import HoldRow, Ledger
+from app.ledger.store import Ledger
 from app.power.meter import Meter
 from app.proxy.access import Access
 from app.proxy.admission import Admission, Call

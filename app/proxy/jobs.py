@@ -107,6 +107,7 @@ class Jobs:
         *,
         hold_seconds: Callable[[], float],
         stall_seconds: Callable[[], float],
+        began: Callable[[], None],
         ended: Callable[[Job], None],
     ) -> None:
         self._budget = budget
@@ -114,6 +115,7 @@ class Jobs:
         self._meter = meter
         self._hold_seconds = hold_seconds
         self._stall_seconds = stall_seconds
+        self._began = began
         self._ended = ended
         self._jobs: dict[str, Job] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -133,6 +135,8 @@ class Jobs:
         """Look after a job from now on."""
         self._jobs[job.id] = job
         if self._timer is None:
+            # So at most once a second: the first request after a pause, which faces want to know of.
+            self._began()
             self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
 
     def remove(self, job: Job) -> None:

@@ -313,3 +313,13 @@ def test_the_slider_draws_what_is_spent_from_the_left_and_the_cap_where_its_hand
     spent, left, beyond = (image.pixelColor(x, 12).name() for x in (60, 150, 350))
     assert len({spent, left, beyond}) == 3
     assert image.pixelColor(5, 12).name() == spent
+
+
+def test_next_to_nothing_spent_is_drawn_as_next_to_nothing(qtbot) -> None:
+    slider = CapSlider()
+    slider.resize(400, 24)
+    qtbot.addWidget(slider)
+    slider.show_money(10 * PICO, 0, 0)
+    before = slider.grab().toImage()
+    slider.show_money(10 * PICO, 7_500_000, 0)
+    assert slider.grab().toImage() == before

@@ -117,6 +117,13 @@ def test_an_idle_loop_is_given_no_turns(loop: Any) -> None:
     assert turns_while_idle(loop, 1000) == 0
 
 
+def test_a_timer_that_has_run_wakes_nobody_again(loop: Any) -> None:
+    ran: list[str] = []
+    loop.call_later(0.04, ran.append, "once")
+    assert turns_while_idle(loop) == 0  # looked at from 0.1 s on
+    assert ran == ["once"]
+
+
 def test_ten_thousand_cancelled_timers_leave_nothing_behind(loop: Any) -> None:
     class Something:
         pass

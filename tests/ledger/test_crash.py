@@ -24,7 +24,8 @@ LOAD = """
 import asyncio, os, random, secrets, sys, time
 from app.ledger.checkpoint import Signer
 from app.ledger.records import UsageDraft
-from app.ledger.store import HoldRow, Ledger
+from app.ledger.holds import HoldRow
+from app.ledger.store import Ledger
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())

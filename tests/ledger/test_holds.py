@@ -9,7 +9,7 @@ import time
 import pytest
 
 from app.ledger.errors import LedgerError, RecordError
-from app.ledger.store import HoldRow
+from app.ledger.holds import HoldRow
 
 
 async def until(condition, what, seconds=10.0):

@@ -15,9 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from app.ledger.checkpoint import Signer, verify_checkpoint
 from app.ledger.drafts import OUTCOMES
 from app.ledger.errors import DuplicateRecord
+from app.ledger.heads import Totals
+from app.ledger.holds import HoldRow
 from app.ledger.merkle import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
 from app.ledger.records import UsageDraft, decode
-from app.ledger.store import HoldRow, Ledger, Totals
+from app.ledger.store import Ledger
 
 SIGNER = Signer(bytes(range(32)), "gw_test")
 COSTS = st.integers(-1000, 10**12)
@@ -85,7 +87,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), costs=st.lists(COSTS, min_size=1, max_size=300))
     def append_many(self, data, costs):
-        log = data.draw(st.sampled_from(sorted(self.logs)))
+        log = data.draw(st.sampled_from(list(self.logs)))
         outcome = data.draw(st.sampled_from(sorted(OUTCOMES)))
         drafts = [self.draft(cost, outcome) for cost in costs]
 
@@ -100,7 +102,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def append_the_same_again(self, data):
-        log = data.draw(st.sampled_from(sorted(self.logs)))
+        log = data.draw(st.sampled_from(list(self.logs)))
         recorded = [entry for entry in self.logs[log] if isinstance(entry, UsageDraft)]
         if recorded:
             try:
@@ -111,7 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), later=st.booleans())
     def hold(self, data, later):
-        log, now = data.draw(st.sampled_from(sorted(self.logs))), self.clock()
+        log, now = data.draw(st.sampled_from(list(self.logs))), self.clock()
         row = HoldRow(self.ledger.new_id(), log, "k", "m", "/api/chat", "t", now, 50, now, 3, 4)
         if later:
             self.loop.call_soon(self.ledger.hold_later, row)
@@ -123,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), cost=COSTS)
     def renew(self, data, cost):
-        identity = data.draw(st.sampled_from(sorted(self.held)))
+        identity = data.draw(st.sampled_from(list(self.held)))
         row = self.held[identity].renewed(60, self.clock(), 9, cost)
         self.call(self.ledger.renew, identity, 60, row.seen_us, e_uj=9, cost_pico=cost)
         self.held[identity] = row
@@ -131,7 +133,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), cost=COSTS, settle=st.booleans())
     def end_a_hold(self, data, cost, settle):
-        row = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        row = self.held.pop(data.draw(st.sampled_from(list(self.held))))
         if settle:
             now = self.clock()
             draft = UsageDraft(
@@ -154,7 +156,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def prove(self, data):
-        log = data.draw(st.sampled_from(sorted(self.logs)))
+        log = data.draw(st.sampled_from(list(self.logs)))
         seq = data.draw(st.integers(0, len(self.logs[log]) - 1))
         found = self.call(self.ledger.inclusion, log, seq)
         claim = verify_checkpoint(found.checkpoint, SIGNER.verifier, log)
@@ -174,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read(self, data):
-        log = data.draw(st.sampled_from(sorted(self.logs)))
+        log = data.draw(st.sampled_from(list(self.logs)))
         entries = self.logs[log]
         bodies = self.call(self.ledger.entries, log, 0, 1024)
         for entry, body in zip(entries, bodies, strict=False):
@@ -212,6 +214,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestTheLedgerAgainstItsModel = LedgerMachine.TestCase

@@ -10,8 +10,8 @@ import pytest
 
 from app.ledger.drafts import MONEY_MAX
 from app.ledger.errors import DuplicateRecord, LedgerClosed, LedgerError, RecordError
+from app.ledger.heads import Receipt, Totals
 from app.ledger.records import HeartbeatDraft, LaborDraft, TariffDraft, UptimeDraft, decode
-from app.ledger.store import Receipt, Totals
 
 
 async def bodies(ledger, log):

@@ -107,8 +107,8 @@ class CapSlider(QSlider):
         colour = theme.tone(self.tone())
         parts = (
             (cap_x, mix(theme.groove, colour, 0.22)),
-            (self._x(self._spent + self._held, handle_width), mix(theme.groove, colour, 0.55)),
-            (self._x(self._spent, handle_width), colour),
+            (self._x(self._spent + self._held, cap_x, handle_width), mix(theme.groove, colour, 0.55)),
+            (self._x(self._spent, cap_x, handle_width), colour),
         )
         for right, fill in parts:
             painter.fillRect(QRectF(0, groove.y(), right, _GROOVE), fill)
@@ -120,9 +120,10 @@ class CapSlider(QSlider):
             return Tone.BAD
         return Tone.WARN if self._spent >= self._cap * _NEARLY else Tone.ACCENT
 
-    def _x(self, pico: int, handle_width: int) -> float:
+    def _x(self, pico: int, cap_x: float, handle_width: int) -> float:
+        if pico <= self._cap:
+            # In proportion to the cap, so that next to nothing is drawn as next to nothing.
+            return cap_x * pico / self._cap if self._cap else 0.0
         # The handle's middle runs from half its width to the same distance from the right end.
-        if pico <= 0:
-            return 0.0
         share = min(1.0, pico / self.scale.top_pico)
         return handle_width / 2 + (self.width() - handle_width) * share

@@ -1,0 +1,113 @@
+"""Coming and going: what the writer does when a client or a key is made, or a key is revoked.
+
+Rule: the table and the record of it in the client's log are written in the same commit, or not at all.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from dataclasses import replace
+
+from app.ledger.drafts import TEXT_MAX, GenesisDraft, KeyDraft
+from app.ledger.errors import LedgerError
+from app.ledger.parties import Client, Key
+from app.ledger.records import recordable
+from app.ledger.transaction import Transaction
+
+
+def _proper(text: str, what: str) -> str:
+    text = text.strip()
+    if not text or recordable(text) != text or not text.isprintable():
+        raise LedgerError(f"The {what} must be 1 to {TEXT_MAX} printable characters, not {text!r:.80}.")
+    return text
+
+
+class CreateClient:
+    """A new client, its log, and the log's genesis record."""
+
+    __slots__ = ("client", "future", "genesis")
+
+    def __init__(self, client: Client, genesis: GenesisDraft, future: Future[Client]) -> None:
+        self.client = client
+        self.genesis = genesis
+        self.future = future
+
+    def plan(self, transaction: Transaction) -> object:
+        client, parties = self.client, transaction.parties
+        name = _proper(client.name, "client's name")
+        if any(other.name == name or other.id == client.id for other in parties.clients):
+            raise LedgerError(f"There is a client named {name} already: choose another name.")
+        client = replace(client, name=name)
+        transaction.new_log(client.log)
+        transaction.append(client.log, replace(self.genesis, client=name))
+        transaction.parties = replace(parties, clients=(*parties.clients, client))
+        transaction.statements.append(
+            (
+                "INSERT INTO client (id, name, log, created) VALUES (?, ?, ?, ?)",
+                (client.id, client.name, client.log, client.created_us),
+            )
+        )
+        return client
+
+
+class CreateKey:
+    """A new key, recorded in its client's log."""
+
+    __slots__ = ("future", "key", "record_id")
+
+    def __init__(self, key: Key, record_id: str, future: Future[Key]) -> None:
+        self.key = key
+        self.record_id = record_id
+        self.future = future
+
+    def plan(self, transaction: Transaction) -> object:
+        key, parties = self.key, transaction.parties
+        key = replace(key, label=_proper(key.label, "key's label"))
+        if key.role not in ("client", "operator") or (key.role == "client") != (key.client is not None):
+            raise LedgerError(
+                "A key's role is client, and then it belongs to one, or operator, and then to none."
+            )
+        if any(other.id == key.id or other.sha256 == key.sha256 for other in parties.keys):
+            raise LedgerError("This key exists already: make a new one.")
+        if len(key.sha256) != 32:
+            raise LedgerError("A key is kept as its SHA-256, which has 32 bytes.")
+        _record(transaction, key, "created", self.record_id, key.created_us)
+        transaction.parties = replace(parties, keys=(*parties.keys, key))
+        transaction.statements.append(
+            (
+                "INSERT INTO key (id, sha256, label, role, client, created, revoked) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key.id, key.sha256, key.label, key.role, key.client, key.created_us, key.revoked_us),
+            )
+        )
+        return key
+
+
+class RevokeKey:
+    """The end of a key; revoking it again changes nothing."""
+
+    __slots__ = ("at_us", "future", "key_id", "record_id")
+
+    def __init__(self, key_id: str, at_us: int, record_id: str, future: Future[Key]) -> None:
+        self.key_id = key_id
+        self.at_us = at_us
+        self.record_id = record_id
+        self.future = future
+
+    def plan(self, transaction: Transaction) -> object:
+        parties = transaction.parties
+        key = parties.key(self.key_id)
+        if key.revoked_us is not None:
+            return key
+        revoked = replace(key, revoked_us=self.at_us)
+        _record(transaction, revoked, "revoked", self.record_id, self.at_us)
+        keys = tuple(revoked if other.id == key.id else other for other in parties.keys)
+        transaction.parties = replace(parties, keys=keys)
+        transaction.statements.append(("UPDATE key SET revoked = ? WHERE id = ?", (self.at_us, key.id)))
+        return revoked
+
+
+def _record(transaction: Transaction, key: Key, action: str, record_id: str, at_us: int) -> None:
+    if key.client is None:
+        return
+    draft = KeyDraft(record_id, at_us, key.id, key.label, key.role, action, key.sha256.hex())
+    transaction.append(transaction.parties.client(key.client).log, draft)
