@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.tools import gateway
+from tests.real.screen import PROGRAMS, click, screen_with_panel, tree, wait_for
+
 pytestmark = pytest.mark.real
+
+# The panel embeds the icon as a small square child window of ours.
+_ICON = re.compile(r'"Mortdecai Gateway": \(.* (\d\d)x(\d\d)\+-?\d+\+-?\d+ +\+(\d+)\+(\d+)')
+_WINDOW = re.compile(r'"Mortdecai Gateway".*\s(\d{3,})x(\d{3,})\+')
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,30 +67,11 @@ run(story, app)
 
 
 @pytest.fixture
-def display(tmp_path: Path, program: Callable[[str, str], str]) -> Iterator[str]:
-    panel = [program(name, name) for name in ("openbox", "tint2")]
-    server = program("Xvfb", "xvfb")
-    read, write = os.pipe()
-    started = [
-        subprocess.Popen(
-            [server, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
-            pass_fds=[write],
-            stderr=subprocess.DEVNULL,
-        )
-    ]
-    os.close(write)
-    try:
-        with os.fdopen(read) as number:
-            name = f":{int(number.readline())}"
-        environment = {**os.environ, "DISPLAY": name, "HOME": str(tmp_path)}
-        for path in panel:
-            started.append(subprocess.Popen([path], env=environment, stderr=subprocess.DEVNULL))
-        yield name
-    finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in reversed(started):
-            process.wait(10)
+def display(program: Callable[[str, str], str]) -> Iterator[str]:
+    for name, package in PROGRAMS.items():
+        program(name, package)
+    with screen_with_panel() as display:
+        yield display
 
 
 def test_the_icon_appears_in_a_panel_and_changes_with_the_state(display: str) -> None:
@@ -92,3 +81,18 @@ def test_the_icon_appears_in_a_panel_and_changes_with_the_state(display: str) ->
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "seen"
+
+
+def test_the_icon_is_in_the_panel_and_a_click_opens_the_window(tmp_path: Path, display: str) -> None:
+    screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+    with gateway(tmp_path, "--simulate", command="tray", environment=screen) as (process, _):
+        wait_for(lambda: _ICON.search(tree(display)), "the icon")
+        assert not _WINDOW.search(tree(display)), "the window opens when somebody asks for it"
+        icon = _ICON.search(tree(display))
+        assert icon is not None
+        width, height, x, y = (int(part) for part in icon.groups())
+        click(display, x + width // 2, y + height // 2)
+        wait_for(lambda: _WINDOW.search(tree(display)), "the window")
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(20) == 0
