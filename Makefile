@@ -4,7 +4,7 @@ ONCE ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock screenshot
+.PHONY: help install demo test check format bench lock pictures
 
 help: ## What there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,5 +36,5 @@ lock: ## Resolve the dependencies anew (needs uv)
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		pyproject.toml --output-file requirements.lock
 
-screenshot: install ## Draw the README's picture of the window (needs Xvfb, openbox, tint2)
-	@$(VENV)/python -m tests.desktop.look --readme
+pictures: install ## Take the README's pictures of the window (needs xvfb openbox tint2 xdotool x11-utils imagemagick)
+	@$(VENV)/python -m tests.real.picture

@@ -16,7 +16,11 @@ from app.vault.base import Vault
 
 FIRST_CLIENT = "First client"
 FIRST_KEY = "first key"
-_KEPT = "client-key/"
+
+
+def kept_name(key_id: str) -> str:
+    """The name under which the vault keeps a key's plain text."""
+    return f"client-key/{key_id}"
 
 
 class ClientKeys:
@@ -34,7 +38,7 @@ class ClientKeys:
         if not self._ledger.clients():
             await self._ledger.create_client(FIRST_CLIENT)
         for key in self._active():
-            self._plain = await self._vault.get(_KEPT + key.id)
+            self._plain = await self._vault.get(kept_name(key.id))
             if self._plain is not None:
                 break
         else:
@@ -56,7 +60,7 @@ class ClientKeys:
         owner = await self._client(client)
         plain = new_key()
         key = await self._ledger.create_key(label=label, sha256=key_digest(plain), client=owner.id)
-        await self._vault.set(_KEPT + key.id, plain)
+        await self._vault.set(kept_name(key.id), plain)
         if self._plain is None:
             self._plain = plain
         self._tell()
@@ -72,11 +76,11 @@ class ClientKeys:
         key = found[0]
         await self._ledger.revoke_key(key.id)
         self._tell()
-        await self._vault.delete(_KEPT + key.id)
+        await self._vault.delete(kept_name(key.id))
         if self._plain is not None and key_digest(self._plain) == key.sha256:
             self._plain = None
             for other in self._active():
-                self._plain = self._plain or await self._vault.get(_KEPT + other.id)
+                self._plain = self._plain or await self._vault.get(kept_name(other.id))
         return {"id": key.id, "label": key.label, "revoked": True}
 
     def all(self) -> list[Mapping[str, Any]]:

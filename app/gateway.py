@@ -23,7 +23,10 @@ from app.engine.base import Engine
 from app.engine.health import EngineWatch
 from app.identity import Identity
 from app.ledger.checkpoint import Signer
+from app.ledger.drafts import TariffDraft
 from app.ledger.reader import LedgerRow, Page
+from app.ledger.records import decode
+from app.ledger.schema import LEDGER_FILE
 from app.ledger.store import Ledger
 from app.power.history import PowerPoint
 from app.power.meter import Meter
@@ -40,6 +43,7 @@ from app.proxy.models import Models
 from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.server import Server
+from app.settings.errors import SettingError
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
@@ -90,7 +94,7 @@ class Gateway:
         settings = self._store.current
         self.identity = await Identity.load(self._vault)
         self._ledger = await Ledger.open(
-            self._folders.data / "ledger.sqlite3",
+            self._folders.data / LEDGER_FILE,
             signer=Signer(self.identity.seed, self.identity.signer_name),
             gateway_id=self.identity.gateway_id,
             clock_us=wall_us,
@@ -99,8 +103,20 @@ class Gateway:
         self._access = Access(mono_us, remote_admin=lambda: self._store.current.remote_admin)
         self._client_keys = ClientKeys(self._ledger, self._vault, self._access, self.identity.operator_token)
         await self._client_keys.load()
+        await self._require_currency(settings.currency)
         self._budget = Budget(to_pico(settings.spending_cap), self._ledger.spent_pico)
         await self._record_terms()
+
+    async def _require_currency(self, currency: str) -> None:
+        """Amounts of two currencies cannot be added up, so a ledger keeps the one that it began with."""
+        for body in await self._ledger.entries(self._client_keys.first_log(), 0, 16):
+            first = decode(body).draft
+            if isinstance(first, TariffDraft) and first.currency != currency:
+                raise SettingError(
+                    f"currency is {currency}, and the ledger of this profile counts in {first.currency}: set it "
+                    "back, or begin a new profile with --profile NAME.",
+                    "currency",
+                )
 
     async def _listen(self, contribute: bool) -> None:
         settings = self._store.current
@@ -221,6 +237,11 @@ class Gateway:
             jobs=self._jobs,
             notice=self._duty.notice,
         )
+
+    def look(self) -> Snapshot:
+        """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
+        self._watch.wake()
+        return self.snapshot()
 
     def watching(self, watcher: object, *, active: bool) -> None:
         """A visible face wants the sensor read."""

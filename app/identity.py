@@ -17,7 +17,6 @@ from app.vault.base import Vault
 
 SIGNING_KEY = "ledger-signing-key"
 OPERATOR_TOKEN = "operator-token"  # noqa: S105 - the name under which the token is kept
-CLIENT_KEY = "client-key/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from app.clock import wall_us
-from app.commands.common import Ground
+from app.commands.common import CommandError, Ground
 from app.identity import Identity
 from app.ledger.checkpoint import Signer
+from app.ledger.schema import LEDGER_FILE
 from app.ledger.store import Ledger
 from app.settings.instance import InstanceLock
 from app.vault.base import Vault
@@ -17,12 +18,16 @@ from app.vault.base import Vault
 @contextlib.asynccontextmanager
 async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vault]]:
     """The ledger, with the profile locked so that no gateway starts meanwhile."""
+    if base.store.current.vault == "memory":
+        raise CommandError(
+            "The memory vault keeps nothing once its gateway ends. Name another one with --vault."
+        )
     base.folders.prepare()
     vault = await base.vault()
     with InstanceLock.acquire(base.folders.state):
         identity = await Identity.load(vault)
         ledger = await Ledger.open(
-            base.folders.data / "ledger.sqlite3",
+            base.folders.data / LEDGER_FILE,
             signer=Signer(identity.seed, identity.signer_name),
             gateway_id=identity.gateway_id,
             clock_us=wall_us,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +65,9 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
     return given
 
 
-def ground(options: argparse.Namespace, *, root: Path | None = None) -> Ground:
+def ground(options: argparse.Namespace) -> Ground:
     """Folders and settings of the profile that was asked for. Raises SettingError."""
-    folders = Folders.for_profile(options.profile, root)
+    folders = Folders.for_profile(options.profile)
     store = SettingsStore.load(
         cli=overrides(options),
         env=os.environ,
@@ -73,6 +75,19 @@ def ground(options: argparse.Namespace, *, root: Path | None = None) -> Ground:
         file=folders.settings_file,
     )
     return Ground(folders, store, options.profile)
+
+
+@contextlib.contextmanager
+def kept_or_not(base: Ground) -> Iterator[Ground]:
+    """The same ground, with its ledger in a folder that goes away where the vault keeps nothing either.
+
+    A ledger outlives the key that signs it to no purpose: at the next start nothing could be added to it.
+    """
+    if base.store.current.vault != "memory":
+        yield base
+        return
+    with tempfile.TemporaryDirectory(prefix="mortdecai-") as folder:
+        yield replace(base, folders=replace(base.folders, data=Path(folder)))
 
 
 async def ask_running(

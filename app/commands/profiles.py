@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 import sys
 
-from app.commands.common import CommandError
+from app.client_keys import kept_name
+from app.commands.books import open_books
+from app.commands.common import CommandError, Ground
+from app.identity import OPERATOR_TOKEN, SIGNING_KEY
+from app.ledger.errors import LedgerError
 from app.settings.folders import Folders, create_profile, delete_profile, list_profiles
 from app.settings.instance import running
+from app.settings.store import SettingsStore
+from app.vault.base import VaultUnavailable
+
+
+async def _forget_secrets(profile: str) -> None:
+    """Take the profile's secrets out of the system's keyring; a secrets file goes with its folder anyway."""
+    folders = Folders.for_profile(profile)
+    store = SettingsStore.load(env=os.environ, file=folders.settings_file)
+    if store.current.vault != "keyring":
+        return
+    async with open_books(Ground(folders, store, profile)) as (ledger, _, vault):
+        names = [SIGNING_KEY, OPERATOR_TOKEN, *(kept_name(key.id) for key in ledger.keys())]
+    for name in names:
+        await vault.delete(name)
 
 
 def profiles(options: argparse.Namespace) -> int:
@@ -33,6 +53,11 @@ def profiles(options: argparse.Namespace) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             print("Nothing was deleted.")
             return 1
+    if options.name in list_profiles():
+        try:
+            asyncio.run(_forget_secrets(options.name))
+        except (VaultUnavailable, LedgerError) as error:
+            print(f"Its secrets could not be taken out of the keyring: {error}", file=sys.stderr)
     delete_profile(options.name)
     print(f"Deleted {options.name}.")
     return 0

@@ -9,12 +9,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from app.commands.common import Ground, ground
+from app.commands.common import Ground, ground, kept_or_not
 from app.engine.base import Engine
 from app.engine.ollama import OllamaEngine
 from app.gateway import Gateway
@@ -22,14 +23,15 @@ from app.power.sensors.base import NullSensor, Sensor
 from app.power.sensors.probe import probe_sensors
 from app.settings.logs import Logs
 
+log = logging.getLogger(__name__)
+
 Ready = Callable[[Gateway, asyncio.Event], Awaitable[None]]
 """Called once the gateway listens; setting the event ends the run."""
 
 
 def serve(options: argparse.Namespace) -> int:
     """`mortdecai-gateway serve`."""
-    base = ground(options)
-    with logs(base):
+    with kept_or_not(ground(options)) as base, logs(base):
         return asyncio.run(run(base, options.simulate, contribute=True, ready=_announce(base, options)))
 
 
@@ -37,8 +39,7 @@ def tray(options: argparse.Namespace) -> int:
     """`mortdecai-gateway tray`."""
     from app.desktop.main import run_desktop
 
-    base = ground(options)
-    with logs(base):
+    with kept_or_not(ground(options)) as base, logs(base):
         contribute = options.contribute or base.store.current.start_contributing
         announce = _announce(base, options)
         return run_desktop(
@@ -118,4 +119,9 @@ def _announce(base: Ground, options: argparse.Namespace) -> Ready:
 def logs(base: Ground) -> Logs:
     """The profile's log file; a context manager."""
     base.folders.prepare()
-    return Logs(base.folders.logs, base.store.current.log_level)
+    kept = Logs(base.folders.logs, base.store.current.log_level)
+    if base.store.ignored:
+        log.info(
+            "The environment file also names %s, which are no settings here.", ", ".join(base.store.ignored)
+        )
+    return kept

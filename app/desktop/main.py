@@ -24,7 +24,8 @@ Ready = Callable[[Any, asyncio.Event], Awaitable[None]]
 
 def run_desktop(make: Callable[[Ready], Coroutine[Any, Any, int]], *, after: Ready) -> int:
     """Run `make(ready)` on the Qt loop, with the faces around the gateway it is ready with; the exit status."""
-    app = QApplication(sys.argv[:1])
+    running = QApplication.instance()
+    app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("mortdecai-gateway")
     app.setApplicationDisplayName("Mortdecai Gateway")
     QGuiApplication.setDesktopFileName("mortdecai-gateway")

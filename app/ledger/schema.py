@@ -21,6 +21,8 @@ from app.ledger.errors import LedgerBusy, LedgerCorrupt, LedgerError
 
 APPLICATION_ID = 0x4D474C47
 """«MGLG»: says that a SQLite file is a ledger of this gateway."""
+LEDGER_FILE = "ledger.sqlite3"
+"""Its name in a profile's data folder."""
 SPAN_RECORDS = 1024
 """So many records (by `n`) share one row of `span`."""
 KEPT_EVERY = 4096

@@ -36,7 +36,6 @@ from app.ledger.writer import Opened, Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
 HOLD_LATER_S = 0.02
 CLOSE_GRACE_S = 5.0
 WORDS_MAX = 16
@@ -80,6 +79,7 @@ class Ledger:
             vfs=vfs,
         )
         self._put = self._writer.queue.put
+        self._in_flight = self._writer.in_flight
 
     @classmethod
     async def open(
@@ -183,7 +183,7 @@ class Ledger:
         """
         future: Future[Receipt] = self._loop.create_future()
         if release is not None:
-            self._writer.in_flight -= 1
+            self._in_flight.discard(release)
             if self._later.pop(release, None) is not None:
                 release = None  # it never became a row
         self._submit(Append(log_id, draft, release, future))
@@ -207,7 +207,7 @@ class Ledger:
         future: Future[None] = self._loop.create_future()
         self._later.pop(row.request_id, None)
         self._submit(PutHold(row, future))
-        self._writer.in_flight += 1
+        self._in_flight.add(row.request_id)
         return future
 
     def hold_later(self, row: HoldRow) -> None:
@@ -218,7 +218,7 @@ class Ledger:
         if self._closing:
             raise LedgerClosed("The ledger is closed: nothing can be held any more.")
         self._later[row.request_id] = (self._loop.time() + HOLD_LATER_S, row)
-        self._writer.in_flight += 1
+        self._in_flight.add(row.request_id)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(HOLD_LATER_S, self._sweep)
 
@@ -261,7 +261,7 @@ class Ledger:
     def release(self, request_id: str) -> Future[None]:
         """End a hold without a record: the request never reached the engine. Unknown holds have ended already."""
         future: Future[None] = self._loop.create_future()
-        self._writer.in_flight -= 1
+        self._in_flight.discard(request_id)
         if self._later.pop(request_id, None) is not None:
             future.set_result(None)
         else:

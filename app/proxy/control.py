@@ -36,6 +36,9 @@ class Verbs(Protocol):
     def snapshot(self) -> Snapshot:
         """The present moment."""
 
+    def look(self) -> Snapshot:
+        """The same, and the engine is asked anew where that is due."""
+
     async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
         """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
 
@@ -86,7 +89,7 @@ class Control:
         """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
         principal = self._identify(request)
         log = None if principal.role is Role.OPERATOR else principal.log
-        return reply(stats(self._verbs.snapshot(), self._ledger, self._store, log))
+        return reply(stats(self._verbs.look(), self._ledger, self._store, log))
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""

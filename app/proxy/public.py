@@ -54,7 +54,7 @@ class Public:
 
     async def health(self, request: web.BaseRequest) -> web.Response:
         """Whether we accept requests, why not, and the engine's state; 200 also while we do not accept."""
-        now = self._verbs.snapshot()
+        now = self._verbs.look()
         blocker = now.blocker
         return reply(
             {
@@ -88,4 +88,4 @@ class Public:
         if not (is_loopback(request.remote) and _LOCAL_HOST.fullmatch(request.headers.get("Host", ""))):
             principal = self._access.identify(request.headers, request.remote)
             log = None if principal.role is Role.OPERATOR else principal.log
-        return reply(stats(self._verbs.snapshot(), self._ledger, self._store, log))
+        return reply(stats(self._verbs.look(), self._ledger, self._store, log))

@@ -111,7 +111,12 @@ async def measure_reads(folder: Path, rows: int) -> dict[str, float]:
     dice = random.Random(5)
     found: dict[str, float] = {"fill_records_per_s": round(rows / filled)}
     now_us = clock_us()
-    searches = {"page": {}, "page_of_log": {"log": log}, "search": {"search": "qwen"}, "search_rare": {"search": "xyz"}}
+    searches = {
+        "page": {},
+        "page_of_log": {"log": log},
+        "search": {"search": "qwen"},
+        "search_rare": {"search": "xyz"},
+    }
     searches["period"] = {"since_us": now_us - 3_600_000_000, "until_us": now_us - 1_800_000_000}
     for name, query in searches.items():
         times = []
@@ -142,11 +147,15 @@ async def measure_reads(folder: Path, rows: int) -> dict[str, float]:
     return found
 
 
-def measure(rows: int = 1_000_000, appends: int = 8_000, folder: Path | None = None) -> dict[str, dict[str, float]]:
+def measure(
+    rows: int = 1_000_000, appends: int = 8_000, folder: Path | None = None
+) -> dict[str, dict[str, float]]:
     """All figures, by name; `rows` is the size of the ledger that pages and the audit read."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         figures = {
-            f"append_batch_{burst}": asyncio.run(measure_appends(Path(place), burst, max(appends, 100 * burst)))
+            f"append_batch_{burst}": asyncio.run(
+                measure_appends(Path(place), burst, max(appends, 100 * burst))
+            )
             for burst in (1, 8, 32)
         }
         if rows:
@@ -158,6 +167,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--appends", type=int, default=8_000)
-    parser.add_argument("--folder", type=Path, default=None, help="where the databases are made (a real disk)")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the databases are made (a real disk)"
+    )
     arguments = parser.parse_args()
     print(json.dumps(measure(arguments.rows, arguments.appends, arguments.folder), indent=2))

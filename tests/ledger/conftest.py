@@ -66,7 +66,17 @@ class Drafts:
         """A hold for a request of its own."""
         draft = self()
         row = HoldRow(
-            draft.id, log, draft.key, draft.model, draft.endpoint, draft.tariff, draft.t0, 5_000, draft.t0, 0, 0
+            draft.id,
+            log,
+            draft.key,
+            draft.model,
+            draft.endpoint,
+            draft.tariff,
+            draft.t0,
+            5_000,
+            draft.t0,
+            0,
+            0,
         )
         return dataclasses.replace(row, **changes)
 

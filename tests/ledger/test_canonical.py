@@ -82,7 +82,9 @@ def test_bytes_that_are_not_canonical_are_refused(data):
         parse_canonical(data)
 
 
-@pytest.mark.parametrize("value", [1.5, INT_MAX + 1, -INT_MAX - 1, "\ud800", {"\udfff": 1}, {1: 2}, b"x", {1}, object()])
+@pytest.mark.parametrize(
+    "value", [1.5, INT_MAX + 1, -INT_MAX - 1, "\ud800", {"\udfff": 1}, {1: 2}, b"x", {1}, object()]
+)
 def test_values_without_a_canonical_form_are_refused(value):
     with pytest.raises(CanonicalError):
         canonical(value)

@@ -112,7 +112,9 @@ async def test_a_ledger_survives_being_killed_again_and_again(opening, path):
     assert seen <= places.keys()
     assert len(recovered) == len(set(recovered)) > 0
     assert {
-        identity for identity, record in places.items() if getattr(record.draft, "outcome", "") == "crash_recovered"
+        identity
+        for identity, record in places.items()
+        if getattr(record.draft, "outcome", "") == "crash_recovered"
     } == set(recovered)
     assert not acknowledged.keys() & set(recovered)
     report = await ledger.verify()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from app.ledger import writer
 from app.ledger.errors import LedgerError, RecordError
 from app.ledger.holds import HoldRow
 
@@ -103,7 +104,9 @@ async def test_renewing_changes_the_amount_and_what_has_accrued(ledger, log, dra
     assert rows("SELECT amount, seen, e_uj, cost FROM hold") == [(9_001, row.t0_us + 6, 70, 7)]
 
 
-async def test_renewing_reaches_a_hold_of_the_same_batch_and_one_that_is_no_row_yet(ledger, log, drafts, rows):
+async def test_renewing_reaches_a_hold_of_the_same_batch_and_one_that_is_no_row_yet(
+    ledger, log, drafts, rows
+):
     one, two = drafts.hold(log), drafts.hold(log)
     ledger.hold_later(two)
     await asyncio.gather(
@@ -188,3 +191,24 @@ async def test_a_row_left_over_from_a_settled_request_is_dropped(opening, drafts
 async def test_a_clock_that_stepped_back_gives_no_negative_duration(drafts):
     row: HoldRow = dataclasses.replace(drafts.hold("x"), t0_us=100, seen_us=40)
     assert (row.crash_record().dur_us, row.crash_record().t1) == (0, 100)
+
+
+async def test_with_many_requests_in_flight_a_commit_waits_for_others_to_settle(
+    ledger, log, drafts, monkeypatch
+):
+    monkeypatch.setattr(writer, "LINGER_EACH_S", 0.2)
+    monkeypatch.setattr(writer, "LINGER_MAX_S", 0.2)
+    first, second = drafts(), drafts()
+    for request_id in (first.id, second.id):
+        ledger.hold_later(drafts.hold(log, request_id=request_id))
+    others = [drafts.hold(log) for _ in range(writer.LINGER_FROM)]
+    await asyncio.gather(*[ledger.hold(row) for row in others])
+    one = ledger.append(log, first, release=first.id)
+    await asyncio.sleep(0.02)
+    two = ledger.append(log, second, release=second.id)
+    assert (await one).size == (await two).size
+    for row in others:
+        await ledger.release(row.request_id)
+    began = time.monotonic()
+    await ledger.append(log, drafts())
+    assert time.monotonic() - began < 0.2

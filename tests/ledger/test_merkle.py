@@ -48,14 +48,22 @@ def nodes(level: int, index: int) -> bytes:
 def flipped(data: bytes) -> list[bytes]:
     """`data` with each of its bits flipped."""
     return [
-        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :] for at in range(len(data)) for bit in range(8)
+        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+        for at in range(len(data))
+        for bit in range(8)
     ]
 
 
 @pytest.mark.parametrize("case", VECTORS["inclusion"], ids=lambda case: case["case"])
 def test_published_inclusion_vectors_are_judged_as_published(case):
     proof = [b64decode(item) for item in case["proof"]]
-    arguments = (b64decode(case["leafHash"]), case["leafIdx"], case["treeSize"], proof, b64decode(case["root"]))
+    arguments = (
+        b64decode(case["leafHash"]),
+        case["leafIdx"],
+        case["treeSize"],
+        proof,
+        b64decode(case["root"]),
+    )
     if case["wantErr"]:
         with pytest.raises(ProofError):
             verify_inclusion(*arguments)

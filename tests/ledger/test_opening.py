@@ -39,7 +39,10 @@ async def test_a_second_ledger_on_the_same_file_is_refused(ledger, opening):
 
 async def test_a_file_that_another_process_owns_is_refused_until_that_process_ends(opening, path):
     owner = subprocess.Popen(
-        [sys.executable, "-c", HOLD_THE_LOCK, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD_THE_LOCK, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert owner.stdout.readline() == "mine\n"

@@ -50,7 +50,13 @@ async def test_the_newest_record_comes_first_with_all_that_it_says(ledger, log, 
 async def test_a_kind_without_a_field_shows_none(ledger, log):
     await ledger.append(log, LaborDraft(ledger.new_id(), 5, 9, 4, "new fan", 70))
     labor, genesis = (await ledger.page(None, 50)).rows
-    assert (labor.kind, labor.dur_us, labor.model, labor.tok_in, labor.cost_pico) == ("labor", 4, None, None, 70)
+    assert (labor.kind, labor.dur_us, labor.model, labor.tok_in, labor.cost_pico) == (
+        "labor",
+        4,
+        None,
+        None,
+        70,
+    )
     assert (genesis.kind, genesis.dur_us, genesis.outcome, genesis.cost_pico) == ("genesis", None, None, 0)
 
 
@@ -101,7 +107,11 @@ async def test_a_search_finds_part_of_a_model_in_any_case(ledger, log, drafts, s
 
 @pytest.mark.parametrize(
     ("search", "change"),
-    [("embed", {"endpoint": "/api/embed"}), ("abort", {"outcome": "client_abort"}), ("k_phone", {"key": "k_phone"})],
+    [
+        ("embed", {"endpoint": "/api/embed"}),
+        ("abort", {"outcome": "client_abort"}),
+        ("k_phone", {"key": "k_phone"}),
+    ],
 )
 async def test_a_search_finds_endpoint_outcome_and_key(ledger, log, drafts, search, change):
     await fill(ledger, log, [drafts(), drafts(**change), drafts()])
@@ -195,7 +205,10 @@ async def test_no_page_sorts_what_it_finds(ledger, log, rows):
         ("n >= ? AND n < ?", "n"),
         ("log = ? AND seq >= ? AND seq < ?", "seq"),
     ):
-        plan = rows(f"EXPLAIN QUERY PLAN {pages._SELECT}{condition} ORDER BY {order} DESC LIMIT 9")
+        plan = rows(
+            f"EXPLAIN QUERY PLAN {pages._SELECT}{condition} ORDER BY {order} DESC LIMIT 9",
+            *([1] * condition.count("?")),
+        )
         text = " ".join(str(row[-1]) for row in plan)
         assert "SEARCH record" in text
         assert "TEMP B-TREE" not in text

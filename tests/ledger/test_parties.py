@@ -21,7 +21,9 @@ async def test_a_client_begins_a_log_with_a_genesis_record(ledger, signer, clock
     (body,) = await ledger.entries(client.log, 0, 9)
     genesis = decode(body).draft
     assert (genesis.kind, genesis.gateway, genesis.client) == ("genesis", "gw_test", "Anna")
-    claim = verify_checkpoint(await ledger.checkpoint(client.log), VerifierKey.parse(genesis.vkey), client.log)
+    claim = verify_checkpoint(
+        await ledger.checkpoint(client.log), VerifierKey.parse(genesis.vkey), client.log
+    )
     assert (claim.size, genesis.vkey) == (1, signer.vkey)
 
 
@@ -45,7 +47,13 @@ async def test_names_that_are_no_names_are_refused(ledger, name):
 async def test_a_key_is_recorded_when_it_comes_and_when_it_goes(ledger, clock):
     client = await ledger.create_client("Anna")
     key = await ledger.create_key(label="laptop", sha256=HASH, client=client.id)
-    assert (key.label, key.sha256, key.role, key.client, key.revoked_us) == ("laptop", HASH, "client", client.id, None)
+    assert (key.label, key.sha256, key.role, key.client, key.revoked_us) == (
+        "laptop",
+        HASH,
+        "client",
+        client.id,
+        None,
+    )
     clock.us += 5
     revoked = await ledger.revoke_key(key.id)
     assert (revoked.id, revoked.revoked_us) == (key.id, clock.us)
@@ -109,7 +117,9 @@ async def test_parties_are_there_again_after_reopening(opening):
     ledger = await opening()
     client = await ledger.create_client("Anna")
     for number in range(3):
-        await ledger.create_key(label=f"key {number}", sha256=sha256(bytes([number])).digest(), client=client.id)
+        await ledger.create_key(
+            label=f"key {number}", sha256=sha256(bytes([number])).digest(), client=client.id
+        )
     await ledger.revoke_key(ledger.keys()[1].id)
     before = ledger.clients(), {key.id: key for key in ledger.keys()}
     await ledger.close()

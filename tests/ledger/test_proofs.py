@@ -31,7 +31,10 @@ async def test_the_entries_are_the_leaves_of_the_signed_tree(ledger, two_logs, s
 
 
 async def test_every_record_is_proven_by_its_bytes_and_the_checkpoint(ledger, two_logs, signer):
-    for log, seqs in ((two_logs[0], [0, 1, 255, 256, 257, 511, 512, 767, 1023, 1024, 1199, 1200]), (two_logs[1], range(301))):
+    for log, seqs in (
+        (two_logs[0], [0, 1, 255, 256, 257, 511, 512, 767, 1023, 1024, 1199, 1200]),
+        (two_logs[1], range(301)),
+    ):
         for seq in seqs:
             found = await ledger.inclusion(log, seq)
             claim = verify_checkpoint(found.checkpoint, signer.verifier, log)
@@ -68,7 +71,12 @@ async def test_what_does_not_exist_is_an_error(ledger, two_logs):
     for since in (0, -1, 302):
         with pytest.raises(LedgerError, match="nothing is proven"):
             await ledger.consistency(log, since)
-    for call in (ledger.checkpoint("x"), ledger.entries("x", 0, 1), ledger.inclusion("x", 0), ledger.consistency("x", 1)):
+    for call in (
+        ledger.checkpoint("x"),
+        ledger.entries("x", 0, 1),
+        ledger.inclusion("x", 0),
+        ledger.consistency("x", 1),
+    ):
         with pytest.raises(LedgerError, match="no log"):
             await call
     assert await ledger.entries(log, 301, 5) == ()

@@ -68,9 +68,15 @@ OTHERS = (
 EVERY = (USAGE, *OTHERS)
 KINDS = [f"{draft.kind}-{number}" for number, draft in enumerate(EVERY)]
 
-COUNTS = st.integers(0, INT_MAX) | st.sampled_from([0, 10**15 - 1, 10**15, 9 * 10**15 - 1, 9 * 10**15, INT_MAX])
-MONEY = st.integers(-MONEY_MAX, MONEY_MAX) | st.sampled_from([0, -1, 10**18, -(10**18), MONEY_MAX, -MONEY_MAX])
-SHORT = st.text(max_size=20) | st.sampled_from(["", '"\\\n', "ä", "\x7f", "a" * TEXT_MAX, "a" * (TEXT_MAX + 1), "\ud800"])
+COUNTS = st.integers(0, INT_MAX) | st.sampled_from(
+    [0, 10**15 - 1, 10**15, 9 * 10**15 - 1, 9 * 10**15, INT_MAX]
+)
+MONEY = st.integers(-MONEY_MAX, MONEY_MAX) | st.sampled_from(
+    [0, -1, 10**18, -(10**18), MONEY_MAX, -MONEY_MAX]
+)
+SHORT = st.text(max_size=20) | st.sampled_from(
+    ["", '"\\\n', "ä", "\x7f", "a" * TEXT_MAX, "a" * (TEXT_MAX + 1), "\ud800"]
+)
 USAGES = st.builds(
     UsageDraft,
     id=st.builds(uuid7, st.integers(10**15, 2 * 10**15), st.integers(0, 2**62 - 1)),

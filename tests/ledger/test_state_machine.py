@@ -195,7 +195,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def sums_are_those_of_the_model(self):
         if self.ledger is None:
             return
-        usage = [entry for entries in self.logs.values() for entry in entries if isinstance(entry, UsageDraft)]
+        usage = [
+            entry for entries in self.logs.values() for entry in entries if isinstance(entry, UsageDraft)
+        ]
         assert self.ledger.totals() == Totals(
             len(usage),
             sum(draft.tok_in or 0 for draft in usage),

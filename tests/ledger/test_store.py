@@ -41,7 +41,11 @@ async def test_many_appends_at_once_are_few_commits_without_gaps(ledger, log, dr
 async def test_every_client_has_a_log_of_its_own(ledger, drafts):
     anna, ben = [(await ledger.create_client(name)).log for name in ("Anna", "Ben")]
     receipts = await asyncio.gather(*[ledger.append((anna, ben)[i % 2], drafts(cost=1)) for i in range(20)])
-    assert [receipt.seq for receipt in receipts[::2]] == [receipt.seq for receipt in receipts[1::2]] == list(range(1, 11))
+    assert (
+        [receipt.seq for receipt in receipts[::2]]
+        == [receipt.seq for receipt in receipts[1::2]]
+        == list(range(1, 11))
+    )
     assert ledger.totals(anna).cost_pico == ledger.totals(ben).cost_pico == 10
     assert ledger.spent_pico == 20
     assert anna.startswith("gw_test/c_")
@@ -110,7 +114,9 @@ async def test_an_id_that_comes_twice_in_one_batch_is_recorded_once(ledger, log,
 
 
 @pytest.mark.parametrize(
-    "change", [{"dur_us": -1}, {"cost": 0.5}, {"cost": None}, {"id": "x"}, {"outcome": "?"}, {"cost": MONEY_MAX}], ids=str
+    "change",
+    [{"dur_us": -1}, {"cost": 0.5}, {"cost": None}, {"id": "x"}, {"outcome": "?"}, {"cost": MONEY_MAX}],
+    ids=str,
 )
 async def test_a_bad_draft_fails_alone(ledger, log, drafts, change):
     bad = dataclasses.replace(drafts(), **change)
@@ -189,6 +195,8 @@ async def test_after_closing_one_private_file_holds_everything(ledger, log, draf
 
 
 async def test_a_record_costs_less_than_a_kilobyte(ledger, log, drafts, path):
-    await asyncio.gather(*[ledger.append(log, drafts(model_digest="sha256:" + "0" * 64)) for _ in range(3000)])
+    await asyncio.gather(
+        *[ledger.append(log, drafts(model_digest="sha256:" + "0" * 64)) for _ in range(3000)]
+    )
     await ledger.close()
     assert path.stat().st_size / 3000 < 1024

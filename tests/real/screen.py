@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -17,6 +18,9 @@ PROGRAMS = {
     "xwininfo": "x11-utils",
 }
 """What is needed, with the Debian packages it comes in."""
+
+# The panel embeds the icon as a small square child window of ours.
+ICON = re.compile(r'"Mortdecai Gateway": \(.* (\d\d)x(\d\d)\+-?\d+\+-?\d+ +\+(\d+)\+(\d+)')
 
 WAIT_S = 15.0
 

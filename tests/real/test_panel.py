@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.bench.tools import gateway
-from tests.real.screen import PROGRAMS, click, screen_with_panel, tree, wait_for
+from tests.real.screen import ICON, PROGRAMS, click, screen_with_panel, tree, wait_for
 
 pytestmark = pytest.mark.real
 
-# The panel embeds the icon as a small square child window of ours.
-_ICON = re.compile(r'"Mortdecai Gateway": \(.* (\d\d)x(\d\d)\+-?\d+\+-?\d+ +\+(\d+)\+(\d+)')
 _WINDOW = re.compile(r'"Mortdecai Gateway".*\s(\d{3,})x(\d{3,})\+')
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,9 +84,9 @@ def test_the_icon_appears_in_a_panel_and_changes_with_the_state(display: str) ->
 def test_the_icon_is_in_the_panel_and_a_click_opens_the_window(tmp_path: Path, display: str) -> None:
     screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
     with gateway(tmp_path, "--simulate", command="tray", environment=screen) as (process, _):
-        wait_for(lambda: _ICON.search(tree(display)), "the icon")
+        wait_for(lambda: ICON.search(tree(display)), "the icon")
         assert not _WINDOW.search(tree(display)), "the window opens when somebody asks for it"
-        icon = _ICON.search(tree(display))
+        icon = ICON.search(tree(display))
         assert icon is not None
         width, height, x, y = (int(part) for part in icon.groups())
         click(display, x + width // 2, y + height // 2)
