@@ -32,18 +32,18 @@ PROMPTS = ("Why is the sky blue?", "[simulate: 700 tokens]", "[simulate: 300 tok
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
-    parser.add_argument("--seconds", type=float, default=70)
+    parser.add_argument("--seconds", type=float, default=170)
     options = parser.parse_args()
-    for scheme, name in (("Light", "window.png"), ("Dark", "window-dark.png")):
-        take(scheme, options.out / name, options.seconds)
+    for dark, name in ((False, "window.png"), (True, "window-dark.png")):
+        take(dark, options.out / name, options.seconds)
         print(options.out / name)
 
 
-def take(scheme: str, picture: Path, seconds: float) -> None:
+def take(dark: bool, picture: Path, seconds: float) -> None:
     """Run the tray process in one colour scheme, send it requests for a while, and keep a picture of its window."""
     script = (
-        "from PySide6.QtWidgets import QApplication; from PySide6.QtCore import Qt; import app.cli;"
-        f"window = QApplication(['gateway']); window.styleHints().setColorScheme(Qt.ColorScheme.{scheme});"
+        "from PySide6.QtWidgets import QApplication; import app.cli; from tests.desktop.look import dark_palette;"
+        f"window = QApplication(['gateway']); {dark} and window.setPalette(dark_palette());"
         "app.cli.main(['tray', '--simulate', '--port', '0', '--vault', 'memory', '--contribute',"
         " '--print-connection', '--set', 'spending_cap=0.05', '--set', 'engine_parallel=2'])"
     )
