@@ -1,0 +1,119 @@
+"""`make bench`: the design's figures as far as the house has what they measure, as ratios of one run.
+
+    python -m tests.bench [--quick]
+
+Machines differ and are shared, so what counts are ratios measured side by side; absolute figures are printed for
+orientation. A goal that is missed is printed as missed. The exit status is 0 either way: benches measure, tests judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from app.billing.budget import Budget
+from tests.bench import idle, ledger_append, loop_ratio, streams, throughput
+from tests.bench.tools import BenchFailed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--quick", action="store_true", help="shorter runs, smaller ledger: for a look, not for a claim"
+    )
+    quick = parser.parse_args().quick
+    print(
+        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f} at the start\n"
+    )
+    print(f"{'what':<58} {'goal':>10} {'measured':>12}")
+    _part(_rates, throughput.measure, *((2, 2.0) if quick else (5, 4.0)))
+    _part(_chunks, streams.measure, 1 if quick else 3)
+    _part(_loop, loop_ratio.measure, *((2, 2.0) if quick else (5, 4.0)))
+    _part(_idle, idle.measure, 10.0 if quick else 30.0)
+    _part(_ledger, ledger_append.measure, 50_000 if quick else 1_000_000)
+    _part(_caps, _admissions)
+
+
+def _part(show: Callable[[Any], None], measure: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        show(measure(*arguments))
+    except (BenchFailed, FileNotFoundError) as error:
+        print(f"  not measured: {error}")
+    sys.stdout.flush()
+
+
+def _row(what: str, goal: str, value: float, unit: str, good: bool | None) -> None:
+    verdict = "" if good is None else "  ok" if good else "  MISSED"
+    print(f"{what:<58} {goal:>10} {value:>9.3g} {unit:<3}{verdict}")
+
+
+def _rates(seen: dict[str, Any]) -> None:
+    bare = f"of a bare pass-through ({seen['bare_rps']:.0f}/s)"
+    _row(f"requests/s headless, {bare}", "≥ 0.5 ×", seen["headless"], "×", seen["headless"] >= 0.5)
+    _row(f"requests/s tray, {bare}", "≥ 0.45 ×", seen["tray"], "×", seen["tray"] >= 0.45)
+    _row("added latency p50, headless, durable, 1 connection", "≤ 1 ms", seen["headless_added_ms"], "ms",
+         seen["headless_added_ms"] <= 1)  # fmt: skip
+    _row("added latency p50, tray, durable, 1 connection", "≤ 1 ms", seen["tray_added_ms"], "ms",
+         seen["tray_added_ms"] <= 1)  # fmt: skip
+    _row("added latency p50, bare pass-through, nothing kept", "", seen["bare_added_ms"], "ms", None)
+    for kind in ("bare", "headless", "tray"):
+        _row(f"CPU a request, {kind}", "", seen[f"{kind}_cpu_us"], "µs", None)
+
+
+def _chunks(seen: dict[str, Any]) -> None:
+    _row(
+        "added latency of a chunk, 16 streams × 100/s, p50",
+        "≤ 0.4 ms",
+        seen["p50_ms"],
+        "ms",
+        seen["p50_ms"] <= 0.4,
+    )
+    _row(
+        "added latency of a chunk, 16 streams × 100/s, p99",
+        "≤ 2 ms",
+        seen["p99_ms"],
+        "ms",
+        seen["p99_ms"] <= 2,
+    )
+
+
+def _loop(seen: dict[str, Any]) -> None:
+    _row("Qt loop against plain asyncio, requests/s", "≥ 0.95 ×", seen["ratio"], "×", seen["ratio"] >= 0.95)
+    _row("Qt loop against plain asyncio, CPU a request", "", seen["ratio_cpu"], "×", None)
+
+
+def _idle(seen: dict[str, Any]) -> None:
+    _row("tray only, idle, of a core", "≤ 0.2 %", seen["cpu_percent"], "%", seen["cpu_percent"] <= 0.2)
+    _row(
+        "tray only, resident memory (with the simulator)",
+        "≤ 100 MB",
+        seen["rss_mb"],
+        "MB",
+        seen["rss_mb"] <= 100,
+    )
+    _row("start to /health and tray", "≤ 1.5 s", seen["start_s"], "s", seen["start_s"] <= 1.5)
+
+
+def _ledger(seen: dict[str, dict[str, float]]) -> None:
+    for name, figures in seen.items():
+        for figure, value in figures.items():
+            _row(f"ledger {name} {figure}", "", value, "", None)
+
+
+def _admissions() -> int:
+    """A thousand admissions against room for ten; what was held above the cap."""
+    budget = Budget(10 * 7)
+    for number in range(1000):
+        budget.hold(str(number), 7)
+    return budget.held - budget.cap
+
+
+def _caps(overspent: int) -> None:
+    _row("1,000 admissions against room for 10: held above the cap", "0", overspent, "", overspent == 0)
+
+
+if __name__ == "__main__":
+    main()
