@@ -64,10 +64,8 @@ def _drive(loop: QtLoop, main: Callable[[], Coroutine[Any, Any, T]]) -> T | None
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as exc:
             leaving = exc
-            task.cancel()
-        if (
-            not task.done() and not quit_first
-        ):  # a second app.quit(), by main's own finally say, changes nothing
+        # Once: a second app.quit(), by main's own `finally` say, does not disturb its settling.
+        if not task.done() and not quit_first:
             quit_first = True
             task.cancel()
     if leaving is not None:

@@ -217,6 +217,7 @@ class QtTurns(asyncio.BaseEventLoop):
                 if not left:
                     return
             some = min(left, STRIDE)
+            left -= some
             for _ in range(some):
                 if not ready:
                     break  # a turn inside the last callback has run them
@@ -229,7 +230,6 @@ class QtTurns(asyncio.BaseEventLoop):
                     self._run_watched(handle)
                 else:
                     handle._run()
-            left = min(left - some, len(ready))
             if monotonic() >= over_at and not self._stopping:
                 return
 

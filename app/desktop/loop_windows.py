@@ -44,8 +44,6 @@ class QtLoop(QtTurns, qasync.QEventLoop):
     set_exception_handler = _Base.set_exception_handler
     default_exception_handler = _Base.default_exception_handler
     call_exception_handler = _Base.call_exception_handler
-    get_debug = _Base.get_debug
-    set_debug = _Base.set_debug
     # From 3.13 on; the proactor's own would read a self-pipe, for which the bell stands here.
     _run_forever_setup = getattr(_Base, "_run_forever_setup", None)
     _run_forever_cleanup = getattr(_Base, "_run_forever_cleanup", None)

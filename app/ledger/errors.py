@@ -26,7 +26,11 @@ class LedgerClosed(LedgerError):
     """The ledger is closed, or was closed before the operation could be made durable."""
 
 
-class DuplicateRecord(LedgerError):
+class Unwritable(LedgerError):
+    """The database refuses what an operation would write, whatever else is written with it."""
+
+
+class DuplicateRecord(Unwritable):
     """A record of this id is already in the ledger (a programming error; nothing was written twice)."""
 
 

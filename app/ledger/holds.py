@@ -13,7 +13,8 @@ import apsw
 from app.ledger.drafts import UsageDraft
 from app.ledger.records import recordable
 
-TYPES = (str, str, str, str, str, str, int, int, int, int, int)
+TEXTS = 6
+"""So many of the columns are text, the first ones; the rest are integers."""
 INSERT = (
     "INSERT OR REPLACE INTO hold (request_id, log, key, model, endpoint, tariff, t0, amount, seen, e_uj, cost)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -22,10 +22,10 @@ from app.ledger.errors import (
     LedgerCorrupt,
     LedgerTampered,
     UnsignedCheckpoint,
+    Unwritable,
 )
 from app.ledger.heads import LogHead, Receipt
-from app.ledger.holds import stored_holds
-from app.ledger.ids import id_bytes, is_id
+from app.ledger.holds import HoldRow, stored_holds
 from app.ledger.merkle import Frontier
 from app.ledger.parties import Parties, stored_parties
 from app.ledger.schema import SPAN_RECORDS, open_writer
@@ -33,6 +33,15 @@ from app.ledger.transaction import NO_TIMES, Append, DropHold, Operation, Transa
 
 logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
+UNWRITABLE = (
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.TooBigError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What SQLite and its binding say to values that no retry will make acceptable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,42 +139,52 @@ class Journal:
         holds = stored_holds(self._connection)
         for at in range(0, len(holds), RECOVER_AT_ONCE):
             part = holds[at : at + RECOVER_AT_ONCE]
-            drafts = [hold.crash_record() for hold in part]
-            ends = [Append(hold.log, draft, draft.id, None) for hold, draft in zip(part, drafts, strict=True)]
-            for draft, (_, outcome) in zip(drafts, self.commit(ends).outcomes, strict=True):
-                if isinstance(outcome, DuplicateRecord):
-                    self.commit([DropHold(draft.id, None)])  # it was settled; only the row was left over
-                elif isinstance(outcome, Exception):
-                    logger.error("The hold of %s cannot be recorded: %s", draft.id, outcome)
-                else:
-                    recovered.append(draft)
+            try:
+                recovered += self._recover(part)
+            except Unwritable:
+                recovered += [draft for hold in part for draft in self._recover_one(hold)]
         return tuple(recovered)
 
-    def commit(self, operations: Sequence[Operation]) -> Committed:
-        """Make all of it durable. An operation that cannot be done fails alone, in its outcome.
+    def _recover(self, holds: Sequence[HoldRow]) -> list[UsageDraft]:
+        drafts = [hold.crash_record() for hold in holds]
+        ends = [Append(hold.log, draft, draft.id, None) for hold, draft in zip(holds, drafts, strict=True)]
+        recovered = []
+        for draft, (_, outcome) in zip(drafts, self.commit(ends).outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                logger.error("The hold of %s cannot be recorded: %s", draft.id, outcome)
+            else:
+                recovered.append(draft)
+        return recovered
 
-        Raises apsw.Error where SQLite could not write; then nothing has changed, here or on disk.
-        """
+    def _recover_one(self, hold: HoldRow) -> list[UsageDraft]:
         try:
-            return self._attempt(operations, frozenset())
-        except apsw.ConstraintError:
-            recorded = self._recorded(operations)
-            if not recorded:
-                raise
-            return self._attempt(operations, recorded)
+            return self._recover([hold])
+        except DuplicateRecord:
+            self.commit([DropHold(hold.request_id, None)])  # it was settled; only the row was left over
+        except Unwritable as error:
+            logger.error("The hold of %s cannot be recorded: %s", hold.request_id, error)
+        return []
 
-    def _attempt(self, operations: Sequence[Operation], recorded: frozenset[str]) -> Committed:
+    def commit(self, operations: Sequence[Operation]) -> Committed:
+        """Make all of it durable. What cannot even be planned fails alone, in its outcome.
+
+        Raises apsw.Error where SQLite could not write for now, and Unwritable where it never will because of one of
+        the operations (DuplicateRecord where an id is there already). Either way nothing has changed.
+        """
         transaction = Transaction(self.heads, self.parties, self.held, self._n, self._t0_min, self._t0_max)
         outcomes: list[tuple[Operation, Any]] = []
         for operation in operations:
             try:
-                if recorded and isinstance(operation, Append) and operation.draft.id in recorded:
-                    raise DuplicateRecord(f"The record {operation.draft.id} is in the ledger already.")
                 outcomes.append((operation, operation.plan(transaction)))
             except Exception as error:  # noqa: BLE001  (a draft that breaks anything at all fails alone)
                 outcomes.append((operation, error))
         transaction.sign(self._signer)
-        transaction.write(self._connection)
+        try:
+            transaction.write(self._connection)
+        except UNWRITABLE as error:
+            if "record.id" in str(error):
+                raise DuplicateRecord("A record of this id is in the ledger already.") from error
+            raise Unwritable(f"The database refuses this ({error}): nothing of it was written.") from error
         touched = transaction.touched
         self.heads.update(touched)
         self._n, self._t0_min, self._t0_max = transaction.n, transaction.t0_min, transaction.t0_max
@@ -179,18 +198,6 @@ class Journal:
         changed = transaction.parties is not self.parties
         self.parties = transaction.parties
         return Committed(outcomes, touched, self.parties if changed else None)
-
-    def _recorded(self, operations: Sequence[Operation]) -> frozenset[str]:
-        """The ids among `operations` that the ledger has already."""
-        return frozenset(
-            operation.draft.id
-            for operation in operations
-            if isinstance(operation, Append)
-            and is_id(operation.draft.id)
-            and self._connection.execute(
-                "SELECT 1 FROM record WHERE id = ?", (id_bytes(operation.draft.id),)
-            ).get
-        )
 
     def checkpoint_wal(self, *, truncate: bool = False) -> None:
         """Move what the write-ahead log holds into the file; readers that are in its way do no harm."""

@@ -38,8 +38,7 @@ class CreateClient:
         if any(other.name == name or other.id == client.id for other in parties.clients):
             raise LedgerError(f"There is a client named {name} already: choose another name.")
         client = replace(client, name=name)
-        transaction.new_log(client.log)
-        transaction.append(client.log, replace(self.genesis, client=name))
+        transaction.begin_log(client.log, replace(self.genesis, client=name))
         transaction.parties = replace(parties, clients=(*parties.clients, client))
         transaction.statements.append(
             (
@@ -69,7 +68,7 @@ class CreateKey:
             )
         if any(other.id == key.id or other.sha256 == key.sha256 for other in parties.keys):
             raise LedgerError("This key exists already: make a new one.")
-        if len(key.sha256) != 32:
+        if not isinstance(key.sha256, bytes) or len(key.sha256) != 32:
             raise LedgerError("A key is kept as its SHA-256, which has 32 bytes.")
         _record(transaction, key, "created", self.record_id, key.created_us)
         transaction.parties = replace(parties, keys=(*parties.keys, key))

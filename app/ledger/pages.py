@@ -18,7 +18,7 @@ from app.ledger.errors import RecordError
 from app.ledger.records import decode
 from app.ledger.schema import SPAN_RECORDS
 
-SCAN_MAX = 8 * SPAN_RECORDS
+SCAN_MAX = 4 * SPAN_RECORDS
 """Records that one call looks at, at most."""
 ID_HITS_MAX = 4096
 _SELECT = "SELECT n, (SELECT name FROM log WHERE k = record.log), seq, t0, id, body FROM record WHERE "

@@ -97,7 +97,7 @@ class Ledger:
         file layer, for tests with a failing disk. Raises LedgerBusy (another process has it), LedgerCorrupt,
         LedgerTampered (it is not as it was signed, or another key signed it) or LedgerError.
         """
-        if not gateway_id or any(char.isspace() or char in "+/" for char in gateway_id):
+        if not 0 < len(gateway_id) <= 128 or any(char.isspace() or char in "+/" for char in gateway_id):
             raise LedgerError(
                 f"The gateway's id {gateway_id!r:.80} must have no spaces, plus signs or slashes."
             )
@@ -119,9 +119,9 @@ class Ledger:
             self._sweep(everything=True)
             self._closing = True
             self._stop_audits.set()
-            self._audits.shutdown(wait=False, cancel_futures=True)
             self._reads.submit(self._reader.close)
             self._reads.shutdown(wait=False)
+            self._audits.shutdown(wait=False)
             self._writer.stop(CLOSE_GRACE_S)
         try:
             async with asyncio.timeout(CLOSE_GRACE_S + 3):
@@ -167,6 +167,8 @@ class Ledger:
 
     def _on_stopped(self) -> None:
         self._on_opened(LedgerClosed("The ledger's thread ended before the ledger was open."))
+        self._closing = True
+        self._on_committed(self._writer.left_over())
         self._ended.set_result(None)
 
     # Records.

@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 from asyncio import Future
 from hashlib import sha256
+from itertools import repeat
 from typing import Any, Protocol
 
 import apsw
 
 from app.ledger import holds, usage
 from app.ledger.checkpoint import Signer
-from app.ledger.drafts import Draft, TariffDraft, UsageDraft
+from app.ledger.drafts import MONEY_MAX, Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import DuplicateRecord, LedgerError, RecordError
 from app.ledger.heads import LogHead, Receipt, terms_of
 from app.ledger.holds import HoldRow
@@ -179,11 +180,15 @@ class Transaction:
             head = self.touched[log] = published.copy()
         return head
 
-    def new_log(self, log: str) -> LogHead:
-        """Begin a log."""
-        head = self.touched[log] = LogHead(len(self._heads) + len(self.new_logs) + 1, log, Frontier())
+    def begin_log(self, log: str, genesis: GenesisDraft) -> None:
+        """A new log with its first record, or neither."""
+        self.touched[log] = LogHead(len(self._heads) + len(self.new_logs) + 1, log, Frontier())
+        try:
+            self.append(log, genesis)
+        except BaseException:
+            del self.touched[log]
+            raise
         self.new_logs.add(log)
-        return head
 
     def append(self, log: str, draft: Draft) -> Place:
         """Give `draft` its place; returns log, seq and cum. RecordError, DuplicateRecord or LedgerError."""
@@ -230,20 +235,20 @@ class Transaction:
         if row.log not in self._heads:
             raise LedgerError(f"There is no log {row.log!r:.80} here: create the client first.")
         columns = row.columns()
-        if not all(column.__class__ is kind for column, kind in zip(columns, holds.TYPES, strict=True)):
+        if not all(map(isinstance, columns[: holds.TEXTS], repeat(str))):
             raise RecordError(f"The hold of {row.request_id!r:.80} has a field of another type.")
+        _require_ints(row.request_id, *columns[holds.TEXTS :])
         self.hold_puts[row.request_id] = row
 
     def renew(self, renewal: RenewHold) -> None:
         """Change a hold row; LookupError where there is none."""
         request_id = renewal.request_id
+        values = (renewal.amount_pico, renewal.seen_us, renewal.e_uj, renewal.cost_pico)
+        _require_ints(request_id, *(value for value in values if value is not None))
         if row := self.hold_puts.get(request_id):
-            self.hold_puts[request_id] = row.renewed(
-                renewal.amount_pico, renewal.seen_us, renewal.e_uj, renewal.cost_pico
-            )
+            self.hold_puts[request_id] = row.renewed(*values)
         elif request_id in self._held and request_id not in self.hold_drops:
-            values = (renewal.amount_pico, renewal.seen_us, renewal.e_uj, renewal.cost_pico, request_id)
-            self.statements.append((_RENEW, values))
+            self.statements.append((_RENEW, (*values, request_id)))
         else:
             raise LookupError(f"There is no hold of the request {request_id!r:.80} to renew.")
 
@@ -305,6 +310,14 @@ class Transaction:
             if connection.in_transaction:
                 execute("ROLLBACK")
             raise
+
+
+def _require_ints(request_id: str, *values: object) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MONEY_MAX:
+            raise RecordError(
+                f"The hold of {request_id!r:.80} has a number of another type or beyond 64 bits."
+            )
 
 
 NO_TIMES = (2**63 - 1, -1)

@@ -24,7 +24,7 @@ import apsw
 
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import UsageDraft
-from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.errors import LedgerClosed, LedgerError, Unwritable
 from app.ledger.heads import LogHead
 from app.ledger.journal import Committed, Journal
 from app.ledger.parties import Parties
@@ -152,6 +152,12 @@ class Writer:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def left_over(self) -> Committed:
+        """What was queued and never written, once `stopped` was called: nobody takes it any more."""
+        gone = LedgerClosed("The ledger was closed before this was written.")
+        rest = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        return Committed([(operation, gone) for operation in rest if operation is not None], {}, None)
+
     def _tell(self, callback: Callable[..., None], *values: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *values)
@@ -161,12 +167,8 @@ class Writer:
     def _run(self) -> None:
         try:
             with Ownership(self._path):
-                journal = Journal(self._path, self._signer, self._vfs)
+                journal, recovered = self._open()
                 try:
-                    try:
-                        recovered = journal.recover()
-                    except apsw.Error as error:
-                        raise LedgerError(explain(error, self._path)) from error
                     self._tell(self._opened, Opened(journal, recovered))
                     if not self._reserve.take():
                         self._set_fault(explain(apsw.FullError(), self._path))
@@ -175,8 +177,30 @@ class Writer:
                     self._close(journal)
         except LedgerError as error:
             self._tell(self._opened, error)
+        except Exception as error:
+            logger.exception("The ledger's thread failed.")
+            self._set_fault(
+                f"The ledger's own thread failed ({error!r}): restart the program, and report this."
+            )
         finally:
             self._tell(self._stopped)
+
+    def _open(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
+        try:
+            return self._open_and_recover()
+        except LedgerError as error:
+            if not (isinstance(error.__cause__, apsw.FullError | apsw.IOError) and self._reserve.held()):
+                raise
+            self._reserve.give_up()
+            return self._open_and_recover()
+
+    def _open_and_recover(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
+        journal = Journal(self._path, self._signer, self._vfs)
+        try:
+            return journal, journal.recover()
+        except apsw.Error as error:
+            self._close(journal)
+            raise LedgerError(explain(error, self._path)) from error
 
     def _close(self, journal: Journal) -> None:
         try:
@@ -236,6 +260,14 @@ class Writer:
                     return
                 else:
                     tries += 1
+            except Unwritable as error:
+                if len(batch) == 1:
+                    self._abandon(batch, error)
+                    return
+                middle = len(batch) // 2
+                self._commit(journal, batch[:middle])
+                self._commit(journal, batch[middle:])
+                return
             except Exception as error:
                 logger.exception(
                     "A commit failed on something else than the disk; nothing of it was written."

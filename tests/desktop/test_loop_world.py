@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from app.desktop.loop_windows import QtLoop as WindowsLoop
 from tests.desktop.looping import play, turns_while_idle
 
 # --- threads and signals
@@ -75,6 +76,18 @@ def test_a_signal_wakes_an_idle_loop_and_is_given_back_afterwards(loop: Any) -> 
     assert loop.remove_signal_handler(signal.SIGUSR1) is False
     assert signal.getsignal(signal.SIGUSR1) == before
     assert turns_while_idle(loop) == 0
+
+
+def test_the_timer_that_lets_windows_see_signals_runs_only_while_one_is_waited_for(qapp: Any) -> None:
+    loop = WindowsLoop(qapp)
+    assert not loop._wake_timer.isActive()
+    loop.add_signal_handler(signal.SIGINT, print)
+    loop.add_signal_handler(signal.SIGTERM, print)
+    loop.remove_signal_handler(signal.SIGINT)
+    assert loop._wake_timer.isActive()
+    loop.close()
+    assert not loop._wake_timer.isActive()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_context_variables_travel_with_every_kind_of_callback(loop: Any) -> None:
@@ -223,6 +236,7 @@ def test_debug_mode_names_slow_callbacks_and_refuses_misuse(
             await loop.run_in_executor(None, loop.call_soon, print)
 
     loop.set_debug(True)
+    assert loop.get_debug()
     play(loop, story)
     assert any("sleep" in record.message and "seconds" in record.message for record in caplog.records)
 
