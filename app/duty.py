@@ -14,7 +14,7 @@ from typing import Any
 
 from app.billing.budget import Budget
 from app.billing.money import format_money
-from app.clock import wall_us
+from app.clock import mono_us, wall_us
 from app.engine.base import Engine, EngineError
 from app.engine.health import EngineState, EngineWatch
 from app.presence.conduct import Conduct, Wish, cap_reached, engine_down, storage_fault
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LEAVE_S = 5.0
 """How long running requests get to settle and say their last word."""
+
+LOOK_AGAIN_US = 5_000_000
 
 
 class Duty:
@@ -46,6 +48,7 @@ class Duty:
         self._changed = changed
         self._tasks: set[asyncio.Task[Any]] = set()
         self._snooze: asyncio.TimerHandle | None = None
+        self._looked_us = -LOOK_AGAIN_US
         self.notice: str | None = None
         self.least_room_pico = 0
         """Room under the cap that one request needs."""
@@ -126,11 +129,17 @@ class Duty:
         """Called after every request."""
         if self._budget.spent + self.least_room_pico > self._budget.cap:
             self.check_cap()
-        if job.progressed and all(job.call.model != loaded.name for loaded in self._watch.state.loaded):
-            # It was loaded for this request: faces should say so.
-            self._watch.wake()
+        self._look_at_loaded(job)
         if not len(self._jobs):
             self._finished()
+
+    def _look_at_loaded(self, job: Job) -> None:
+        """A model that was loaded for this request should show; engines that never tell are not pestered."""
+        if all(job.call.model != loaded.name for loaded in self._watch.state.loaded):
+            now_us = mono_us()
+            if now_us - self._looked_us >= LOOK_AGAIN_US:
+                self._looked_us = now_us
+                self._spawn(self._watch.refresh())
 
     def check_cap(self) -> None:
         """The cap blocks where not even one request would fit beside what is spent."""

@@ -14,6 +14,8 @@ import apsw
 
 from app.ledger.errors import LedgerError
 
+KEYS_A_SEARCH = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -58,6 +60,11 @@ class Parties:
             if key.id == key_id:
                 return key
         raise LedgerError(f"There is no key {key_id!r:.80}.")
+
+    def labelled(self, word: str) -> list[str]:
+        """Ids of keys with `word` (lower case) in their label but not in the id, at most KEYS_A_SEARCH."""
+        found = [key.id for key in self.keys if word in key.label.lower() and word not in key.id]
+        return found[-KEYS_A_SEARCH:]
 
 
 def stored_parties(connection: apsw.Connection) -> Parties:

@@ -145,6 +145,7 @@ class Ownership:
         self._connection = apsw.Connection(str(lock))
         try:
             self._connection.set_busy_timeout(patience_ms)
+            self._connection.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
             self._connection.execute("BEGIN EXCLUSIVE")
         except apsw.Error as error:
             self._connection.close()

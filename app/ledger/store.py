@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 HOLD_LATER_S = 0.02
 CLOSE_GRACE_S = 5.0
-WORDS_MAX = 16
 
 
 class Ledger:
@@ -364,13 +363,8 @@ class Ledger:
         thousand records at most: where matches are rare it may return few rows or none, and `next` says where to go on.
         """
         word = search.strip().lower()
-        words = (word, *self._keys_labelled(word)) if word else ()
+        words = (word, *self._parties.labelled(word)) if word else ()
         return await self._read(self._reader.page, before, limit, log, words, since_us, until_us)
-
-    def _keys_labelled(self, word: str) -> list[str]:
-        return [key.id for key in self._parties.keys if word in key.label.lower() and word not in key.id][
-            :WORDS_MAX
-        ]
 
     async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
         """The exact bytes of up to `limit` (at most 1024) records from `from_seq` upwards."""

@@ -34,9 +34,11 @@ from app.ledger.transaction import Append, Operation
 logger = logging.getLogger(__name__)
 
 BATCH_MAX = 256
-WAL_RECORDS = 400
-"""Records and other operations after which the write-ahead log is moved into the file at the next quiet moment,
-and four times as many after which it is moved even if there is none."""
+WAL_PAGES = 1000
+"""Pages (as many as a commit and its rows usually write) after which the write-ahead log is moved into the file at the
+next quiet moment, and four times as many after which it is moved even if there is none."""
+PAGES_A_COMMIT = 5
+ROWS_A_PAGE = 6
 LINGER_FROM = 4
 LINGER_EACH_S = 0.000_06
 LINGER_MAX_S = 0.002
@@ -133,7 +135,7 @@ class Writer:
         self._vfs = vfs
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._fault: str | None = None
-        self._since_wal = 0
+        self._wal_pages = 0
         self._clear_at = 0.0
         self._deadline: float | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -215,8 +217,8 @@ class Writer:
             batch, running = self._next_batch()
             if batch:
                 self._commit(journal, batch)
-                self._since_wal += len(batch)
-            if self._since_wal >= WAL_RECORDS and (self.queue.empty() or self._since_wal >= 4 * WAL_RECORDS):
+                self._wal_pages += PAGES_A_COMMIT + len(batch) // ROWS_A_PAGE
+            if self._wal_pages >= WAL_PAGES and (self.queue.empty() or self._wal_pages >= 4 * WAL_PAGES):
                 self._move_wal(journal)
             if self._fault is not None:
                 self._try_to_clear()
@@ -253,6 +255,7 @@ class Writer:
                 self._set_fault(sentence)
                 if isinstance(error, apsw.FullError | apsw.IOError) and self._reserve.held():
                     self._reserve.give_up()
+                    self._make_room(journal)
                 elif not self._wait(tries):
                     self._abandon(
                         batch, LedgerClosed(f"The ledger was closed before this was written. {sentence}")
@@ -260,6 +263,7 @@ class Writer:
                     return
                 else:
                     tries += 1
+                    self._make_room(journal)
             except Unwritable as error:
                 if len(batch) == 1:
                     self._abandon(batch, error)
@@ -293,12 +297,21 @@ class Writer:
     def _abandon(self, batch: list[Operation], error: LedgerError) -> None:
         self._tell(self._committed, Committed([(operation, error) for operation in batch], {}, None))
 
+    def _make_room(self, journal: Journal) -> None:
+        """A page changed a hundred times stands a hundred times in the write-ahead log and once in the file: moving
+        the log, where the little that it takes is left, frees much of it for what waits."""
+        try:
+            journal.checkpoint_wal()
+            self._wal_pages = 0
+        except apsw.Error as error:
+            logger.info("The write-ahead log cannot be moved now: %s", error)
+
     def _move_wal(self, journal: Journal) -> None:
         try:
             journal.checkpoint_wal()
-            self._since_wal = 0
+            self._wal_pages = 0
         except apsw.Error as error:
-            self._since_wal -= WAL_RECORDS  # not with every commit again
+            self._wal_pages -= WAL_PAGES  # not with every commit again
             self._reserve.give_up()
             self._set_fault(explain(error, self._path))
 

@@ -279,3 +279,13 @@ async def test_dedicated_mode_bills_the_uptime_that_no_request_carries(build: Bu
     spent = house.gateway.snapshot().money.spent_pico
     # A base rate of a hundredth a second, and a little electricity on top.
     assert spent == pytest.approx(billed_us * 10**4, rel=0.01)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_model_that_was_loaded_for_a_request_shows_as_loaded(house: House, stream: bool) -> None:
+    await _read(house, chat(stream=stream))
+    async with asyncio.timeout(10):
+        while MODEL not in house.gateway.snapshot().engine.loaded:
+            await asyncio.sleep(0.01)
+    async with house.session.get("/health") as reply:
+        assert (await reply.json())["models"] == [MODEL]

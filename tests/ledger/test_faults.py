@@ -9,7 +9,8 @@ import apsw
 import pytest
 
 from app.ledger import store, writer
-from app.ledger.errors import LedgerClosed
+from app.ledger.checkpoint import Signer
+from app.ledger.errors import LedgerClosed, LedgerError
 
 
 class Disk(apsw.VFS):
@@ -143,11 +144,14 @@ async def test_holds_and_renewals_wait_for_the_disk_too(opening, drafts, disk, r
     assert rows("SELECT amount FROM hold") == [(9,)]
 
 
-async def test_a_write_ahead_log_that_cannot_be_moved_is_a_fault_and_not_a_loss(opening, drafts, disk, path):
+async def test_a_write_ahead_log_that_cannot_be_moved_is_a_fault_and_not_a_loss(
+    opening, drafts, disk, monkeypatch
+):
+    monkeypatch.setattr(writer, "WAL_PAGES", 10)
     ledger = await opening(vfs=disk.name)
     log = (await ledger.create_client("Anna")).log
     disk.error, disk.refuses = apsw.FullError, lambda name: name.endswith("ledger.db")
-    await asyncio.gather(*[ledger.append(log, drafts()) for _ in range(5 * writer.WAL_RECORDS)])
+    await asyncio.gather(*[ledger.append(log, drafts()) for _ in range(500)])
     await until(lambda: ledger.fault is not None, "the fault is reported")
     disk.error = None
     await until(lambda: ledger.fault is None, "the fault clears by itself", 15)
@@ -200,3 +204,57 @@ async def test_a_nearly_full_disk_is_told_at_the_start(opening, monkeypatch, pat
     ledger = await opening()
     await until(lambda: ledger.fault is not None, "the fault is reported")
     assert not path.with_name(path.name + ".reserve").exists()
+
+
+async def test_a_disk_that_is_full_at_the_start_costs_the_reserve_and_not_the_recovery(
+    opening, drafts, disk, path
+):
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    row = drafts.hold(log, cost_pico=5)
+    await ledger.hold(row)
+    await ledger.close()
+    reserve = path.with_name(path.name + ".reserve")
+    disk.error, disk.refuses = apsw.FullError, lambda name: reserve.exists()
+    ledger = await opening(vfs=disk.name)
+    assert [draft.id for draft in ledger.recovered] == [row.request_id]
+    assert disk.refused > 0
+
+
+class Pen(Signer):
+    """A key that cannot sign while it is `dry`."""
+
+    dry = False
+
+    def sign_checkpoint(self, origin, size, root):
+        if self.dry:
+            raise RuntimeError("dry")
+        return super().sign_checkpoint(origin, size, root)
+
+
+async def test_what_fails_on_something_else_than_the_disk_is_not_written_and_not_tried_for_ever(
+    opening, drafts
+):
+    pen = Pen(bytes(range(32)), "gw_test")
+    ledger = await opening(signer=pen)
+    log = (await ledger.create_client("Anna")).log
+    pen.dry = True
+    draft = drafts()
+    with pytest.raises(LedgerError, match="dry"):
+        await ledger.append(log, draft)
+    pen.dry = False
+    assert (await ledger.append(log, draft)).seq == 1
+    assert (await ledger.verify()).verdict == "OK"
+
+
+async def test_when_the_thread_itself_dies_everybody_is_told(opening, drafts, monkeypatch):
+    def broken(_):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(writer.shutil, "disk_usage", broken)
+    ledger = await opening()
+    with pytest.raises(LedgerClosed):
+        await ledger.create_client("Anna")
+    assert "no such thing" in ledger.fault
+    with pytest.raises(LedgerClosed):
+        ledger.create_client("Anna")

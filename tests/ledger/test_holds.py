@@ -136,6 +136,22 @@ async def test_a_hold_on_an_unknown_log_or_of_another_type_is_refused(ledger, lo
         await ledger.hold(drafts.hold(log, amount_pico=1.5))
 
 
+@pytest.mark.parametrize("bad", [1.5, "7", True, 2**63])
+async def test_a_number_that_the_table_cannot_hold_fails_alone(ledger, log, drafts, bad):
+    row, draft = drafts.hold(log), drafts()
+    await ledger.hold(row)
+    outcomes = await asyncio.gather(
+        ledger.renew(row.request_id, bad, 5),
+        ledger.renew(row.request_id, 5, 5, e_uj=bad),
+        ledger.hold(drafts.hold(log, seen_us=bad)),
+        ledger.append(log, draft),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes[:3]] == [RecordError] * 3
+    assert outcomes[3].seq == 1
+    assert ledger.fault is None
+
+
 async def test_a_hold_with_a_name_that_a_client_chose_is_kept(ledger, log, drafts, rows):
     await ledger.hold(drafts.hold(log, model="\ud800"))
     assert rows("SELECT model FROM hold") == [("\ufffd",)]

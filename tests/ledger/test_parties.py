@@ -88,6 +88,7 @@ async def test_an_operators_key_belongs_to_nobodys_log(ledger):
         {"role": "operator"},
         {"role": "king"},
         {"sha256": b"short"},
+        {"sha256": "x" * 32},
         {"label": "\t"},
     ],
     ids=str,
