@@ -1,6 +1,7 @@
 """Text for the clipboard.
 
-Rule: a key is marked as a secret, so that clipboard histories leave it out where they honour such marks.
+Rule: a key is marked as a secret, so that clipboard histories leave it out where they honour such marks, and what we
+put there as a secret does not stay when we go.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _WINDOWS_SECRET = (
     'application/x-qt-windows-mime;value="ExcludeClipboardContentFromMonitorProcessing"',
     b"\x00\x00\x00\x00",
 )
+_OURS = ("application/x-mortdecai-gateway-key", b"1")
+"""By which we know our own again: password managers use the marks above as well."""
 
 
 def copy_text(text: str) -> None:
@@ -27,6 +30,16 @@ def copy_secret(text: str) -> None:
     """Put plain text on the clipboard, and ask clipboard histories not to keep it."""
     data = QMimeData()
     data.setText(text)
-    for name, value in (_LINUX_SECRET, _WINDOWS_SECRET):
+    for name, value in (_LINUX_SECRET, _WINDOWS_SECRET, _OURS):
         data.setData(name, QByteArray(value))
     QGuiApplication.clipboard().setMimeData(data)
+
+
+def forget_secret() -> None:
+    """Take a key off the clipboard again, if it is still the one that we put there.
+
+    For quitting: Qt's platform plugins may outlive the Python side of the data, and crash over it.
+    """
+    clipboard = QGuiApplication.clipboard()
+    if clipboard.mimeData().hasFormat(_OURS[0]):
+        clipboard.clear()

@@ -14,6 +14,7 @@ from typing import Any
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from app.desktop.clipboard import forget_secret
 from app.desktop.icons import app_icon
 from app.desktop.loop import run
 from app.desktop.tray import Tray
@@ -71,6 +72,7 @@ class Desktop:
 
     def close(self) -> None:
         """Take the faces away; the gateway has stopped."""
+        forget_secret()
         self._tray.close()
         if self._window is not None:
             self._window.end()

@@ -13,6 +13,7 @@ from PySide6.QtCore import QEvent
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
+from app.desktop.clipboard import copy_text, forget_secret
 from app.desktop.tray import Tray
 from app.snapshot import Serving
 from tests.desktop.fake_gateway import PAUSED, FakeGateway, a_request, a_snapshot, busy
@@ -185,6 +186,14 @@ def test_a_copied_key_asks_clipboard_histories_to_forget_it(tray: Tray) -> None:
     play(story)
     data = QGuiApplication.clipboard().mimeData()
     assert bytes(data.data("x-kde-passwordManagerHint").data()) == b"secret"
+    forget_secret()
+    assert QGuiApplication.clipboard().text() == "", "a key does not stay on the clipboard when we go"
+
+
+def test_what_somebody_else_copied_stays_when_we_go(tray: Tray) -> None:
+    copy_text("not ours to take")
+    forget_secret()
+    assert QGuiApplication.clipboard().text() == "not ours to take"
 
 
 def test_a_key_that_cannot_be_had_is_said_beside_the_icon(

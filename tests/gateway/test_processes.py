@@ -59,6 +59,8 @@ async def test_after_kill_9_every_request_of_which_a_byte_was_seen_has_exactly_o
                 seen |= {request_id for request_id, _ in begun}
                 process.popen.send_signal(signal.SIGKILL)
                 process.popen.wait()
+                for _, reply in begun:
+                    reply.close()
     with gateway(tmp_path, "--simulate") as process:
         async with client(process) as session:
             entries = await usage(session)
