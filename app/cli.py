@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if not isinstance(error, _for_people()):
+        from app.commands.sentences import for_people
+
+        if not isinstance(error, for_people()):
             raise
         print(f"mortdecai-gateway: {error}", file=sys.stderr)
         return 2
@@ -40,18 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def main_tray() -> int:
     """Entry point of the desktop's menu entry."""
     return main(["tray", *sys.argv[1:]])
-
-
-def _for_people() -> tuple[type[Exception], ...]:
-    """The errors whose text is a sentence for the person at the keyboard; anything else is a fault of ours."""
-    from app.commands.common import CommandError
-    from app.commands.demo import DemoFailed
-    from app.ledger.errors import LedgerError
-    from app.proxy.server import PortTaken
-    from app.settings.errors import SettingError
-    from app.vault.base import VaultUnavailable
-
-    return (CommandError, DemoFailed, LedgerError, PortTaken, SettingError, VaultUnavailable)
 
 
 def parser() -> argparse.ArgumentParser:

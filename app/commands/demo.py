@@ -18,8 +18,9 @@ from typing import Any
 
 import aiohttp
 
-from app.commands.common import Ground
+from app.commands.common import CommandError, Ground
 from app.commands.run import Ready, logs, run
+from app.commands.sentences import for_people
 from app.gateway import Gateway
 from app.proxy.server import port_is_free
 from app.settings.folders import Folders
@@ -30,7 +31,7 @@ PORT = 8434
 _SHOWN = ("duration_seconds", "marginal_watts", "energy_wh", "energy_source", "estimated_cost", "total_cost")
 
 
-class DemoFailed(Exception):
+class DemoFailed(CommandError):
     """One of the three requests did not go as it should."""
 
 
@@ -50,7 +51,9 @@ def demo(options: argparse.Namespace) -> int:
             if not options.headless and has_display():
                 from app.desktop.main import run_desktop
 
-                return run_desktop(lambda face: run(base, True, contribute=True, ready=face), after=ready)
+                return run_desktop(
+                    lambda face: run(base, True, contribute=True, ready=face), after=ready, told=for_people()
+                )
             return asyncio.run(run(base, True, contribute=True, ready=ready))
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from app.commands.common import Ground, ground, kept_or_not
+from app.commands.sentences import for_people
 from app.engine.base import Engine
 from app.engine.ollama import OllamaEngine
 from app.gateway import Gateway
@@ -43,7 +44,9 @@ def tray(options: argparse.Namespace) -> int:
         contribute = options.contribute or base.store.current.start_contributing
         announce = _announce(base, options)
         return run_desktop(
-            lambda ready: run(base, options.simulate, contribute=contribute, ready=ready), after=announce
+            lambda ready: run(base, options.simulate, contribute=contribute, ready=ready),
+            after=announce,
+            told=for_people(),
         )
 
 

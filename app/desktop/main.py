@@ -12,23 +12,30 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from app.desktop.clipboard import forget_secret
 from app.desktop.icons import app_icon
 from app.desktop.loop import run
 from app.desktop.tray import Tray
+from app.desktop.wording import APP_NAME
 from app.snapshot import GatewayFace
 
 Ready = Callable[[Any, asyncio.Event], Awaitable[None]]
 
 
-def run_desktop(make: Callable[[Ready], Coroutine[Any, Any, int]], *, after: Ready) -> int:
-    """Run `make(ready)` on the Qt loop, with the faces around the gateway it is ready with; the exit status."""
+def run_desktop(
+    make: Callable[[Ready], Coroutine[Any, Any, int]], *, after: Ready, told: tuple[type[Exception], ...]
+) -> int:
+    """Run `make(ready)` on the Qt loop, with the faces around the gateway it is ready with; the exit status.
+
+    An error of the kinds in `told` is a sentence for a person. It is raised as any other, and where nobody sees a
+    terminal it is shown first.
+    """
     running = QApplication.instance()
     app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("mortdecai-gateway")
-    app.setApplicationDisplayName("Mortdecai Gateway")
+    app.setApplicationDisplayName(APP_NAME)
     QGuiApplication.setDesktopFileName("mortdecai-gateway")
     app.setWindowIcon(app_icon())
     app.setQuitOnLastWindowClosed(False)
@@ -41,12 +48,32 @@ def run_desktop(make: Callable[[Ready], Coroutine[Any, Any, int]], *, after: Rea
     async def whole() -> int:
         try:
             return await make(ready)
+        except told as error:
+            if _nobody_sees_a_terminal():
+                await _tell(str(error))
+            raise
         finally:
             for face in faces:
                 face.close()
 
     status = run(whole, app)
     return 0 if status is None else status
+
+
+def _nobody_sees_a_terminal() -> bool:
+    if QGuiApplication.platformName() in ("offscreen", "minimal"):
+        return False
+    return sys.stderr is None or not sys.stderr.isatty()
+
+
+async def _tell(sentence: str) -> None:
+    """Show why the gateway did not start, until that was read."""
+    read = asyncio.Event()
+    box = QMessageBox(QMessageBox.Icon.Warning, APP_NAME, "The gateway did not start.")
+    box.setInformativeText(sentence)
+    box.finished.connect(lambda _: read.set())
+    box.open()
+    await read.wait()
 
 
 class Desktop:
