@@ -41,5 +41,8 @@ def forget_secret() -> None:
     For quitting: Qt's platform plugins may outlive the Python side of the data, and crash over it.
     """
     clipboard = QGuiApplication.clipboard()
-    if clipboard.mimeData().hasFormat(_OURS[0]):
+    data = clipboard.mimeData()
+    if data is not None and data.hasFormat(
+        _OURS[0]
+    ):  # None where nobody has copied anything, whatever the stubs say
         clipboard.clear()

@@ -229,3 +229,10 @@ def test_neither_the_tray_nor_the_window_s_module_loads_pages_or_the_graph() -> 
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_going_with_an_empty_clipboard_is_no_fault(tray: Tray, monkeypatch: pytest.MonkeyPatch) -> None:
+    clipboard = QGuiApplication.clipboard()
+    monkeypatch.setattr(clipboard, "mimeData", lambda: None)
+    monkeypatch.setattr(QGuiApplication, "clipboard", lambda: clipboard)
+    forget_secret()
