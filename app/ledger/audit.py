@@ -204,7 +204,7 @@ class _Audit:
                     and int(cum) == running
                     and leaf == sha256(b"\x00" + body).digest()
                     and int(own_t0) == t0
-                    and id_blob == bytes.fromhex(record_id.replace("-", ""))
+                    and id_blob.hex() == record_id.replace("-", "")
                     and find == f"{key}\n{model}\n{endpoint}\n{outcome}\nusage".lower()
                 ):
                     head.cum = running

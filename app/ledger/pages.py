@@ -14,6 +14,7 @@ from uuid import UUID
 
 import apsw
 
+from app.ledger.drafts import UsageDraft
 from app.ledger.errors import RecordError
 from app.ledger.records import decode
 from app.ledger.schema import SPAN_RECORDS
@@ -84,10 +85,15 @@ def _row(n: int, log: str, seq: int, t0: int, id_blob: bytes, body: bytes) -> Le
         return LedgerRow(
             n, log, seq, str(UUID(bytes=id_blob)), "unreadable", t0, **lost, cost_pico=0, cum_pico=0
         )
-    draft = record.draft
+    draft, cum = record.draft, record.cum_pico
+    if isinstance(draft, UsageDraft):  # nearly all; a page should not keep the interpreter for long
+        return LedgerRow(
+            n, log, seq, draft.id, draft.kind, draft.t0, draft.dur_us, draft.key, draft.model, draft.endpoint,
+            draft.tok_in, draft.tok_out, draft.tok_src, draft.outcome, draft.e_uj, draft.e_src, draft.cost, cum,
+        )  # fmt: skip
     fields = {name: getattr(draft, name, None) for name in _OF_THE_DRAFT}
     return LedgerRow(
-        n, log, seq, draft.id, draft.kind, draft.t0, **fields, cost_pico=draft.cost, cum_pico=record.cum_pico
+        n, log, seq, draft.id, draft.kind, draft.t0, **fields, cost_pico=draft.cost, cum_pico=cum
     )
 
 

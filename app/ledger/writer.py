@@ -34,9 +34,11 @@ from app.ledger.transaction import Append, Operation
 logger = logging.getLogger(__name__)
 
 BATCH_MAX = 256
-WAL_PAGES = 1000
-"""Pages (as many as a commit and its rows usually write) after which the write-ahead log is moved into the file at the
-next quiet moment, and four times as many after which it is moved even if there is none."""
+QUIET_S = 0.02
+QUIET_PAGES = 250
+WAL_PAGES = 1500
+"""The write-ahead log is moved into the file when nothing came for QUIET_S and it has QUIET_PAGES (as many as commits
+and their rows usually write); under load once it has WAL_PAGES, so that fewer than one commit in a hundred waits."""
 PAGES_A_COMMIT = 5
 ROWS_A_PAGE = 6
 LINGER_FROM = 4
@@ -218,21 +220,23 @@ class Writer:
             if batch:
                 self._commit(journal, batch)
                 self._wal_pages += PAGES_A_COMMIT + len(batch) // ROWS_A_PAGE
-            if self._wal_pages >= WAL_PAGES and (self.queue.empty() or self._wal_pages >= 4 * WAL_PAGES):
+            if self._wal_pages >= (WAL_PAGES if batch else QUIET_PAGES):
                 self._move_wal(journal)
             if self._fault is not None:
                 self._try_to_clear()
 
     def _next_batch(self) -> tuple[list[Operation], bool]:
-        """The operations that wait, at most BATCH_MAX, once there is one; False when they were the last."""
-        queue = self.queue
-        if self._fault is None:
-            first = queue.get()
-        else:
-            try:
-                first = queue.get(timeout=RETRY_S[-1])
-            except Empty:
-                return [], True
+        """The operations that wait, at most BATCH_MAX; none where there is something to tidy up and nothing comes.
+        The second is False when they were the last."""
+        queue, patience = self.queue, None
+        if self._wal_pages >= QUIET_PAGES:
+            patience = QUIET_S
+        elif self._fault is not None:
+            patience = RETRY_S[-1]
+        try:
+            first = queue.get(timeout=patience)
+        except Empty:
+            return [], True
         if first is None:
             return [], False
         if first.__class__ is Append and (others := len(self.in_flight)) >= LINGER_FROM:
@@ -313,6 +317,7 @@ class Writer:
         except apsw.Error as error:
             self._wal_pages -= WAL_PAGES  # not with every commit again
             self._reserve.give_up()
+            self._make_room(journal)
             self._set_fault(explain(error, self._path))
 
     def _set_fault(self, sentence: str | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import statistics
@@ -80,6 +81,8 @@ async def measure_appends(folder: Path, burst: int, count: int) -> dict[str, flo
     drafts = make_drafts(count + 64 * burst)
     for at in range(0, 64 * burst, burst):  # warm up
         await asyncio.gather(*[ledger.append(log, draft) for draft in drafts[at : at + burst]])
+    gc.collect()
+    gc.freeze()  # the drafts that wait their turn are the benchmark's burden, not the ledger's
     latencies, sizes = [], set()
     cpu, wall = time.process_time(), time.perf_counter()
     for at in range(64 * burst, len(drafts), burst):
@@ -89,6 +92,7 @@ async def measure_appends(folder: Path, burst: int, count: int) -> dict[str, flo
             sizes.add((await future).size)
         latencies.append((time.perf_counter() - began) * 1e3)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    gc.unfreeze()
     await ledger.close()
     return {
         "cpu_us": round(cpu / count * 1e6, 1),

@@ -147,7 +147,8 @@ async def test_holds_and_renewals_wait_for_the_disk_too(opening, drafts, disk, r
 async def test_a_write_ahead_log_that_cannot_be_moved_is_a_fault_and_not_a_loss(
     opening, drafts, disk, monkeypatch
 ):
-    monkeypatch.setattr(writer, "WAL_PAGES", 10)
+    monkeypatch.setattr(writer, "WAL_PAGES", 20)
+    monkeypatch.setattr(writer, "QUIET_PAGES", 10)
     ledger = await opening(vfs=disk.name)
     log = (await ledger.create_client("Anna")).log
     disk.error, disk.refuses = apsw.FullError, lambda name: name.endswith("ledger.db")
