@@ -41,7 +41,7 @@ class QtTurns(asyncio.BaseEventLoop):
     # Slots, because CPython reads an instance's attributes the slow way once it has more than 30 in its dict;
     # asyncio's loop has 24, and with ours beside them all of asyncio's own work took 2.5 % longer.
     __slots__ = (
-        "_app", "_depth", "_fatal", "_head_at", "_head_timer", "_kick_timer", "_kicked", "turns",
+        "_app", "_depth", "_fatal", "_head_at", "_head_timer", "_kick_timer", "_kicked", "_left", "turns",
     )  # fmt: skip
 
     # Any: handles, whose private fields the type stubs do not show.
@@ -59,6 +59,9 @@ class QtTurns(asyncio.BaseEventLoop):
         self._app = app
         self.turns = 0  # given by Qt so far: an idle loop is one where this stands still
         self._depth = 0  # turns on the stack: more than one when a callback has opened a nested Qt loop
+        self._left = (
+            0  # callbacks of the present batch, at the left of the ready deque; nested turns share it
+        )
         self._kicked = False  # the kick timer runs
         self._head_at: float | None = None  # loop time the head timer is set for
         self._fatal: BaseException | None = None
@@ -203,24 +206,19 @@ class QtTurns(asyncio.BaseEventLoop):
     def _rounds(self) -> None:
         ready, nested = self._ready, self._depth > 1
         over_at = monotonic() + TURN_S
-        # What the last turn left is run before the next poll, which would report a file once more for as long as its
-        # callback waits here.
-        left = len(ready)
         while True:
-            if not left:
-                if self._stopping:
-                    self._app.exit()
-                    return
+            # Files are asked once a batch, neither more often, or one whose callback still waits would be reported
+            # again, nor less, or callbacks that always ask for another would keep them out.
+            if not self._left:
                 self._poll()
                 self._take_due()
-                left = len(ready)
-                if not left:
+                self._left = len(ready)
+                if not self._left and not self._stopping:
                     return
-            some = min(left, STRIDE)
-            left -= some
-            for _ in range(some):
-                if not ready:
-                    break  # a turn inside the last callback has run them
+            for _ in range(STRIDE):
+                if not self._left:
+                    break
+                self._left -= 1
                 handle = ready.popleft()
                 if handle._cancelled:
                     continue
@@ -230,7 +228,10 @@ class QtTurns(asyncio.BaseEventLoop):
                     self._run_watched(handle)
                 else:
                     handle._run()
-            if monotonic() >= over_at and not self._stopping:
+            if self._stopping and not self._left:
+                self._app.exit()
+                return
+            if monotonic() >= over_at:
                 return
 
     def _take_due(self) -> None:

@@ -211,6 +211,27 @@ def test_asyncio_has_its_turns_while_qt_is_never_out_of_work(loop: Any) -> None:
     busy.stop()
 
 
+def test_files_and_timers_have_their_turns_though_callbacks_never_run_out(loop: Any) -> None:
+    async def busy() -> None:
+        while True:
+            time.sleep(2 * TURN_S)
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        tasks = [asyncio.create_task(busy()) for _ in range(2)]
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            reading = asyncio.create_task(loop.sock_recv(ours, 10))
+            await asyncio.sleep(0.001)
+            theirs.send(b"x")
+            assert await reading == b"x"
+        for task in tasks:
+            task.cancel()
+
+    play(loop, story)
+
+
 def test_a_file_is_not_read_twice_because_a_turn_was_cut_short(loop: Any) -> None:
     reads: list[bytes] = []
     with ExitStack() as stack:
