@@ -31,7 +31,7 @@ def main() -> None:
     print(f"{'what':<58} {'goal':>10} {'measured':>12}")
     _part(_rates, throughput.measure, *((2, 2.0) if quick else (5, 4.0)))
     _part(_chunks, streams.measure, 1 if quick else 3)
-    _part(_loop, loop_ratio.measure, *((2, 2.0) if quick else (5, 4.0)))
+    _part(_loop, loop_ratio.measure, *((3, 2.0) if quick else (15, 2.0)))
     _part(_idle, idle.measure, 10.0 if quick else 30.0)
     _part(_ledger, ledger_append.measure, 50_000 if quick else 1_000_000)
     _part(_caps, _admissions)
