@@ -166,6 +166,9 @@ class Gateway:
         self._lock.announce(self.address)
         await self._watch.refresh()
         self._duty.started(contribute=contribute)
+        for name in ("callback_url", "ledger_secret", "allow_model_updates"):
+            if getattr(settings, name):
+                log.warning("%s is set, and this version does nothing with it yet.", name.upper())
         for record in self._ledger.recovered:
             log.warning("Request %s was cut off by a crash; what it had cost is in the ledger.", record)
 

@@ -184,14 +184,14 @@ class Settings(BaseModel):
     ledger_secret: Secret = _parameter(
         "",
         "Ledger secret",
-        "Shared with a client whose receiver still checks the older SHA-256 hash.",
+        "Shared with a client whose receiver still checks the older SHA-256 hash. This version sends nothing yet.",
         group="Ledger",
         seed=True,
     )
     callback_url: Callback = _parameter(
         "",
         "Receiver of the ledger",
-        "Where the client keeps its copy of the ledger. Empty: nothing is sent.",
+        "Where the client keeps its copy of the ledger. This version sends nothing yet; the records are kept.",
         group="Ledger",
         seed=True,
     )
@@ -244,7 +244,11 @@ class Settings(BaseModel):
         restart=True,
     )
     allow_model_updates: Flag = _parameter(
-        False, "Model updates", "Let a client push new versions of a model.", group="Engine", seed=True
+        False,
+        "Model updates",
+        "Let a client push new versions of a model. This version takes none yet.",
+        group="Engine",
+        seed=True,
     )
     allowed_models: Models = _parameter(
         (), "Models on offer", "Only these may be asked for. Empty: all of them.", group="Limits"
