@@ -1,6 +1,6 @@
 """A bare aiohttp pass-through: the yardstick. It authenticates nobody, counts nothing and keeps nothing.
 
-    python -m tests.bench.passthrough UPSTREAM
+    python -m tests.bench.passthrough UPSTREAM [qt]
 
 Prints its URL when ready. It is written as one would write a good small proxy: one session, unlimited connections, no
 cookies, no decompression, the whole answer for whole answers and chunks as they come for streams.
@@ -54,8 +54,20 @@ async def main(upstream: str) -> None:
         await session.close()
 
 
+def on_qt(upstream: str) -> None:
+    """The very same proxy on the desktop's loop."""
+    from PySide6.QtWidgets import QApplication
+
+    from app.desktop.loop import run
+
+    run(lambda: main(upstream), QApplication([]))
+
+
 if __name__ == "__main__":
     try:
-        asyncio.run(main(sys.argv[1]))
+        if "qt" in sys.argv[2:]:
+            on_qt(sys.argv[1])
+        else:
+            asyncio.run(main(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(0)
