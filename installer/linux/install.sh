@@ -17,12 +17,13 @@ fi
 # Debian's python3 comes without ensurepip, so "python3 -m venv" fails until python3-venv is there.
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
 
-# Qt's libraries, as pairs of soname and Debian package. The first five are needed even without a display.
+# Qt's libraries, as pairs of soname and Debian package. The first six are needed even without a display.
 if [ "$(uname -s)" = Linux ]; then
   known=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)
   while read -r soname package; do
     case "$known" in *"$soname"*) ;; *) packages+=("$package") ;; esac
   done <<'LIBRARIES'
+libglib-2.0.so.0 libglib2.0-0
 libEGL.so.1 libegl1
 libGL.so.1 libgl1
 libxkbcommon.so.0 libxkbcommon0
