@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import ipaddress
 import socket
 import ssl
 import subprocess
@@ -59,9 +60,9 @@ async def test_a_connection_that_does_not_come_about_in_time_is_unreachable() ->
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A key and a self-signed certificate for localhost."""
+    """A key and a self-signed certificate for 127.0.0.1: a bare machine may not even know localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
     cert = (
         x509.CertificateBuilder()
@@ -71,7 +72,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     (folder / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
@@ -106,8 +109,8 @@ async def test_https_wants_a_certificate_that_is_trusted(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "localhost", 0, ssl=context, family=socket.AF_INET)
-    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     stranger = Wire(url)
     with pytest.raises(EngineUnreachable, match="could not prove who it is"):
         await stranger.post("/", b"{}")
