@@ -77,7 +77,7 @@ async def _vault(base: Ground) -> Check:
     kind = base.store.current.vault
     try:
         vault = await base.vault()
-        return Check("Secrets", True, f"kept in {vault.name}")
+        return Check("Secrets", True, f"kept in the {vault.name} vault")
     except VaultUnavailable as error:
         return Check("Secrets", False, f"the {kind} vault cannot be used", str(error))
 

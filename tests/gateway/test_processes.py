@@ -72,11 +72,15 @@ async def test_after_kill_9_every_request_of_which_a_byte_was_seen_has_exactly_o
     assert verdict["status"] == "OK"
 
 
-async def test_sigterm_settles_what_runs_tells_the_client_and_exits_cleanly(tmp_path: Path) -> None:
-    with gateway(tmp_path, "--simulate") as process, clean_log(tmp_path):
+@pytest.mark.parametrize("command", ["serve", "tray"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_settles_what_runs_tells_the_client_and_exits_cleanly(
+    tmp_path: Path, number: signal.Signals, command: str
+) -> None:
+    with gateway(tmp_path, "--simulate", command=command) as process, clean_log(tmp_path):
         async with client(process) as session:
             request_id, reply = await begin(session)
-            process.popen.send_signal(signal.SIGTERM)
+            process.popen.send_signal(number)
             last = json.loads((await reply.content.read()).splitlines()[-1])
             assert last["done"] is True
             assert last["_gateway"]["outcome"] == "stopped"
