@@ -16,6 +16,7 @@ from app.proxy.strict_json import refuse_case_variants
 
 _DONE = re.compile(rb'"done"\s*:\s*true')
 _DELTA = re.compile(rb'"(?:content|response|thinking)"\s*:\s*"(?!")|"tool_calls"')
+_BLANK = re.compile(rb"(?:^|\n)[ \t\r]*\n")
 _ERROR = re.compile(rb'(?:^|\n)\s*\{\s*"error"')
 
 RELOADING_OPTIONS = frozenset(
@@ -111,7 +112,7 @@ class NdjsonFrames:
             cut = data.rfind(b"\n") + 1
             self._partial = data[cut:]
             data = data[:cut]
-        if b"\n\n" not in data and not _DONE.search(data) and not _ERROR.search(data):
+        if not _BLANK.search(data) and not _DONE.search(data) and not _ERROR.search(data):
             # The usual case by far: whole lines, none of them the last.
             self.deltas += len(_DELTA.findall(data))
             return data
