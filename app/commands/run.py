@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from app.commands.common import Ground, ground, kept_or_not
 from app.commands.sentences import for_people
@@ -91,7 +91,7 @@ async def _engine(base: Ground, simulate: bool) -> AsyncIterator[tuple[Engine, S
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event):  # type: ignore[no-untyped-def]
+def _signals(stop: asyncio.Event) -> Iterator[None]:
     """SIGTERM and Ctrl-C end the run in order; where the loop takes no signals (Windows) Python's own ways stay."""
     loop = asyncio.get_running_loop()
     taken = []

@@ -19,7 +19,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "app.engine.simulator", *arguments]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: no SIGTERM")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_prints_where_it_listens_and_ends_when_told(number: signal.Signals) -> None:
     with subprocess.Popen(

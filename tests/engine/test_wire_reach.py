@@ -40,7 +40,7 @@ async def test_a_name_that_does_not_exist_is_unreachable() -> None:
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="needs Linux's way of dropping connections at a full backlog"
+    sys.platform != "linux", reason="platform: only Linux drops connections at a full backlog"
 )
 async def test_a_connection_that_does_not_come_about_in_time_is_unreachable() -> None:
     with socket.socket() as deaf:
@@ -177,7 +177,7 @@ async def main():
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: no uvloop")
 def test_the_same_works_on_uvloop() -> None:
     script = ROUND.format(
         root=str(Path(__file__).parents[2]), run="import uvloop; uvloop.run(asyncio.wait_for(main(), 20))"
