@@ -212,8 +212,9 @@ def test_a_place_that_may_not_be_written_is_said(open_folder: Path, without_righ
     )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="platform: no users by number")
 @pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0, reason="platform: only root can be another user here"
+    os.name == "posix" and os.geteuid() != 0, reason="only root can act as another user: run this as root"
 )
 def test_a_folder_of_another_user_is_said(open_folder: Path, without_rights: WithoutRights) -> None:
     folders = Folders.for_profile("one", open_folder)

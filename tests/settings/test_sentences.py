@@ -443,8 +443,9 @@ def test_a_change_that_the_disk_has_no_room_for(
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="platform: no users by number")
 @pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0, reason="platform: only root can be another user here"
+    os.name == "posix" and os.geteuid() != 0, reason="only root can act as another user: run this as root"
 )
 def test_a_secret_that_others_can_read_and_we_cannot_hide(
     open_folder: Path, without_rights: WithoutRights

@@ -212,8 +212,9 @@ async def test_a_disk_without_room_keeps_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="platform: no users by number")
 @pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0, reason="platform: only root can be another user here"
+    os.name == "posix" and os.geteuid() != 0, reason="only root can act as another user: run this as root"
 )
 async def test_a_file_that_others_can_read_and_we_cannot_hide_is_not_used(
     tmp_path_factory: pytest.TempPathFactory,
