@@ -13,7 +13,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from app.settings import values
-from app.settings.parameters import Settings, Who
+from app.settings.declare import Who
+from app.settings.parameters import Settings
 from app.settings.values import Kind, shown
 
 
@@ -23,7 +24,7 @@ class Parameter:
 
     name: str
     kind: str
-    """number, whole, flag, choice, currency, host, url, models or secret: which editor fits."""
+    """One of the kinds in `values.py`: which editor fits."""
     default: object
     unit: str
     minimum: int | None

@@ -24,6 +24,12 @@ MASK = "********"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}", re.ASCII)
+_IMAGE = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]*(?::\d{1,5})?(?:/[a-z0-9][a-z0-9._-]*)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_DAEMON = re.compile(r"(?:unix|npipe)://\S+|(?:tcp|http|https)://[^\s/]+", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
@@ -32,8 +38,8 @@ _LARGEST_EXPONENT = 30
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way to read a value: `name` for the faces (number, whole, flag, choice, host, url, models, currency,
-    secret), `says` what is allowed, before any bounds."""
+    """One way to read a value: `name` for the faces (number, whole, flag, choice, host, hosts, url, model, models,
+    image, daemon, ports, currency, secret), `says` what is allowed, before any bounds."""
 
     name: str
     says: str
@@ -207,14 +213,62 @@ def _optional_url(value: object) -> str:
 
 def _models(value: object) -> tuple[str, ...]:
     """Names from a list, or from a text with commas; a name given twice counts once."""
-    if isinstance(value, str):
-        value = [name for name in map(str.strip, value.split(",")) if name]
-    if not isinstance(value, list | tuple):
-        raise ValueError("")
-    for name in value:
+    names = []
+    for name in _list(value):
         if not isinstance(name, str) or not _MODEL.fullmatch(name):
             raise ValueError(f"{shown(name)} is not a model's name")
-    return tuple(dict.fromkeys(value))
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _list(value: object) -> list[object]:
+    """The items of a list, or of a text with commas."""
+    if isinstance(value, str):
+        return [item for item in map(str.strip, value.split(",")) if item]
+    if not isinstance(value, list | tuple):
+        raise ValueError("")
+    return list(value)
+
+
+def _model(value: object) -> str:
+    text = _text(value, 255).strip()
+    if text and not _MODEL.fullmatch(text):
+        raise ValueError("")
+    return text
+
+
+def _image(value: object) -> str:
+    text = _text(value, 512).strip()
+    if text and not _IMAGE.fullmatch(text):
+        raise ValueError("")
+    return text
+
+
+def _daemon(value: object) -> str:
+    text = _text(value, 1024).strip()
+    if text and not _DAEMON.fullmatch(text):
+        raise ValueError("")
+    return text
+
+
+def _ports(value: object) -> tuple[int, ...]:
+    """Ports from a list, or from a text with commas; a port given twice counts once."""
+    ports = [_whole(item) for item in _list(value)]
+    for port in ports:
+        if not 1 <= port <= 65535:
+            raise ValueError(f"{shown(port)} is not a port")
+    return tuple(dict.fromkeys(ports))
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    """Host names, each may begin with `*.` for everything below it; lower case, because hosts have none."""
+    hosts = []
+    for item in _list(value):
+        host = _text(item, 255).lower()
+        if not is_host(host.removeprefix("*.")):
+            raise ValueError(f"{shown(host)} is not a host's name")
+        hosts.append(host)
+    return tuple(dict.fromkeys(hosts))
 
 
 NUMBER = Kind("number", "a number", _float)
@@ -227,9 +281,17 @@ LEVEL = Kind("choice", "", _upper)
 CURRENCY = Kind("currency", "a currency's three letters as in ISO 4217, such as USD or EUR", _currency)
 HOST = Kind("host", "an IP address or a host name, such as 127.0.0.1", _host)
 BASE_URL = Kind("url", "an address such as http://127.0.0.1:11434", _base_url)
+OPTIONAL_URL = Kind("url", "an address such as https://gpu.example.org, or empty", _optional_url)
 CALLBACK = Kind("url", "an address such as http://192.168.1.5:8435/transaction, or empty", _optional_url)
 MODELS = Kind(
     "models", "model names separated by commas, such as llama3.1:8b, qwen2.5:3b, or empty for all", _models
+)
+MODEL = Kind("model", "a model's name, such as llama3.1:8b, or empty", _model)
+IMAGE = Kind("image", "an image's name, such as ollama/ollama:latest, or empty", _image)
+DAEMON = Kind("daemon", "an address such as unix:///var/run/docker.sock, or empty", _daemon)
+PORTS = Kind("ports", "ports separated by commas, such as 8080, 5001, or empty", _ports)
+HOSTS = Kind(
+    "hosts", "host names separated by commas, such as huggingface.co, *.hf.co, or empty for none", _hosts
 )
 SECRET = Kind("secret", "one line of at most 1024 characters", _secret)
 

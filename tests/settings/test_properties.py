@@ -64,6 +64,22 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             return HOST
         case "url":
             return URL
+        case "model":
+            return st.just("") | MODEL
+        case "image":
+            return st.sampled_from(
+                ("", "ollama/ollama", "localhost:5000/a/b:1.2", "ghcr.io/x/y@sha256:" + "0a" * 32)
+            )
+        case "daemon":
+            return st.sampled_from(
+                ("", "unix:///run/user/1000/docker.sock", "tcp://[::1]:2375", "npipe:////./pipe/docker")
+            )
+        case "ports":
+            return st.lists(st.integers(1, 65535), max_size=5, unique=True).map(tuple)
+        case "hosts":
+            return st.lists(
+                st.sampled_from(("a.example", "*.b.example", "127.0.0.1")), max_size=3, unique=True
+            ).map(tuple)
         case "models":
             return st.lists(MODEL, max_size=5, unique=True).map(tuple)
         case "secret":
@@ -91,7 +107,7 @@ def as_text(value: object) -> str:
     """As a person writes it into an environment."""
     if isinstance(value, bool):
         return "yes" if value else "Off"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def as_env_file(values: Mapping[str, str]) -> str:

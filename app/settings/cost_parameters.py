@@ -1,0 +1,145 @@
+"""What power draws and what it costs: the parameters behind every figure in the ledger."""
+
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+from app.settings.declare import Callback, Currency, Mode, Money, Ratio, Secret, Watts, Whole, parameter
+
+
+class CostSettings(BaseModel):
+    """Power, price and ledger."""
+
+    gpu_idle_watts: Watts = parameter(
+        15.0,
+        "GPU at rest",
+        "Power of the GPU when nothing runs on it. Used where no sensor can measure.",
+        group="Power",
+        unit="W",
+        ge=0,
+        le=10_000,
+        seed=True,
+    )
+    gpu_load_watts: Watts = parameter(
+        54.0,
+        "GPU at work",
+        "Power of the GPU while it answers. Used where no sensor can measure.",
+        group="Power",
+        unit="W",
+        ge=0,
+        le=10_000,
+        seed=True,
+    )
+    system_idle_watts: Watts = parameter(
+        45.0,
+        "Rest of the machine, idle",
+        "Power of processor, memory and fans when nothing runs.",
+        group="Power",
+        unit="W",
+        ge=0,
+        le=10_000,
+        seed=True,
+    )
+    system_inference_watts: Watts = parameter(
+        65.0,
+        "Rest of the machine, at work",
+        "Power of processor, memory and fans while the GPU answers.",
+        group="Power",
+        unit="W",
+        ge=0,
+        le=10_000,
+        seed=True,
+    )
+    sample_rate_hz: Whole = parameter(
+        10,
+        "Readings a second",
+        "How often the sensor is read while requests run. More than 10 gains nothing.",
+        group="Power",
+        unit="Hz",
+        ge=1,
+        le=10,
+        restart=True,
+    )
+    idle_tail_seconds: Whole = parameter(
+        10,
+        "Reading after the last request",
+        "How long the sensor is still read when the last request has ended; then the GPU may sleep.",
+        group="Power",
+        unit="s",
+        ge=0,
+        le=600,
+        restart=True,
+    )
+    electricity_rate: Money = parameter(
+        Decimal("0.15"),
+        "Price of electricity",
+        "What one kilowatt-hour costs. May be negative.",
+        group="Price",
+        unit="per kWh",
+        ge=-1_000_000,
+        le=1_000_000,
+        seed=True,
+    )
+    currency: Currency = parameter(
+        "USD", "Currency", "The currency of every amount here and in the ledger.", group="Price", restart=True
+    )
+    billing_mode: Mode = parameter(
+        "marginal",
+        "What is billed",
+        "marginal: the watts a request adds. dedicated: all power for all uptime, plus the base rate.",
+        group="Price",
+        seed=True,
+    )
+    base_rate_per_hour: Money = parameter(
+        Decimal(0),
+        "Base rate",
+        "Added for each hour in dedicated mode.",
+        group="Price",
+        unit="per hour",
+        ge=0,
+        le=1_000_000,
+        seed=True,
+    )
+    labor_rate_per_hour: Money = parameter(
+        Decimal(0),
+        "Your own time",
+        "Price of an hour of work that you log by hand.",
+        group="Price",
+        unit="per hour",
+        ge=0,
+        le=1_000_000,
+        seed=True,
+    )
+    profit_margin: Ratio = parameter(
+        Decimal(0),
+        "Margin",
+        "Part added to every cost: 0.10 adds 10 %.",
+        group="Price",
+        ge=0,
+        le=100,
+        seed=True,
+    )
+    spending_cap: Money = parameter(
+        Decimal(10),
+        "Spending cap",
+        "When this much is spent, no more requests are accepted.",
+        group="Price",
+        ge=0,
+        # 64 bits of pico-units end a little above this.
+        le=9_000_000,
+        seed=True,
+    )
+    ledger_secret: Secret = parameter(
+        "",
+        "Ledger secret",
+        "Shared with a client whose receiver still checks the older SHA-256 hash. This version sends nothing yet.",
+        group="Ledger",
+        seed=True,
+    )
+    callback_url: Callback = parameter(
+        "",
+        "Receiver of the ledger",
+        "Where the client keeps its copy of the ledger. This version sends nothing yet; the records are kept.",
+        group="Ledger",
+        seed=True,
+    )
