@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from app.engine.host import NO_HOST_STATE, HostState
+from app.engine.models.base import ModelsFace
 from app.ledger.reader import LedgerRow, Page
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker
@@ -73,6 +75,28 @@ class EngineView:
     version: str | None
     models: tuple[str, ...]
     loaded: tuple[str, ...]
+    native: bool = True
+    """It speaks Ollama's own API; False: clients may use `/v1` only."""
+
+
+class PublicPhase(StrEnum):
+    """Where the public address is."""
+
+    OFF = "off"
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicView:
+    """The public address, if there is one."""
+
+    phase: PublicPhase
+    url: str = ""
+    """Where clients reach us from outside; empty until it is known."""
+    problem: str | None = None
+    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +151,24 @@ class Snapshot:
     running: tuple[RunningRequest, ...]
     notice: str | None
     """One sentence about a fault that does not stop serving, or None."""
+    host: HostState = NO_HOST_STATE
+    """The engine's container, where it is ours."""
+    public: PublicView = PublicView(PublicPhase.OFF)
 
 
 class GatewayFace(Protocol):
     """What a face may ask of the gateway. Everything runs on the loop's thread; nothing blocks."""
+
+    @property
+    def models(self) -> ModelsFace:
+        """The engine's models, and what can be done with them."""
+
+    async def engine_verb(self, verb: str) -> str:
+        """`start`, `stop`, `restart`, `update` or `recreate` the engine's container. One sentence about what came of
+        it; raises an error whose text is a sentence."""
+
+    async def public_address(self, mode: str) -> None:
+        """`off`, `quick` or `named`: close or open the public address, and keep that."""
 
     def snapshot(self) -> Snapshot:
         """The present moment; cheap enough for once a second."""
