@@ -18,7 +18,10 @@ def main() -> int:
     """0 after an orderly end, 1 where the port is taken, 2 on wrong arguments."""
     parser = argparse.ArgumentParser(prog="python -m app.engine.simulator", description="A simulated Ollama.")
     parser.add_argument(
-        "--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one (default)"
+        "--port", type=int, default=0, help="port to listen on; 0 takes any free one (default)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; inside a container 0.0.0.0"
     )
     parser.add_argument("--speed", type=float, default=1.0, help="1 is real time (default)")
     parser.add_argument("--parallel", type=int, default=1, help="requests served at once (default 1)")
@@ -28,7 +31,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        asyncio.run(_serve(simulator, arguments.port))
+        asyncio.run(_serve(simulator, arguments.port, arguments.host))
     except OSError as error:
         print(
             f"The simulator cannot listen on port {arguments.port}: {error.strerror}; choose another.",
@@ -40,13 +43,13 @@ def main() -> int:
     return 0
 
 
-async def _serve(simulator: Simulator, port: int) -> None:
+async def _serve(simulator: Simulator, port: int, host: str) -> None:
     told = asyncio.Event()
     # Windows' loops have no signal handlers; there Ctrl-C arrives as KeyboardInterrupt.
     with contextlib.suppress(NotImplementedError):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
-    print(await simulator.start(port), flush=True)
+    print(await simulator.start(port, host), flush=True)
     await told.wait()
     await simulator.stop()
 

@@ -1,7 +1,7 @@
 """The simulator: Ollama's HTTP interface on 127.0.0.1 with nothing behind it but arithmetic.
 
 Rule 1: it says what it is, in its version, on its front page and in every text it writes.
-Rule 2: it listens on the loopback address only.
+Rule 2: it listens on the loopback address, unless it is told otherwise to stand inside a container.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ class Simulator:
         """The simulated card now; any thread may ask."""
         return self.gpu.state()
 
-    async def start(self, port: int = 0) -> str:
-        """Listen on 127.0.0.1 (0: any free port); returns the URL. Raises OSError where the port is taken."""
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
+        """Listen (port 0: any free one); returns the URL. Raises OSError where the port is taken."""
         loop = asyncio.get_running_loop()
         self._web = web.Server(
             self._handle, request_factory=_request, handler_cancellation=True, access_log=None
         )
-        self._server = await loop.create_server(self._web, "127.0.0.1", port)
+        self._server = await loop.create_server(self._web, host, port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self.url
 
