@@ -10,6 +10,9 @@ import os
 
 import pytest
 
+# A real Docker Engine, images and a registry, for the tests of every room.
+pytest_plugins = ["tests.real.docker_fixtures"]
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # A developer's own gateway, settings and keyring are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("MORTDECAI_")]:

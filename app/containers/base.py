@@ -36,7 +36,7 @@ class ImageMissing(ContainerError):
 
 
 class PullBroken(ContainerError):
-    """The image came only in part; the layers that are complete are kept, and trying again goes on from there."""
+    """The image came only in part. Trying again is right; what has arrived may have to come once more (see `pulls`)."""
 
 
 class DiskFull(ContainerError):
@@ -133,6 +133,8 @@ class ContainerSpec:
     image: str
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """More environment, whose values no label, log or comparison may hold."""
     labels: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
     """Volume's name → path inside."""
