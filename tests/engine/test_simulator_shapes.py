@@ -188,7 +188,7 @@ async def test_like_go_it_takes_keys_in_any_case_and_the_last_of_several(engine:
 
 
 async def test_what_is_not_served_is_not_found_or_not_allowed(engine: SimulatorEngine) -> None:
-    assert await ask(engine, "/api/pull", {}) == (404, "text/plain; charset=utf-8", b"404 page not found")
+    assert await ask(engine, "/api/push", {}) == (404, "text/plain; charset=utf-8", b"404 page not found")
     assert await ask(engine, "/api/tags", {}) == (405, "text/plain; charset=utf-8", b"405 method not allowed")
 
 

@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+from pathlib import Path
 
+from app.engine.simulator.faults import Faults
+from app.engine.simulator.library import Library
 from app.engine.simulator.server import Simulator
 
 
@@ -25,11 +28,30 @@ def main() -> int:
     )
     parser.add_argument("--speed", type=float, default=1.0, help="1 is real time (default)")
     parser.add_argument("--parallel", type=int, default=1, help="requests served at once (default 1)")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="keep models in this folder, where there are none at first (default: some, in memory)",
+    )
+    parser.add_argument("--empty", action="store_true", help="without --models: begin without any model")
+    parser.add_argument(
+        "--cpu-only", action="store_true", help="load models into main memory, as where no GPU is reached"
+    )
     arguments = parser.parse_args()
     try:
-        simulator = Simulator(speed=arguments.speed, parallel=arguments.parallel)
+        simulator = Simulator(
+            speed=arguments.speed,
+            parallel=arguments.parallel,
+            library=Library(arguments.models, empty=arguments.empty),
+            faults=Faults(cpu_only=arguments.cpu_only),
+        )
     except ValueError as error:
         parser.error(str(error))
+    except OSError as error:
+        print(f"The simulator cannot keep models in {arguments.models}: {error.strerror}.", file=sys.stderr)
+        return 1
     try:
         asyncio.run(_serve(simulator, arguments.port, arguments.host))
     except OSError as error:

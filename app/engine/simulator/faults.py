@@ -26,6 +26,14 @@ class Faults:
     """How much later than usual the answer begins, in real seconds."""
     tokens: int | None = None
     """No fault: how long the answer is."""
+    pull_breaks_after_b: int | None = None
+    """Standing only: a pull breaks off once so many bytes have come; the next one goes on from there."""
+    create_fails: bool = False
+    """Standing only: no model can be created."""
+    fails_to_generate: str = ""
+    """Standing only: models whose name holds this break when they are asked."""
+    cpu_only: bool = False
+    """Standing only: models are loaded into main memory, as where an engine cannot reach the GPU."""
 
     @property
     def stop_after(self) -> int | None:

@@ -7,10 +7,14 @@ Rule 2: digests are of our own making: nobody shall take a simulated model's rec
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from app.engine.simulator.gojson import Json
+from app.engine.models.catalogue import CATALOGUE, Offer
+from app.engine.simulator.gojson import Json, timestamp
+
+MODIFIED_NS = 1_787_338_102_123_456_789
+"""When every model that the simulator is born with was «pulled»."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,25 @@ class SimulatedModel:
     """Prompt tokens a second."""
     decode_per_s: float
     """Answer tokens a second."""
+    layers: int = 0
+    kv_heads: int = 0
+    head_dim: int = 0
+    """These three: 0 where they are not known."""
+    modified_ns: int = MODIFIED_NS
+    made_of: str = ""
+    """What its digest is made from: its name, or for a created one the digest of its file."""
+    blob: str = ""
+    """`sha256:…` of the file that it was created from."""
 
     @cached_property
     def digest(self) -> str:
         """64 hex digits that no real model has."""
-        return hashlib.sha256(f"simulated {self.name}".encode()).hexdigest()
+        return hashlib.sha256(f"simulated {self.made_of or self.name}".encode()).hexdigest()
+
+    @property
+    def modified_at(self) -> str:
+        """When it was pulled or created, as Go writes it."""
+        return timestamp(self.modified_ns)
 
     @property
     def vram_b(self) -> int:
@@ -62,10 +80,22 @@ class SimulatedModel:
             "quantization_level": self.quantization,
         }
 
+    def info(self) -> Json:
+        """Ollama's `model_info`: what a GGUF file's head would say."""
+        info: Json = {
+            "general.architecture": self.family,
+            "general.basename": self.name.partition(":")[0],
+            "general.parameter_count": self.parameters,
+            f"{self.family}.context_length": self.context_length,
+            f"{self.family}.embedding_length": self.embedding_length,
+        }
+        if self.layers:
+            info[f"{self.family}.block_count"] = self.layers
+            info[f"{self.family}.attention.head_count_kv"] = self.kv_heads
+            info[f"{self.family}.attention.key_length"] = self.head_dim
+            info[f"{self.family}.attention.value_length"] = self.head_dim
+        return info
 
-MODIFIED_AT = "2026-08-21T18:48:22.123456789Z"
-"""When every simulated model was «pulled»."""
-MODIFIED_UNIX = 1787338102
 
 _LLAMA = SimulatedModel(
     name="llama3.1:8b",
@@ -79,6 +109,9 @@ _LLAMA = SimulatedModel(
     capabilities=("completion", "tools"),
     prefill_per_s=1400,
     decode_per_s=52,
+    layers=32,
+    kv_heads=8,
+    head_dim=128,
 )
 _QWEN = SimulatedModel(
     name="qwen2.5:3b",
@@ -92,6 +125,9 @@ _QWEN = SimulatedModel(
     capabilities=("completion", "tools"),
     prefill_per_s=3100,
     decode_per_s=108,
+    layers=36,
+    kv_heads=2,
+    head_dim=128,
 )
 _MORTDECAI = SimulatedModel(
     name="mortdecai:0.5.0",
@@ -105,6 +141,9 @@ _MORTDECAI = SimulatedModel(
     capabilities=("completion",),
     prefill_per_s=1250,
     decode_per_s=47,
+    layers=32,
+    kv_heads=8,
+    head_dim=128,
 )
 _NOMIC = SimulatedModel(
     name="nomic-embed-text:latest",
@@ -118,15 +157,71 @@ _NOMIC = SimulatedModel(
     capabilities=("embedding",),
     prefill_per_s=9000,
     decode_per_s=0,
+    layers=12,
+    kv_heads=12,
+    head_dim=64,
 )
 
 MODELS: tuple[SimulatedModel, ...] = (_MORTDECAI, _LLAMA, _QWEN, _NOMIC)
 
+
+_BANDWIDTH_B_PER_S = 256e9
+"""Of such a card's memory: every token reads all the weights once."""
+_PREFILL_PARAMETERS_PER_S = 1.12e13
+
+
+def simulated(offer: Offer) -> SimulatedModel:
+    """A model of the catalogue, as slow as its size makes it on such a card."""
+    return SimulatedModel(
+        name=offer.name,
+        size_b=offer.size_b,
+        family=offer.family,
+        parameters=offer.parameters,
+        parameter_size=offer.parameter_size,
+        quantization=offer.quantization,
+        context_length=offer.context_length,
+        embedding_length=4096,
+        capabilities=("embedding",) if offer.embeds else ("completion", "tools"),
+        prefill_per_s=_PREFILL_PARAMETERS_PER_S / offer.parameters,
+        decode_per_s=0 if offer.embeds else _BANDWIDTH_B_PER_S / offer.size_b,
+        layers=offer.layers,
+        kv_heads=offer.kv_heads,
+        head_dim=offer.head_dim,
+    )
+
+
+def from_file(name: str, blob: str, size_b: int, modified_ns: int) -> SimulatedModel:
+    """A model made of a GGUF file whose head nobody reads: its parameters follow from its size, at Q4_K_M."""
+    parameters = max(1, int(size_b * 8 / 4.85))
+    as_offer = Offer(name, parameters, "Q4_K_M", size_b, 8192, 0, 0, 0, "llama", "")
+    model = simulated(as_offer)
+    return replace(
+        model,
+        # A file of a few bytes is a test's; it shall not answer faster than a clock can tell.
+        prefill_per_s=min(model.prefill_per_s, 20_000),
+        decode_per_s=min(model.decode_per_s, 500),
+        modified_ns=modified_ns,
+        made_of=blob,
+        blob=blob,
+    )
+
+
+REGISTRY: dict[str, SimulatedModel] = {
+    **{offer.name: simulated(offer) for offer in CATALOGUE},
+    **{model.name: model for model in MODELS},
+}
+"""What can be pulled."""
+
 _BY_NAME = {model.name: model for model in MODELS}
 
 
-def find(name: str) -> SimulatedModel | None:
-    """The model that Ollama would take `name` for: any case, `latest` where no tag is given, with or without
+def spelled(name: str) -> str:
+    """The name that Ollama would take `name` for: any case, `latest` where no tag is given, with or without
     `registry.ollama.ai/` and `library/`."""
     path = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return _BY_NAME.get(path if ":" in path else f"{path}:latest")
+    return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
+
+
+def find(name: str) -> SimulatedModel | None:
+    """The model of that name, among those the simulator is born with."""
+    return _BY_NAME.get(spelled(name))

@@ -11,6 +11,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from aiohttp import web
@@ -19,7 +20,8 @@ from app.engine.simulator.exchange import Fields, Refused, Stream, reply
 from app.engine.simulator.faults import Faults, read_faults
 from app.engine.simulator.gojson import Json, dumps, timestamp
 from app.engine.simulator.inference import Inference, InferenceFailed, Task, Timing
-from app.engine.simulator.models import MODELS, MODIFIED_AT, SimulatedModel, find
+from app.engine.simulator.library import Library
+from app.engine.simulator.models import SimulatedModel
 from app.engine.simulator.scheduler import Scheduler
 from app.engine.simulator.text import count_tokens, embedding, example
 
@@ -37,8 +39,14 @@ class NativeApi:
     """The handlers of /api/*. `faults` gives the faults that stand at the moment."""
 
     def __init__(
-        self, inference: Inference, scheduler: Scheduler, version: str, faults: Callable[[], Faults]
+        self,
+        inference: Inference,
+        scheduler: Scheduler,
+        version: str,
+        faults: Callable[[], Faults],
+        library: Library,
     ) -> None:
+        self._library = library
         self._inference = inference
         self._scheduler = scheduler
         self._version = version
@@ -56,13 +64,13 @@ class NativeApi:
                     {
                         "name": model.name,
                         "model": model.name,
-                        "modified_at": MODIFIED_AT,
+                        "modified_at": model.modified_at,
                         "size": model.size_b,
                         "digest": model.digest,
                         "details": model.details(),
                         "capabilities": model.capabilities,
                     }
-                    for model in MODELS
+                    for model in self._library.models()
                 ]
             }
         )
@@ -79,7 +87,7 @@ class NativeApi:
                         "digest": runner.model.digest,
                         "details": runner.model.details(),
                         "expires_at": timestamp(runner.expires_ns),
-                        "size_vram": runner.model.vram_b,
+                        "size_vram": runner.vram_b,
                         "context_length": min(4096, runner.model.context_length),
                     }
                     for runner in self._scheduler.runners()
@@ -93,22 +101,16 @@ class NativeApi:
         name = fields.text("model") or fields.text("name")
         if not name:
             raise Refused(400, "model is required")
-        model = found(name)
+        model = self.found(name)
         return reply(
             {
                 "license": "None: this model is simulated.",
                 "modelfile": f"# This model is simulated.\nFROM {model.name}\n",
                 "template": "{{ .Prompt }}",
                 "details": model.details(),
-                "model_info": {
-                    "general.architecture": model.family,
-                    "general.basename": model.name.partition(":")[0],
-                    "general.parameter_count": model.parameters,
-                    f"{model.family}.context_length": model.context_length,
-                    f"{model.family}.embedding_length": model.embedding_length,
-                },
+                "model_info": model.info(),
                 "capabilities": model.capabilities,
-                "modified_at": MODIFIED_AT,
+                "modified_at": model.modified_at,
             }
         )
 
@@ -118,7 +120,7 @@ class NativeApi:
         name = fields.text("model")
         if not name:
             raise Refused(400, "model is required")
-        model = found(name)
+        model = self.found(name)
         messages = fields.items("messages")
         message = {"role": "assistant", "content": ""}
         if not messages and _keep_s(fields) == 0:
@@ -139,7 +141,7 @@ class NativeApi:
         name = fields.text("model")
         if not name:
             raise Refused(404, "model '' not found")
-        model = found(name)
+        model = self.found(name)
         prompt = fields.text("prompt")
         if not prompt and _keep_s(fields) == 0:
             self._scheduler.unload(model)
@@ -162,7 +164,7 @@ class NativeApi:
             texts = []
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise Refused(400, "invalid input type")
-        model = found(name)
+        model = self.found(name)
         vectors, timing = await self.embed_texts(
             model,
             texts,
@@ -183,7 +185,7 @@ class NativeApi:
         name = fields.text("model")
         if not name:
             raise Refused(400, "model is required")
-        model = find(name)
+        model = self._library.find(name)
         if model is None:
             raise Refused(404, f'model "{name}" not found, try pulling it first')
         prompt = fields.text("prompt")
@@ -213,6 +215,17 @@ class NativeApi:
         timing = await self._inference.embed(task)
         length = min(dimensions, model.embedding_length) if dimensions > 0 else model.embedding_length
         return [embedding(model.name, text, length) for text in texts], timing
+
+    def models(self) -> tuple[SimulatedModel, ...]:
+        """All there are."""
+        return self._library.models()
+
+    def found(self, name: str) -> SimulatedModel:
+        """The model called `name`; refuses as Ollama does."""
+        model = self._library.find(name)
+        if model is None:
+            raise Refused(404, f"model '{name}' not found")
+        return model
 
     def _check(self, fields: Fields, name: str, model: SimulatedModel, verb: str) -> None:
         if fields.raw("think"):
@@ -258,11 +271,17 @@ class NativeApi:
             prompt=prompt,
             prompt_tokens=count_tokens(prompt) + further_tokens + _TOKENS_OF_THE_TEMPLATE,
             keep_s=keep_s,
-            faults=read_faults(prompt, self._faults()),
+            faults=self._faults_of(model, prompt),
             limit=limit,
             stops=tuple(stop for stop in stops if isinstance(stop, str)),
             fixed_text=fixed,
         )
+
+    def _faults_of(self, model: SimulatedModel, prompt: str) -> Faults:
+        faults = read_faults(prompt, self._faults())
+        if faults.fails_to_generate and faults.fails_to_generate in model.name:
+            return replace(faults, error_after=0)
+        return faults
 
     async def _answer(
         self,
@@ -293,14 +312,6 @@ class NativeApi:
             return await stream.end()
         await stream.write(dumps(_last(name, kind, "", task, timing)) + b"\n")
         return await stream.end()
-
-
-def found(name: str) -> SimulatedModel:
-    """The model called `name`; refuses as Ollama does."""
-    model = find(name)
-    if model is None:
-        raise Refused(404, f"model '{name}' not found")
-    return model
 
 
 def _frame(name: str, kind: str, content: object, **further: object) -> Json:

@@ -17,8 +17,8 @@ from aiohttp import web
 from app.engine.simulator.exchange import Fields, Refused, Stream, reply
 from app.engine.simulator.gojson import Json, dumps
 from app.engine.simulator.inference import Inference, InferenceFailed, Task, Timing
-from app.engine.simulator.models import MODELS, MODIFIED_UNIX, SimulatedModel
-from app.engine.simulator.native_api import NativeApi, found, token_json
+from app.engine.simulator.models import SimulatedModel
+from app.engine.simulator.native_api import NativeApi, token_json
 from app.engine.simulator.text import count_tokens
 
 _FINGERPRINT = "fp_ollama"
@@ -45,12 +45,13 @@ class OpenAIApi:
     async def models(self, request: web.BaseRequest) -> web.StreamResponse:
         """GET /v1/models."""
         return reply(
-            {"object": "list", "data": [_model(model, model.name) for model in MODELS]}, newline=True
+            {"object": "list", "data": [_model(model, model.name) for model in self._native.models()]},
+            newline=True,
         )
 
     async def model(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         """GET /v1/models/{id}."""
-        return reply(_model(found(name), name), newline=True)
+        return reply(_model(self._native.found(name), name), newline=True)
 
     async def chat(self, request: web.BaseRequest) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -107,7 +108,7 @@ class OpenAIApi:
             raise Refused(400, "invalid input")
         name = fields.text("model")
         vectors, timing = await self._native.embed_texts(
-            found(name), texts, 300.0, fields.number("dimensions") or 0
+            self._native.found(name), texts, 300.0, fields.number("dimensions") or 0
         )
         data = [
             {
@@ -124,7 +125,7 @@ class OpenAIApi:
         name = fields.text("model")
         if not name:
             raise Refused(400, "model is required")
-        model = found(name)
+        model = self._native.found(name)
         effort = fields.text("reasoning_effort")
         if effort and effort != "none":
             raise Refused(400, f'"{name}" does not support thinking')
@@ -247,7 +248,12 @@ def _wants_usage(fields: Fields) -> bool:
 
 
 def _model(model: SimulatedModel, name: str) -> Json:
-    return {"id": name, "object": "model", "created": MODIFIED_UNIX, "owned_by": "library"}
+    return {
+        "id": name,
+        "object": "model",
+        "created": model.modified_ns // 1_000_000_000,
+        "owned_by": "library",
+    }
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -89,9 +89,14 @@ class SimulatedGpu:
             self._advance()
             self._models_b = models_b
 
+    @property
+    def room_b(self) -> int:
+        """Memory that models can take in all."""
+        return self.memory_total_b - _DRIVER_B
+
     def free_b(self) -> int:
         """Memory that a model could still take."""
-        return self.memory_total_b - _DRIVER_B - self._models_b
+        return self.room_b - self._models_b
 
     def state(self) -> SimulatedGpuState:
         """The card now."""

@@ -37,6 +37,8 @@ class Runner:
     """How long it stays unused; negative for ever."""
     expires_ns: int
     """Wall clock, nanoseconds since the epoch."""
+    vram_b: int = 0
+    """What it takes of the card's memory; the rest lies in main memory."""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -79,8 +81,10 @@ class Scheduler:
         parallel: int,
         clock_us: Callable[[], int],
         max_queue: int = MAX_QUEUE,
+        cpu_only: Callable[[], bool] = lambda: False,
     ) -> None:
         self._gpu = gpu
+        self._cpu_only = cpu_only
         self._speed = speed
         self._parallel = parallel
         self._max_queue = max_queue
@@ -114,6 +118,10 @@ class Scheduler:
         try:
             runner = self._runners.get(model.name)
             load_us = 0
+            if runner is not None and runner.model.digest != model.digest:
+                # The name means another model now: the old one goes as soon as nobody uses it.
+                self._replaced(runner)
+                runner = None
             if runner is None or out_of_memory:
                 began_us = self._clock_us()
                 async with self._loading:
@@ -137,6 +145,11 @@ class Scheduler:
             runner.keep_s = 0
             if not runner.users:
                 self._evict(runner)
+
+    def _replaced(self, runner: Runner) -> None:
+        runner.keep_s = 0
+        self._runners.pop(runner.model.name, None)
+        self._account_memory()
 
     def close(self) -> None:
         """Unload everything and turn the queue away."""
@@ -173,7 +186,9 @@ class Scheduler:
         runner = self._runners.get(model.name)
         if runner is not None and not out_of_memory:
             return runner
-        while self._gpu.free_b() < model.vram_b:
+        # What the card could never hold is split, as Ollama splits it between the card and main memory.
+        vram_b = 0 if self._cpu_only() else min(model.vram_b, self._gpu.room_b)
+        while self._gpu.free_b() < vram_b:
             idle = [runner for runner in self._runners.values() if not runner.users]
             if idle:
                 self._evict(min(idle, key=lambda runner: runner.expires_ns))
@@ -187,7 +202,7 @@ class Scheduler:
             self._gpu.shift(Phase.LOADING, Phase.IDLE)
         if out_of_memory:
             raise OutOfMemory
-        runner = Runner(model, users=0, keep_s=0, expires_ns=0)
+        runner = Runner(model, users=0, keep_s=0, expires_ns=0, vram_b=vram_b)
         self._runners[model.name] = runner
         self._account_memory()
         return runner
@@ -217,4 +232,4 @@ class Scheduler:
             self._account_memory()
 
     def _account_memory(self) -> None:
-        self._gpu.set_memory(sum(runner.model.vram_b for runner in self._runners.values()))
+        self._gpu.set_memory(sum(runner.vram_b for runner in self._runners.values()))

@@ -20,6 +20,8 @@ from app.engine.simulator import openai_api
 from app.engine.simulator.exchange import Refused, reply
 from app.engine.simulator.faults import Faults
 from app.engine.simulator.inference import ConnectionCut, Inference, InferenceFailed
+from app.engine.simulator.library import Library
+from app.engine.simulator.management_api import ManagementApi
 from app.engine.simulator.native_api import NativeApi
 from app.engine.simulator.physics import SimulatedGpu, SimulatedGpuState
 from app.engine.simulator.scheduler import MAX_QUEUE, OutOfMemory, QueueFull, Scheduler
@@ -41,7 +43,8 @@ def _monotonic_us() -> int:
 class Simulator:
     """An Ollama look-alike. `speed` 1 is real time, 1000 is for tests; `parallel` as OLLAMA_NUM_PARALLEL.
 
-    `clock_us` measures durations: monotonic microseconds. Set `faults` to make requests fail.
+    `clock_us` measures durations: monotonic microseconds. Set `faults` to make requests fail. `library` holds the
+    models; without one they live in memory, those that it is born with.
     """
 
     def __init__(
@@ -51,17 +54,26 @@ class Simulator:
         clock_us: Callable[[], int] = _monotonic_us,
         *,
         max_queue: int = MAX_QUEUE,
+        library: Library | None = None,
+        faults: Faults | None = None,
     ) -> None:
         if not speed > 0 or parallel < 1:
             raise ValueError("The simulator needs a speed above 0 and at least one parallel request.")
-        self.faults = Faults()
+        self.faults = faults or Faults()
+        library = library or Library()
         self.gpu = SimulatedGpu(clock_us)
         self.url = ""
         self._scheduler = Scheduler(
-            self.gpu, speed=speed, parallel=parallel, clock_us=clock_us, max_queue=max_queue
+            self.gpu,
+            speed=speed,
+            parallel=parallel,
+            clock_us=clock_us,
+            max_queue=max_queue,
+            cpu_only=lambda: self.faults.cpu_only,
         )
         self._inference = Inference(self._scheduler, speed=speed, clock_us=clock_us)
-        native = NativeApi(self._inference, self._scheduler, VERSION, lambda: self.faults)
+        native = NativeApi(self._inference, self._scheduler, VERSION, lambda: self.faults, library)
+        self._management = ManagementApi(library, self._scheduler, speed=speed, faults=lambda: self.faults)
         self._openai = openai_api.OpenAIApi(native, self._inference)
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": _front_page, "HEAD": _front_page},
@@ -73,6 +85,10 @@ class Simulator:
             "/api/generate": {"POST": native.generate},
             "/api/embed": {"POST": native.embed},
             "/api/embeddings": {"POST": native.embeddings},
+            "/api/pull": {"POST": self._management.pull},
+            "/api/create": {"POST": self._management.create},
+            "/api/copy": {"POST": self._management.copy},
+            "/api/delete": {"DELETE": self._management.delete},
             "/v1/models": {"GET": self._openai.models},
             "/v1/chat/completions": {"POST": self._openai.chat},
             "/v1/completions": {"POST": self._openai.completions},
@@ -121,18 +137,26 @@ class Simulator:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        methods = self._routes.get(path)
+        methods = self._routes.get(path) or self._below(path, request)
         if methods is None:
-            prefix = "/v1/models/"
-            if not path.startswith(prefix):
-                return web.Response(status=404, text="404 page not found")
-            methods = {
-                "GET": partial(self._openai.model, name=unquote(request.rel_url.raw_path[len(prefix) :]))
-            }
+            return web.Response(status=404, text="404 page not found")
         handler = methods.get(request.method)
         if handler is None:
             return web.Response(status=405, text="405 method not allowed")
         return await self._answer(handler, request)
+
+    def _below(self, path: str, request: web.BaseRequest) -> dict[str, Handler] | None:
+        """The handlers of a path that ends in a name."""
+        for prefix in ("/v1/models/", "/api/blobs/"):
+            if path.startswith(prefix):
+                name = unquote(request.rel_url.raw_path[len(prefix) :])
+                if prefix == "/v1/models/":
+                    return {"GET": partial(self._openai.model, name=name)}
+                return {
+                    "HEAD": partial(self._management.has_blob, digest=name),
+                    "POST": partial(self._management.push_blob, digest=name),
+                }
+        return None
 
     async def _answer(self, handler: Handler, request: web.BaseRequest) -> web.StreamResponse:
         """The answer, or in the dialect of the path why there is none."""
