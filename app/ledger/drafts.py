@@ -26,6 +26,8 @@ OUTCOMES = frozenset(
     {"complete", "client_abort", "budget_cut", "upstream_error", "timeout", "stopped", "crash_recovered"}
 )
 """How a request can end; `stopped`: the contributor took the GPU back."""
+MODEL_ACTIONS = frozenset({"updated", "failed", "refused", "removed"})
+"""What can become of a model; `failed` and `refused`: the model is what it was."""
 TOKEN_SOURCES = frozenset({"engine", "counted", "none"})
 
 _is_token = re.compile("[a-z0-9_]{1,32}").fullmatch
@@ -90,6 +92,7 @@ Money = Annotated[int, _MONEY]
 Id = Annotated[str, _ID]
 OptionalId = Annotated[str | None, _or_none(_ID)]
 Source = Annotated[str, _TOKEN]
+OptionalSha256 = Annotated[str | None, _or_none(_shaped(_is_sha256, "64 hexadecimal digits"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,26 @@ class KeyDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelDraft:
+    """What somebody made of a model: `key` asked for it, `source` is where the file came from (no query, no secret)."""
+
+    kind: ClassVar[str] = "model"
+    cost: ClassVar[int] = 0
+    id: Id
+    t0: Count
+    key: Text
+    model: Text
+    model_digest: OptionalText
+    """The engine's own for the model that came of it."""
+    source: Text
+    sha256: OptionalSha256
+    """Of the file."""
+    action: Annotated[str, _one_of(*MODEL_ACTIONS)]
+    note: Text
+    """Why, in a sentence; empty where nothing is to be said."""
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatDraft:
     """Nothing happened, and the log is alive."""
 
@@ -232,6 +255,7 @@ Draft = (
     | GenesisDraft
     | TariffDraft
     | KeyDraft
+    | ModelDraft
     | HeartbeatDraft
     | DisputeDraft
 )

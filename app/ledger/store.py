@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from app.ledger.audit import audit
 from app.ledger.checkpoint import Signer
-from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
+from app.ledger.drafts import Draft, GenesisDraft, ModelDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.findings import AuditReport
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
@@ -195,6 +195,10 @@ class Ledger:
         future: Future[Receipt | None] = self._loop.create_future()
         self._submit(RecordTariff(log_id, draft, future))
         return future
+
+    def record_model(self, log_id: str, draft: ModelDraft) -> Future[Receipt]:
+        """Record what became of a model. The future is `append`'s."""
+        return self.append(log_id, draft)
 
     def _submit(self, operation: Operation) -> None:
         if self._closing:

@@ -14,7 +14,15 @@ from app.ledger.checkpoint import Signer, verify_checkpoint
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.findings import Verdict
 from app.ledger.merkle import Frontier, leaf_hash
-from app.ledger.records import HeartbeatDraft, LaborDraft, TariffDraft, UptimeDraft, decode, searchable
+from app.ledger.records import (
+    HeartbeatDraft,
+    LaborDraft,
+    ModelDraft,
+    TariffDraft,
+    UptimeDraft,
+    decode,
+    searchable,
+)
 from app.ledger.schema import KEPT_EVERY, SPAN_RECORDS
 
 COUNT = 700
@@ -75,6 +83,7 @@ async def test_every_kind_of_record_is_in_order(ledger, anna, drafts):
         UptimeDraft(ledger.new_id(), 1, 2, 1, 70, "model", "t_1", 5),
         LaborDraft(ledger.new_id(), 1, 2, 1, "new fan", 7),
         TariffDraft(ledger.new_id(), 1, "t_1", "EUR", "x" * 5000, "dedicated", 1, 2, 3),
+        ModelDraft(ledger.new_id(), 1, "k_1", "m:1", None, "https://hf.co/m.gguf", "ab" * 32, "updated", ""),
         HeartbeatDraft(ledger.new_id(), 1),
     ):
         await ledger.append(anna, odd)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.ledger import records, usage
 from app.ledger.canonical import INT_MAX, canonical, parse_canonical
-from app.ledger.drafts import MONEY_MAX, OUTCOMES, TEXT_MAX, TOKEN_SOURCES
+from app.ledger.drafts import MODEL_ACTIONS, MONEY_MAX, OUTCOMES, TEXT_MAX, TOKEN_SOURCES
 from app.ledger.errors import RecordError
 from app.ledger.ids import id_bytes, is_id
 from app.ledger.records import (
@@ -22,6 +22,7 @@ from app.ledger.records import (
     HeartbeatDraft,
     KeyDraft,
     LaborDraft,
+    ModelDraft,
     Record,
     TariffDraft,
     UptimeDraft,
@@ -54,6 +55,7 @@ USAGE = UsageDraft(
     tariff="t_1",
     cost=8_407_500,
 )
+MODEL = ModelDraft(ID, 5, "k_1", "m:1", "ab" * 32, "https://hf.co/m.gguf", "cd" * 32, "updated", "")
 OTHERS = (
     UptimeDraft(ID, 5, 9, 4, 100, "mixed", "t_1", 7),
     LaborDraft(ID, 5, 9, 4, "new fan", 10**12),
@@ -62,6 +64,8 @@ OTHERS = (
     GenesisDraft(ID, 5, "gw_test", "Anna", "gw_test+c74f20a3+AAAA"),
     TariffDraft(ID, 5, "t_1", "EUR", '[[null,null,"300000000000"]]', "marginal", 100_000, 0, 25 * 10**12),
     KeyDraft(ID, 5, "k_1", "laptop", "client", "created", "0" * 64),
+    MODEL,
+    ModelDraft(ID, 5, "operator", "m:1", None, "https://hf.co/m.gguf", None, "refused", "It is too large."),
     HeartbeatDraft(ID, 5),
     DisputeDraft(ID, 5, ID, "I was asleep"),
 )
@@ -96,6 +100,20 @@ USAGES = st.builds(
     e_src=st.sampled_from(["nvml", "model", "simulated", "plug_2"]),
     tariff=SHORT,
     cost=MONEY,
+)
+
+
+MODELS = st.builds(
+    ModelDraft,
+    id=st.builds(uuid7, st.integers(10**15, 2 * 10**15), st.integers(0, 2**62 - 1)),
+    t0=COUNTS,
+    key=SHORT,
+    model=SHORT,
+    model_digest=st.none() | SHORT,
+    source=SHORT,
+    sha256=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    action=st.sampled_from(sorted(MODEL_ACTIONS)),
+    note=SHORT,
 )
 
 
@@ -258,6 +276,27 @@ def test_the_fast_way_in_reads_what_the_slow_one_reads(draft, seq, cum):
     assert fast is None or Record(*fast) == record
 
 
+@given(MODELS, COUNTS, MONEY)
+def test_what_became_of_a_model_can_always_be_recorded_and_read_back(draft, seq, cum):
+    body = encode(draft, LOG, seq, cum)
+    read = decode(body)
+    assert canonical(json.loads(body)) == body
+    assert read == Record(LOG, seq, cum, read.draft)
+    assert encode(read.draft, LOG, seq, cum) == body
+    assert read.draft.model == recordable(draft.model)
+    assert read.draft.note == recordable(draft.note)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("sha256", "AB" * 32), ("sha256", "ab" * 31), ("sha256", ""), ("action", "created"), ("cost", "1")],
+)
+def test_a_model_record_with_such_a_field_is_refused(name, bad):
+    fields = parse_canonical(encode(MODEL, LOG, 5, 7))
+    with pytest.raises(RecordError):
+        decode(canonical({**fields, name: bad}))
+
+
 @given(st.randoms(use_true_random=False), st.integers(1, 3))
 def test_the_fast_way_in_accepts_nothing_that_the_slow_one_refuses(dice: random.Random, changes):
     body = bytearray(encode(USAGE, LOG, 5, 50_445_000))
@@ -302,6 +341,8 @@ def test_records_are_found_by_what_people_remember_of_them():
     assert "labor" in searchable(OTHERS[1])
     assert "anna" in searchable(OTHERS[4])
     assert "laptop" in searchable(OTHERS[6])
+    assert "hf.co" in searchable(MODEL)
+    assert "updated" not in searchable(MODEL)
 
 
 def test_ids_are_version_7_and_carry_the_time():

@@ -11,7 +11,7 @@ import pytest
 from app.ledger.drafts import MONEY_MAX
 from app.ledger.errors import DuplicateRecord, LedgerClosed, LedgerError, RecordError
 from app.ledger.heads import Receipt, Totals
-from app.ledger.records import HeartbeatDraft, LaborDraft, TariffDraft, UptimeDraft, decode
+from app.ledger.records import HeartbeatDraft, LaborDraft, ModelDraft, TariffDraft, UptimeDraft, decode
 
 
 async def bodies(ledger, log):
@@ -159,6 +159,23 @@ async def test_a_tariff_is_recorded_when_its_terms_change_and_only_then(opening,
     assert await ledger.record_tariff(log, terms(1)) is None
     assert (await ledger.record_tariff(log, terms(2))).seq == 2
     assert (await ledger.record_tariff(log, terms(1))).seq == 3
+    assert (await ledger.verify()).verdict == "OK"
+
+
+async def test_what_became_of_a_model_is_listed_and_found_by_its_source(ledger, log):
+    draft = ModelDraft(
+        ledger.new_id(), 5, "k_1", "mine:1", None, "https://hf.co/m.gguf", None, "failed", "It is not GGUF."
+    )
+    receipt = await ledger.record_model(log, draft)
+    row = (await ledger.page(None, 5, search="hf.co")).rows[0]
+    assert (row.seq, row.kind, row.key, row.model, row.cost_pico) == (
+        receipt.seq,
+        "model",
+        "k_1",
+        "mine:1",
+        0,
+    )
+    assert ledger.totals().requests == 0
     assert (await ledger.verify()).verdict == "OK"
 
 
