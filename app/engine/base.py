@@ -28,6 +28,10 @@ class EngineTimeout(EngineError):
     """The engine was asked and then said nothing for longer than it may."""
 
 
+class CannotUnload(EngineError):
+    """This engine has no way to give a model's memory back while it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model the engine could run."""
@@ -86,7 +90,8 @@ class Reply(Protocol):
 class Engine(Protocol):
     """Where inference happens.
 
-    Every method that asks the engine raises EngineUnreachable, EngineBroken or EngineTimeout, nothing else.
+    Every method that asks the engine raises EngineUnreachable, EngineBroken or EngineTimeout, nothing else, except
+    for `unload`, which may also raise CannotUnload.
     """
 
     @property
@@ -95,7 +100,7 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """`ollama` or `simulator`."""
+        """`ollama`, `simulator`, `llama-server`, `vllm`, `lm-studio`, `litellm` or `openai`."""
 
     @property
     def url(self) -> str:
@@ -104,6 +109,14 @@ class Engine(Protocol):
     @property
     def simulated(self) -> bool:
         """True when no GPU does any work, which every face must say."""
+
+    @property
+    def native(self) -> bool:
+        """It speaks Ollama's own API; False: `/v1` only, and names of models are compared exactly."""
+
+    @property
+    def frees_memory(self) -> bool:
+        """`unload` can give memory back; False: it raises CannotUnload."""
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Send `body` (JSON) to `path` (from the leading slash) and return once the status line is there.

@@ -6,11 +6,13 @@ and faces; its sentence and its fix are for a person.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from app.engine.base import Loaded
 
 
 class HostPhase(StrEnum):
@@ -80,6 +82,18 @@ class HostState:
 NO_HOST_STATE = HostState(HostPhase.NONE)
 
 
+@dataclass(frozen=True, slots=True)
+class HostCare:
+    """What whoever keeps an engine running must know of the gateway that uses it."""
+
+    changed: Callable[[], None]
+    """To be called, on the loop, when `state` changed."""
+    busy: Callable[[], bool]
+    """Whether requests are under way: nothing that only finds something out may cut them."""
+    quietly: Callable[[], AbstractAsyncContextManager[None]]
+    """Inside it no request is under way and none begins. Raises ContainerError where that cannot be had."""
+
+
 class EngineHost(Protocol):
     """Keeps an engine running, or has nothing to do with it. Methods raise ContainerError unless they say otherwise."""
 
@@ -119,6 +133,15 @@ class EngineHost(Protocol):
     async def check_processor(self) -> Processor:
         """Find out whether the GPU is really used; a fallback to the processor is also in `state`."""
 
+    async def resumed(self) -> Processor:
+        """The machine woke up, and a driver may have lost the GPU meanwhile: find out as `check_processor` does."""
+
+    def noticed(self, loaded: Iterable[Loaded]) -> None:
+        """The engine has told what is loaded; where that does not lie on the GPU it is looked into. Never raises."""
+
+    def settings_changed(self) -> None:
+        """Settings may have changed: say in `state` which of them wait for a re-create. Never raises."""
+
     async def close(self) -> None:
         """Look after it no more; the container itself is left as it is. Never raises."""
 
@@ -157,6 +180,16 @@ class NoHost:
     async def check_processor(self) -> Processor:
         """Not ours to judge."""
         return Processor.UNKNOWN
+
+    async def resumed(self) -> Processor:
+        """Not ours to judge."""
+        return Processor.UNKNOWN
+
+    def noticed(self, loaded: Iterable[Loaded]) -> None:
+        """Not ours to judge."""
+
+    def settings_changed(self) -> None:
+        """Nothing of it was made with settings."""
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -28,9 +28,13 @@ class OllamaEngine:
     name = "Ollama"
     kind = "ollama"
     simulated = False
+    native = True
+    frees_memory = True
 
     def __init__(self, url: str, *, silence_s: float = 600.0, connect_s: float = 5.0) -> None:
         self._wire = Wire(url, silence_s=silence_s, connect_s=connect_s)
+        self._silence_s = silence_s
+        self._connect_s = connect_s
 
     @property
     def url(self) -> str:
@@ -70,6 +74,16 @@ class OllamaEngine:
     async def unload(self, model: str) -> None:
         """Give the model's memory back; Ollama does so as soon as no request uses the model."""
         await self._question("/api/generate", {"model": model, "keep_alive": 0, "stream": False}, absent=404)
+
+    async def move_to(self, url: str) -> None:
+        """Ask at another address from now on. Requests under way at the old one fail as if the engine had gone.
+
+        Raises ValueError on an address that is none, and then stays where it is.
+        """
+        if url.rstrip("/") == self._wire.url:
+            return
+        old, self._wire = self._wire, Wire(url, silence_s=self._silence_s, connect_s=self._connect_s)
+        await old.close()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -103,3 +103,48 @@ async def test_nobody_there_is_unreachable(simulator: Simulator) -> None:
     with pytest.raises(EngineUnreachable, match="start the engine"):
         await engine.version()
     await engine.close()
+
+
+async def test_an_engine_that_moved_is_asked_at_its_new_address(simulator: Simulator, serve: Serve) -> None:
+    engine = OllamaEngine(await serve(always(b"200 OK", b'{"version":"old"}')))
+    assert await engine.version() == "old"
+    await engine.move_to(f"{simulator.url}/")
+    assert engine.url == simulator.url
+    assert await engine.version() == VERSION
+    await engine.close()
+
+
+async def test_moving_ends_the_requests_under_way_at_the_old_address(
+    simulator: Simulator, serve: Serve
+) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        asked.set()
+        await reader.read()
+
+    engine = OllamaEngine(await serve(silent))
+    under_way = asyncio.ensure_future(engine.post("/api/generate", b"{}"))
+    await asked.wait()
+    await engine.move_to(simulator.url)
+    with pytest.raises(EngineBroken):
+        await under_way
+    assert await engine.version() == VERSION
+    await engine.close()
+
+
+async def test_moving_to_where_it_is_ends_nothing(simulator: Simulator) -> None:
+    engine = OllamaEngine(simulator.url)
+    reply = await engine.post("/api/generate", b'{"model":"llama3.1:8b","prompt":"Hi"}')
+    await engine.move_to(f"{simulator.url}/")
+    assert b'"done":true' in await reply.read()
+    await engine.close()
+
+
+async def test_an_address_that_is_none_moves_nothing(simulator: Simulator) -> None:
+    engine = OllamaEngine(simulator.url)
+    with pytest.raises(ValueError, match="engine's address"):
+        await engine.move_to("127.0.0.1:11434")
+    assert await engine.version() == VERSION
+    await engine.close()
