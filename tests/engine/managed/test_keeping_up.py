@@ -1,0 +1,198 @@
+"""What ends by itself, is ended from outside, or loses its daemon, on a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.containers.base import DaemonUnreachable
+from app.engine.host import HostPhase
+from app.engine.managed.faults import EngineCrashed
+from app.engine.simulator import VERSION
+from tests.engine.managed.hosting import Make, Managed, eventually
+from tests.real.docker_engine import Engine
+from tests.real.docker_images import Images
+
+
+@pytest.fixture
+def own_dockerd(another_dockerd: Callable[..., Engine]) -> Iterator[Engine]:
+    """An engine of this test's own, without images: for what must not disturb the others."""
+    engine = another_dockerd()
+    yield engine
+    engine.stop()
+
+
+def restarts(managed: Managed) -> int:
+    """How often it said that it restarts because something went wrong."""
+    return sum(
+        state.phase is HostPhase.STARTING and state.problem is not None and before.problem is None
+        for before, state in zip(managed.said, managed.said[1:], strict=False)
+    )
+
+
+async def killed(managed: Managed) -> None:
+    """Kill the container from outside, and wait until that has been seen to."""
+    before = managed.container().attrs["State"]["StartedAt"]
+    managed.container().kill()
+    await eventually(
+        lambda: (
+            managed.container().attrs["State"]["StartedAt"] != before
+            and managed.state.phase is HostPhase.RUNNING
+        ),
+        "it runs again",
+    )
+
+
+async def test_a_container_killed_from_outside_is_restarted(make: Make) -> None:
+    managed = make()
+    await managed.host.start()
+    before = managed.container().id
+    await killed(managed)
+    assert managed.container().id == before
+    assert await managed.engine.version() == VERSION
+    assert managed.phases == [HostPhase.STARTING, HostPhase.RUNNING, HostPhase.STARTING, HostPhase.RUNNING]
+    assert any(state.problem == "The engine's container was ended from outside." for state in managed.said)
+    assert managed.state.problem is None
+
+
+async def test_a_container_removed_from_outside_is_made_again_with_its_models(
+    make: Make, dockerd: Engine
+) -> None:
+    managed = make()
+    await managed.host.start()
+    before = managed.container().id
+    managed.container().exec_run(["/python/bin/python3", "-c", "open('/root/.ollama/a-model', 'w').close()"])
+    managed.container().remove(force=True)
+    await eventually(lambda: managed.exists() and managed.container().id != before, "a new container")
+    await managed.running()
+    found = managed.container().exec_run(
+        ["/python/bin/python3", "-c", "import os; print(os.listdir('/root/.ollama'))"]
+    )
+    assert b"a-model" in found.output
+
+
+async def test_a_paused_container_is_brought_back(make: Make) -> None:
+    managed = make()
+    await managed.host.start()
+    managed.container().pause()
+    await eventually(lambda: restarts(managed) == 1, "the pause is seen")
+    await managed.running()
+    assert managed.container().status == "running"
+
+
+async def test_the_fourth_end_within_ten_minutes_is_the_last_and_later_ones_count_anew(make: Make) -> None:
+    now = [1000.0]
+    managed = make({"clock": lambda: now[0]})
+    await managed.host.start()
+    for _ in range(3):
+        await killed(managed)
+    now[0] += 600
+    await killed(managed)
+    now[0] += 1
+    for _ in range(2):
+        await killed(managed)
+    managed.container().kill()
+    await eventually(lambda: managed.state.phase is HostPhase.FAILED, "given up")
+    assert managed.state.problem is not None
+    assert "restarted 3 times within 10 minutes" in managed.state.problem
+    assert managed.container().status == "exited"
+    await managed.host.start()
+    await killed(managed)
+
+
+async def test_an_engine_that_crashes_is_restarted_three_times_and_then_shown_with_its_log(
+    make: Make, images: Images
+) -> None:
+    managed = make(image=images.crashing)
+    with pytest.raises(EngineCrashed):
+        await managed.host.start()
+    assert restarts(managed) == 3
+    state = managed.state
+    assert state.phase is HostPhase.FAILED
+    assert state.problem is not None
+    assert "libcudart.so cannot be loaded" in state.problem
+    assert "restarted 3 times" in state.problem
+    assert state.fix == "Read the end of its log, then start the engine again."
+    assert set(state.log_tail) == {"Error: the library libcudart.so cannot be loaded"}
+    assert len(state.log_tail) == 4
+    managed.said.clear()
+    with pytest.raises(EngineCrashed):
+        await managed.host.start()
+    assert restarts(managed) == 3, "a person's start counts anew"
+    managed.set(image=images.simulator)
+    await managed.host.start()
+    assert managed.state.phase is HostPhase.RUNNING
+
+
+async def test_a_daemon_that_stops_is_said_and_its_return_is_enough(make: Make, dockerd: Engine) -> None:
+    managed = make()
+    await managed.host.start()
+    try:
+        await asyncio.to_thread(dockerd.stop)
+        await eventually(lambda: managed.state.phase is HostPhase.ABSENT, "the loss is noticed")
+        assert managed.state.problem
+        assert managed.state.fix
+    finally:
+        # Not in a thread: it would end with the thread that started it.
+        dockerd.start()
+    await managed.running()
+    assert managed.state.problem is None
+    assert await managed.engine.version() == VERSION
+    await killed(managed)
+
+
+async def test_a_daemon_that_restarts_uses_up_none_of_the_restarts(make: Make, dockerd: Engine) -> None:
+    managed = make()
+    await managed.host.start()
+    await asyncio.to_thread(dockerd.stop)
+    await eventually(lambda: HostPhase.ABSENT in managed.phases, "the loss is noticed")
+    dockerd.start()
+    await managed.running()
+    for _ in range(3):
+        await killed(managed)
+
+
+async def test_a_start_without_a_daemon_is_a_sentence_and_begins_by_itself_when_there_is_one(
+    make: Make, own_dockerd: Engine, images: Images
+) -> None:
+    managed = make()
+    managed.dockerd = own_dockerd
+    with pytest.raises(DaemonUnreachable):
+        await managed.host.start()
+    assert managed.state.phase is HostPhase.ABSENT
+    assert managed.state.problem
+    assert managed.state.fix
+    own_dockerd.start()
+    await eventually(lambda: managed.state.phase is HostPhase.FAILED, "it was tried")
+    assert managed.state.image == "", (
+        "this daemon has no such image; the point is that it was asked by itself"
+    )
+
+
+async def test_stopping_without_a_daemon_is_a_sentence_and_nobody_waits_for_one(
+    make: Make, own_dockerd: Engine
+) -> None:
+    managed = make()
+    managed.dockerd = own_dockerd
+    with pytest.raises(DaemonUnreachable):
+        await managed.host.start()
+    with pytest.raises(DaemonUnreachable):
+        await managed.host.stop()
+    own_dockerd.start()
+    await managed.host.stop()
+    assert managed.state.phase is HostPhase.ABSENT
+    assert managed.state.problem is None
+
+
+async def test_a_daemon_reading_its_configuration_again_disturbs_nothing(make: Make, dockerd: Engine) -> None:
+    managed = make()
+    await managed.host.start()
+    before = managed.container().attrs["State"]["StartedAt"]
+    dockerd.reload()
+    assert await managed.engine.version() == VERSION
+    assert (managed.state.phase, managed.container().attrs["State"]["StartedAt"]) == (
+        HostPhase.RUNNING,
+        before,
+    )
