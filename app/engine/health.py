@@ -68,6 +68,11 @@ class EngineWatch:
         self._closed = False
 
     @property
+    def engine(self) -> Engine:
+        """Whose state this is."""
+        return self._engine
+
+    @property
     def state(self) -> EngineState:
         """What is known now."""
         return self._state

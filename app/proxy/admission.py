@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.access import Principal
 from app.proxy.dialects.base import Endpoint, Frames
@@ -24,6 +25,8 @@ from app.proxy.strict_json import dump_object, parse_object
 BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_B = 512 * 1024
 """A larger body is parsed in a thread: it would hold the loop for more than 5 ms."""
+
+_NATIVE = "/api/"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -97,6 +100,19 @@ class Admission:
             body=dump_object(parsed),
             frames=frames,
             client_reference=reference,
+        )
+
+
+def require_dialect(path: str, engine: Engine) -> None:
+    """Refusal 501 for a path of Ollama's own API where the engine has none.
+
+    Not 404: Ollama's clients take that for a missing model, and pull it. Not 503 either: waiting does not help.
+    """
+    if not engine.native and path.startswith(_NATIVE):
+        raise Refusal(
+            501,
+            "openai_dialect_only",
+            "This gateway's engine speaks the OpenAI dialect only: use /v1/chat/completions.",
         )
 
 

@@ -26,7 +26,7 @@ from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.power.meter import Meter
 from app.proxy.access import Access
-from app.proxy.admission import Admission, Call
+from app.proxy.admission import Admission, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, splice
 from app.proxy.errors import Refusal
 from app.proxy.jobs import STOPPED, STORAGE, Job, Jobs
@@ -71,6 +71,7 @@ class Inference:
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
         principal = self._access.identify(request.headers, request.remote)  # 1
+        require_dialect(endpoint.path, self._engine())
         call = await self._admission.admit(request, endpoint, principal)  # 2
         job = self._hold(call)  # 3
         try:

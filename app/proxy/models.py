@@ -1,13 +1,15 @@
 """Which of the engine's models a client means.
 
 One model has many spellings (another case, no tag, the registry's full path), and each must lead to the same
-entry of the allow-list. Models that the engine would send elsewhere (cloud models) do not exist here.
+entry of the allow-list. Models that the engine would send elsewhere (cloud models) do not exist here. Engines that are
+not Ollama have no such spellings: their names (`org/Model-7B`) are compared exactly.
 """
 
 from __future__ import annotations
 
 from app.engine.base import Model
 from app.engine.health import EngineWatch
+from app.engine.models.names import is_passing
 
 _REGISTRIES = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 
@@ -37,7 +39,7 @@ class Models:
             self._index()
         found = self._asked.get(asked)
         if found is None:
-            found = self._by_name.get(canonical(asked))
+            found = self._by_name.get(canonical(asked) if self._watch.engine.native else asked)
             if found is not None and len(self._asked) < 256:
                 self._asked[asked] = found
         return found
@@ -50,8 +52,14 @@ class Models:
     def _index(self) -> None:
         self._seen = self._watch.state.models
         self._asked = {}
+        if not self._watch.engine.native:
+            self._by_name = {model.name: (model.name, model.digest or None) for model in self._seen}
+            return
         self._by_name = {
             canonical(model.name): (model.name, model.digest or None)
             for model in self._seen
-            if not model.remote and not model.name.endswith((":cloud", "-cloud"))
+            if not model.remote
+            and not model.name.endswith((":cloud", "-cloud"))
+            # What an update is just trying is not on offer yet.
+            and not is_passing(model.name)
         }

@@ -16,7 +16,7 @@ from app.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.ledger.ids import new_id
 from app.proxy.access import Access
-from app.proxy.admission import Policy, read_body
+from app.proxy.admission import Policy, read_body, require_dialect
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.errors import Refusal
 from app.proxy.models import Models
@@ -24,6 +24,7 @@ from app.proxy.strict_json import dump_object, parse_object, refuse_case_variant
 
 _SHOW_FIELDS = frozenset({"model", "name", "verbose", "system", "template", "options"})
 _SMALL_BODY_B = 64 * 1024
+_MODEL_FIELDS = ("id", "object", "created", "owned_by", "max_model_len")
 
 
 class ReadOnly:
@@ -56,12 +57,12 @@ class ReadOnly:
 
     async def version(self, request: web.BaseRequest) -> web.Response:
         """The engine's version."""
-        self._access.identify(request.headers, request.remote)
+        self._native(request)
         return self._answer(*await self._ask("/api/version"))
 
     async def tags(self, request: web.BaseRequest) -> web.Response:
         """The models there are, or those that are loaded."""
-        self._access.identify(request.headers, request.remote)
+        self._native(request)
         status, answer = await self._ask(request.raw_path.partition("?")[0])
         models = answer.get("models")
         if isinstance(models, list):
@@ -70,7 +71,7 @@ class ReadOnly:
 
     async def show(self, request: web.BaseRequest) -> web.Response:
         """Details of one model."""
-        self._access.identify(request.headers, request.remote)
+        self._native(request)
         call = parse_object(await read_body(request, _SMALL_BODY_B))
         refuse_case_variants(call, _SHOW_FIELDS)
         asked = call.get("model") or call.get("name")
@@ -85,7 +86,9 @@ class ReadOnly:
         status, answer = await self._ask("/v1/models")
         entries = answer.get("data")
         if isinstance(entries, list):
-            answer["data"] = [entry for entry in entries if self._shared(_name(entry, "id"))]
+            answer["data"] = [self._public(entry) for entry in entries if self._shared(_name(entry, "id"))]
+        if status == 200 and not self._engine().native:
+            answer = {"object": "list", "data": answer.get("data") or []}
         return self._answer(status, answer)
 
     async def one_model(self, request: web.BaseRequest) -> web.Response:
@@ -95,8 +98,19 @@ class ReadOnly:
         status, answer = await self._ask("/v1/models")
         for entry in answer.get("data") or []:
             if _name(entry, "id") == name:
-                return self._answer(status, entry)
+                return self._answer(status, self._public(entry))
         raise Refusal(404, "model_not_found", f"model '{name}' not found")
+
+    def _native(self, request: web.BaseRequest) -> None:
+        self._access.identify(request.headers, request.remote)
+        require_dialect(request.raw_path, self._engine())
+
+    def _public(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """What a client may see of a model: other engines than Ollama also tell paths and command lines of the
+        machine they run on."""
+        if self._engine().native:
+            return entry
+        return {name: entry[name] for name in _MODEL_FIELDS if name in entry}
 
     async def _resolve(self, asked: str) -> str:
         found = self._models.known(asked) or await self._models.resolve(asked)

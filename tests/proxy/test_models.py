@@ -12,7 +12,7 @@ from app.proxy.models import Models, canonical
 class Shelf:
     """An engine that knows its models and nothing else."""
 
-    name, kind, url, simulated = "Shelf", "ollama", "http://127.0.0.1:1", False
+    name, kind, url, simulated, native = "Shelf", "ollama", "http://127.0.0.1:1", False, True
 
     def __init__(self, *models: Model) -> None:
         self.has = models
@@ -77,3 +77,15 @@ async def test_a_model_that_went_is_no_longer_known() -> None:
 def test_another_registry_and_another_owner_stay_what_they_are() -> None:
     assert canonical("hf.co/Owner/Model:Q4") == "hf.co/owner/model:q4"
     assert canonical("localhost:5000/x") == "localhost:5000/x:latest"
+
+
+async def test_names_of_an_engine_that_is_not_ollama_are_compared_exactly() -> None:
+    shelf = Shelf(model("org/Model-7B"), model("my-cloud"))
+    shelf.native = False
+    watch = EngineWatch(shelf)  # type: ignore[arg-type]
+    await watch.refresh()
+    names = Models(watch)
+    assert names.known("org/Model-7B") == ("org/Model-7B", "d" * 64)
+    assert names.known("my-cloud") is not None
+    for asked in ("org/model-7b", "org/Model-7B:latest", "library/org/Model-7B"):
+        assert names.known(asked) is None
