@@ -1,0 +1,34 @@
+"""Prints the part of requirements.lock that `serve` needs: everything but the desktop and the developer's tools.
+
+Usage: python server_lock.py requirements.lock > server.lock
+
+Qt alone is 400 MB that a server has no use for. A test compares this list with what the packages themselves require.
+"""
+
+import re
+import sys
+
+PACKAGES = """
+aiohappyeyeballs aiohttp aiosignal annotated-types apsw attrs certifi cffi charset-normalizer cryptography docker
+frozenlist idna jaraco-classes jaraco-context jaraco-functools jeepney keyring more-itertools multidict nvidia-ml-py
+platformdirs propcache psutil pycparser pydantic pydantic-core python-dotenv requests secretstorage tomli-w
+typing-extensions typing-inspection urllib3 yarl
+""".split()
+
+
+def server_part(lock: str) -> str:
+    """The entries of `lock` for PACKAGES, hashes included. Raises SystemExit where one of them is not there."""
+    entries = {}
+    for entry in re.split(r"(?m)^(?=[A-Za-z0-9])", lock):
+        name = re.match(r"([A-Za-z0-9._-]+)==", entry)
+        if name:
+            entries.setdefault(name.group(1).lower(), []).append(entry.rstrip())
+    missing = [name for name in PACKAGES if name not in entries]
+    if missing:
+        raise SystemExit(f"The lock file has no {', '.join(missing)}.")
+    return "\n".join(entry for name in PACKAGES for entry in entries[name]) + "\n"
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], encoding="utf-8") as file:
+        sys.stdout.write(server_part(file.read()))
