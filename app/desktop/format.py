@@ -69,6 +69,51 @@ def memory(used_b: int | None, total_b: int | None) -> str:
     return f"{gigabytes(used_b)} of {gigabytes(total_b)} GB"
 
 
+def size(size_b: float) -> str:
+    """Bytes of a file or a download in decimal units, the way disks and networks count: «4.9 GB», «637 MB»."""
+    unit, by = _unit_of(size_b)
+    return f"{_in_unit(size_b, by)} {unit}"
+
+
+def size_of(done_b: float, total_b: float) -> str:
+    """«1.2 of 4.9 GB», both in the unit of the whole."""
+    unit, by = _unit_of(total_b)
+    return f"{_in_unit(min(done_b, total_b), by)} of {_in_unit(total_b, by)} {unit}"
+
+
+def speed(b_per_s: float) -> str:
+    """«38 MB/s»."""
+    unit, by = _unit_of(b_per_s)
+    figure = b_per_s / by
+    return f"{figure:.1f} {unit}/s" if figure < 10 and by > 1 else f"{figure:.0f} {unit}/s"
+
+
+def time_left(seconds: float) -> str:
+    """«2 min left», with the coarseness that a guess deserves."""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds <= 50:
+        return f"{math.ceil(seconds / 10) * 10} s left"
+    minutes = max(1, round(seconds / 60))
+    if minutes < 60:
+        return f"{minutes} min left"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min left" if hours < 24 else "more than a day left"
+
+
+_UNITS: Final = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def _unit_of(size_b: float) -> tuple[str, float]:
+    # From 999.5 on a figure would be rounded to a thousand, which is one of the next unit.
+    return next(((unit, by) for unit, by in _UNITS if size_b >= 0.9995 * by), ("B", 1.0))
+
+
+def _in_unit(size_b: float, by: float) -> str:
+    value = size_b / by
+    return f"{value:.1f}" if by == _UNITS[0][1] and value < 99.95 else f"{value:,.0f}"
+
+
 def count(value: int | None) -> str:
     """A whole number with its thousands apart."""
     return NOTHING if value is None else f"{value:,}"

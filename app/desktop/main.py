@@ -83,7 +83,7 @@ class Desktop:
         self._face = face
         self._stop = stop
         self._window: Any = None
-        self._tray = Tray(face, self.open_window, stop.set)
+        self._tray = Tray(face, self.open_window, stop.set, self._ask_public)
         if Tray.is_available():
             self._tray.show()
         else:
@@ -96,6 +96,10 @@ class Desktop:
 
             self._window = MainWindow(self._face, self._stop.set)
         self._window.open()
+
+    def _ask_public(self) -> None:
+        self.open_window()
+        self._window.ask_public()
 
     def close(self) -> None:
         """Take the faces away; the gateway has stopped."""

@@ -15,23 +15,26 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from app.desktop.clipboard import copy_secret, copy_text
+from app.desktop.engine_wording import public_line
 from app.desktop.icons import tray_icon
 from app.desktop.tasks import Tasks
 from app.desktop.verbs import Verbs
 from app.desktop.wording import APP_NAME, menu_line, tooltip
-from app.snapshot import GatewayFace, Serving, Snapshot
+from app.snapshot import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
 
 _TICK_MS: Final = 1000
 
 
 class Tray(QObject):
-    """The tray's icon and menu. `open_window` and `quit_app` are called for «Open» and «Quit»."""
+    """The tray's icon and menu. `open_window` and `quit_app` are called for «Open» and «Quit», `ask_public` for
+    «Public address…», which is not offered where nobody can be asked."""
 
     def __init__(
         self,
         face: GatewayFace,
         open_window: Callable[[], None],
         quit_app: Callable[[], None],
+        ask_public: Callable[[], None] | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -39,6 +42,7 @@ class Tray(QObject):
         self._open_window = open_window
         self._serving: Serving | None = None
         self._address = ""
+        self._public_url = ""
         self.tasks = Tasks(self._warn)
         self._icon = _Icon(self, self.refresh)
         self._icon.activated.connect(self._on_activated)
@@ -48,13 +52,18 @@ class Tray(QObject):
         self._verbs = Verbs(face, self)
         self._status = self._menu.addAction("")
         self._status.setEnabled(False)
+        self._public = self._menu.addAction("")
+        self._public.setEnabled(False)
         self._menu.addSeparator()
         self._menu.addActions([self._verbs.contribute, self._verbs.finish, self._verbs.pause])
         self._snooze = self._menu.addMenu(self._verbs.snooze_menu(self._menu))
         self._menu.addSeparator()
         self._add("Copy address", self._copy_address)
+        self._copy_public = self._add("Copy public address", lambda: copy_text(self._public_url))
         self._add("Copy key", lambda: self.tasks.start(self._copy_key(), "The key could not be copied"))
         self._menu.addSeparator()
+        self._asks_public = ask_public is not None
+        self._ask_public = self._add("Public address…", ask_public or open_window)
         self._add("Open", open_window)
         self._add("Quit", quit_app)
         self._icon.setContextMenu(self._menu)
@@ -104,9 +113,18 @@ class Tray(QObject):
         tip = tooltip(snapshot)
         if tip != self._icon.toolTip():
             self._icon.setToolTip(tip)
+        self._show_public(snapshot.public)
         self._verbs.refresh(snapshot)
         self._snooze.setEnabled(snapshot.serving not in (Serving.STARTING, Serving.STOPPING))
         self._keep_time(snapshot)
+
+    def _show_public(self, public: PublicView) -> None:
+        line = public_line(public)
+        self._public_url = public.url
+        _set_text(self._public, line)
+        self._public.setVisible(bool(line))
+        self._copy_public.setVisible(public.phase is PublicPhase.OPEN and bool(public.url))
+        self._ask_public.setVisible(self._asks_public and public.phase is PublicPhase.OFF)
 
     def _keep_time(self, snapshot: Snapshot) -> None:
         if bool(snapshot.running) != self._tick.isActive():
@@ -115,8 +133,10 @@ class Tray(QObject):
             else:
                 self._tick.stop()
 
-    def _add(self, text: str, slot: Callable[[], object]) -> None:
-        self._menu.addAction(text).triggered.connect(lambda: slot())
+    def _add(self, text: str, slot: Callable[[], object]) -> QAction:
+        action = self._menu.addAction(text)
+        action.triggered.connect(lambda: slot())
+        return action
 
     def _copy_address(self) -> None:
         copy_text(self._address)

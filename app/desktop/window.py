@@ -43,7 +43,17 @@ def _ledger(face: GatewayFace, tasks: Tasks) -> PageWidget:
     return LedgerPage(face, tasks)
 
 
-_PAGES: Final[tuple[tuple[str, MakePage], ...]] = (("Overview", _overview), ("Ledger", _ledger))
+def _models(face: GatewayFace, tasks: Tasks) -> PageWidget:
+    from app.desktop.pages.models import ModelsPage
+
+    return ModelsPage(face, tasks)
+
+
+_PAGES: Final[tuple[tuple[str, MakePage], ...]] = (
+    ("Overview", _overview),
+    ("Ledger", _ledger),
+    ("Models", _models),
+)
 
 
 class MainWindow(QMainWindow):
@@ -126,6 +136,15 @@ class MainWindow(QMainWindow):
         self.show()
         self.raise_()
         self.activateWindow()
+
+    def ask_public(self) -> None:
+        """Show it with the question about a public address."""
+        from app.desktop.pages.overview import OverviewPage
+
+        self.open()
+        page = self.go_to(_PAGES[0][0])
+        assert isinstance(page, OverviewPage)
+        page.ask_public()
 
     def dismiss(self) -> None:
         """What the close shortcut does: hide where a tray holds the way back, else ask."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from app.billing.money import format_money
 from app.desktop import format as fmt
 from app.desktop.theme import Tone
-from app.snapshot import GpuView, MoneyView, RunningRequest, Serving, Snapshot
+from app.snapshot import GpuView, MoneyView, PublicPhase, RunningRequest, Serving, Snapshot
 
 APP_NAME = "Mortdecai Gateway"
 
@@ -59,7 +59,7 @@ def reason(snapshot: Snapshot) -> str:
         return activity(snapshot)
     blocker = snapshot.blocker
     if blocker is not None:
-        return " ".join(filter(None, (_sentence(blocker.sentence), _sentence(blocker.ends))))
+        return sentences(blocker.sentence, blocker.ends)
     return f"{_requests(snapshot.running)}." if snapshot.running else _REASONS.get(snapshot.serving, "")
 
 
@@ -83,9 +83,14 @@ def _requests(running: tuple[RunningRequest, ...]) -> str:
     return f"{text}, {queued} waiting" if queued else text
 
 
+def sentences(*texts: str | None) -> str:
+    """Those that say something, each ended by a full stop, in one line."""
+    return " ".join(filter(None, (_sentence(text or "") for text in texts)))
+
+
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if not text or text.endswith((".", "?")) else f"{text}."
+    return text if not text or text.endswith((".", "?", "…")) else f"{text}."
 
 
 def spent_of_cap(money: MoneyView) -> str:
@@ -108,19 +113,22 @@ def menu_line(snapshot: Snapshot) -> str:
 
 
 def tooltip(snapshot: Snapshot) -> str:
-    """State, watts and money in three short lines. Where amounts are long, what a tooltip can spare goes first."""
+    """State, watts, money, and whether the internet reaches us, in short lines.
+
+    Where amounts are long, what a tooltip can spare goes first.
+    """
     state = headline(snapshot)
-    first = f"{state[:1].lower()}{state[1:]}{' (simulation)' if snapshot.simulated else ''}"
+    simulated = " (simulation)" if snapshot.simulated else ""
+    long, short = f"{APP_NAME}: {state[:1].lower()}{state[1:]}{simulated}", f"{state}{simulated}"
+    money = rate = spent_of_cap(snapshot.money)
+    watts = f"{fmt.watts(snapshot.total_w)}, nothing running"
     if snapshot.running:
         watts = f"{fmt.watts(snapshot.total_w)}, {fmt.watts(snapshot.marginal_w)} for clients"
-        money = f"{spent_of_cap(snapshot.money)}, now {per_hour(snapshot.money)}"
-    else:
-        watts = f"{fmt.watts(snapshot.total_w)}, nothing running"
-        money = spent_of_cap(snapshot.money)
-    whole = "\n".join((f"{APP_NAME}: {first}", watts, money))
-    if len(whole) <= TOOLTIP_MOST:
-        return whole
-    return "\n".join((f"{state}{' (simulation)' if snapshot.simulated else ''}", watts, money))
+        rate = f"{money}, now {per_hour(snapshot.money)}"
+    public = "open to the internet" if snapshot.public.phase is PublicPhase.OPEN else ""
+    ways = ((long, watts, rate), (short, watts, rate), (short, watts, money))
+    texts = ["\n".join(filter(None, (*lines, public))) for lines in ways]
+    return next((text for text in texts if len(text) <= TOOLTIP_MOST), "\n".join(ways[-1]))
 
 
 def gpu_source(gpu: GpuView) -> str:

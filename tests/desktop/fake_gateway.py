@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.billing.money import PICO
+from app.engine.host import HostPhase, HostState, Processor, Progress
 from app.ledger.reader import LedgerRow, Page
 from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
 from app.presence.blockers import Blocker, Weight
@@ -20,11 +21,14 @@ from app.snapshot import (
     EngineView,
     GpuView,
     MoneyView,
+    PublicPhase,
+    PublicView,
     RunningRequest,
     Serving,
     Snapshot,
     UsageView,
 )
+from tests.desktop.fake_models import FakeModels
 
 NOW_US = 1_796_306_551_000_000
 """3 December 2026, some time in the afternoon of Europe."""
@@ -132,6 +136,37 @@ ENGINE_DOWN = Blocker(
     "Start Ollama; serving goes on by itself as soon as it answers",
     Weight.FAULT,
 )
+GPU_UNUSED = Blocker(
+    "gpu_unused",
+    "The engine computes on the processor, not on the GPU",
+    "Restart the engine; if that does not help, restart Docker",
+    Weight.FAULT,
+)
+DOCKER_GONE = Blocker(
+    "engine_failed",
+    "Docker is not running",
+    "Start Docker Desktop, or choose an Ollama that already runs",
+    Weight.FAULT,
+)
+
+MANAGED = HostState(
+    HostPhase.RUNNING,
+    container="mortdecai-default-engine",
+    image="ollama/ollama",
+    isolated=True,
+    processor=Processor.GPU,
+)
+PULLING = HostState(
+    HostPhase.PULLING,
+    progress=Progress("Downloading Ollama", 900_000_000, 1_600_000_000, 38_000_000.0, 18.4),
+)
+CRASHED = HostState(
+    HostPhase.FAILED,
+    problem="Ollama has ended three times within ten minutes.",
+    fix="Read its log, then try again.",
+    log_tail=("time=12:00 level=INFO source=routes.go", "CUDA error: out of memory", "exit status 2"),
+)
+PUBLIC = PublicView(PublicPhase.OPEN, "https://meadow-lantern-copper-finch.trycloudflare.com")
 
 
 def a_row(n: int, **changes: Any) -> LedgerRow:
@@ -173,6 +208,11 @@ class FakeGateway:
         self.hold_pages: asyncio.Event | None = None
         self.cap_error: Exception | None = None
         self.key_error: Exception | None = None
+        self.models = FakeModels(self.calls)
+        self.verb_error: Exception | None = None
+        self.verb_says = "Ollama was started."
+        self.hold_verbs: asyncio.Event | None = None
+        self.public_error: Exception | None = None
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -242,6 +282,21 @@ class FakeGateway:
 
     async def configure(self, changes: dict[str, Any]) -> None:
         self.calls.append(("configure", changes))
+
+    async def engine_verb(self, verb: str) -> str:
+        self.calls.append(("engine_verb", verb))
+        await asyncio.sleep(0)
+        if self.hold_verbs is not None:
+            await self.hold_verbs.wait()
+        if self.verb_error is not None:
+            raise self.verb_error
+        return self.verb_says
+
+    async def public_address(self, mode: str) -> None:
+        self.calls.append(("public_address", mode))
+        await asyncio.sleep(0)
+        if self.public_error is not None:
+            raise self.public_error
 
     def contribute(self) -> None:
         self.calls.append(("contribute",))

@@ -25,13 +25,18 @@ from app.desktop.icons import app_icon
 from app.desktop.loop import run
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
+from app.engine.host import HostPhase, HostState, Processor, Progress
+from app.engine.models.base import Doing, ModelError, Outcome
 from app.power.history import PowerPoint
-from app.snapshot import RunningRequest, Serving, Snapshot
+from app.snapshot import EngineView, PublicPhase, PublicView, RunningRequest, Serving, Snapshot
 from tests.desktop import fake_gateway as fake
+from tests.desktop import fake_models
 
 STATES = (
     "busy", "idle", "paused", "snoozed", "finishing", "cap", "down", "starting", "empty", "loading",
     "simulation", "notice", "crowd", "error",
+    "managed", "pulling", "crashed", "fallback", "drift", "docker", "public", "public-failed",
+    "no-models", "work", "no-engine", "other-engine", "stopped",
 )  # fmt: skip
 
 
@@ -47,7 +52,40 @@ class LivelyGateway(fake.FakeGateway):
         self.graph = self._series
         if state == "loading":
             self.hold_pages = asyncio.Event()
+        self.models.told = {
+            "details": {"family": "llama"},
+            "parameters": 'stop "<|start_header_id|>"\nstop "<|end_header_id|>"\nnum_ctx 4096',
+            "template": "{{ if .System }}<|start_header_id|>system<|end_header_id|>\n\n{{ .System }}{{ end }}",
+            "license": "LLAMA 3.1 COMMUNITY LICENSE AGREEMENT\n" + "Grant of rights and so on. " * 60,
+            "model_info": {"llama.context_length": 131072},
+            "capabilities": ["completion", "tools"],
+        }
+        self._furnish()
         self.quiet = state in ("empty", "starting", "loading")
+
+    def _furnish(self) -> None:
+        models = self.models
+        match self.state:
+            case "no-models":
+                models.present = fake_models.OFFERS
+            case "no-engine" | "stopped" | "docker":
+                models.present = fake_models.OFFERS
+            case "other-engine":
+                models.present = fake_models.SOME
+            case "work":
+                an_operation = fake_models.an_operation
+                models.work = (
+                    an_operation("gemma3:12b"),
+                    an_operation(
+                        "qwen2.5:3b", doing=Doing.LOAD, progress=Progress("Loading qwen2.5:3b", 0, 0)
+                    ),
+                    an_operation(
+                        "qwen3:32b",
+                        outcome=Outcome.FAILED,
+                        sentence="qwen3:32b could not be pulled, because the disk has no room left for 20 GB. "
+                        "Free some space, then continue; the 3.1 GB that came are kept.",
+                    ),
+                )
 
     def _series(self, span_us: int) -> list[PowerPoint]:
         return [] if self.quiet else self.week.series(span_us, round(time.time() * 1e6))
@@ -90,6 +128,67 @@ class LivelyGateway(fake.FakeGateway):
             case "cap":
                 money = replace(snapshot.money, spent_pico=snapshot.money.cap_pico)
                 return replace(snapshot, serving=Serving.BLOCKED, blocker=fake.CAP_REACHED, money=money)
+            case "managed":
+                snapshot = replace(snapshot, host=fake.MANAGED)
+            case "fallback":
+                host = replace(
+                    fake.MANAGED,
+                    processor=Processor.FALLBACK,
+                    problem="The engine computes on the processor, not on the GPU.",
+                    fix="Restart the engine; if that does not help, restart Docker.",
+                )
+                return replace(snapshot, serving=Serving.BLOCKED, blocker=fake.GPU_UNUSED, host=host)
+            case "drift":
+                return replace(snapshot, host=replace(fake.MANAGED, drift=("engine_context_length",)))
+            case "pulling":
+                return replace(
+                    snapshot, serving=Serving.BLOCKED, host=fake.PULLING,
+                    blocker=replace(fake.ENGINE_DOWN, sentence="Downloading Ollama",
+                                    ends="Serving begins by itself when the engine is ready"),
+                )  # fmt: skip
+            case "crashed":
+                blocker = replace(
+                    fake.ENGINE_DOWN,
+                    code="engine_failed",
+                    sentence=fake.CRASHED.problem or "",
+                    ends=fake.CRASHED.fix or "",
+                )
+                return replace(snapshot, serving=Serving.BLOCKED, blocker=blocker, host=fake.CRASHED)
+            case "docker":
+                host = HostState(
+                    HostPhase.ABSENT,
+                    problem="Docker is not running.",
+                    fix="Start Docker Desktop, or choose an Ollama that already runs.",
+                )
+                return replace(
+                    snapshot,
+                    serving=Serving.BLOCKED,
+                    blocker=fake.DOCKER_GONE,
+                    host=host,
+                    engine=_away(snapshot),
+                )
+            case "stopped":
+                return replace(
+                    snapshot, serving=Serving.PAUSED, blocker=fake.PAUSED, host=HostState(HostPhase.STOPPED),
+                    engine=_away(snapshot),
+                )  # fmt: skip
+            case "public":
+                snapshot = replace(snapshot, public=fake.PUBLIC, host=fake.MANAGED)
+            case "public-failed":
+                return replace(
+                    snapshot,
+                    public=PublicView(
+                        PublicPhase.FAILED, problem="Cloudflare refused the tunnel's token.",
+                        fix="Copy the token again from Cloudflare's page of the tunnel.",
+                    ),
+                )  # fmt: skip
+            case "no-engine":
+                return replace(
+                    snapshot, serving=Serving.BLOCKED, blocker=fake.ENGINE_DOWN, engine=_away(snapshot)
+                )
+            case "other-engine":
+                engine = replace(snapshot.engine, name="llama-server", native=False)
+                return replace(snapshot, engine=engine)
             case "down":
                 return replace(snapshot, serving=Serving.BLOCKED, blocker=fake.ENGINE_DOWN)
         snapshot = self._busy(snapshot, seconds, 34 if self.state == "crowd" else 3)
@@ -125,6 +224,10 @@ class LivelyGateway(fake.FakeGateway):
         if index == 2:
             request = replace(request, model="qwen2.5:3b", tokens_per_s=112.0)
         return replace(request, cost_pico=0 if request.queued else round(index * seconds * 2.3e6) + 8_407_500)
+
+
+def _away(snapshot: Snapshot) -> EngineView:
+    return replace(snapshot.engine, reachable=False, version=None, models=(), loaded=())
 
 
 def dark_palette() -> QPalette:
@@ -195,7 +298,12 @@ async def look(app: QApplication, options: argparse.Namespace) -> None:
             point = plot.mapToScene(QPoint(int(plot.width() * 0.7), plot.height() // 2))
             plot.scene().sigMouseMoved.emit(point)
             await asyncio.sleep(0.2)
-        if options.ask:
+        if options.press:
+            press(page, options.press)
+            await asyncio.sleep(0.5)
+        if options.dialog:
+            page.dialog.grab().save(options.shot)
+        elif options.ask:
             page.cap.request(2 * 10**12)
             await asyncio.sleep(0.5)
             app.primaryScreen().grabWindow(0).save(options.shot)
@@ -206,6 +314,29 @@ async def look(app: QApplication, options: argparse.Namespace) -> None:
     tray.close()
     if opened:
         opened[0].end()
+
+
+def press(page, what: str) -> None:
+    """Bring about a dialog: «details», «delete», «update», «public», «log», or «get» for a refusal."""
+    match what:
+        case "details" | "delete":
+            actions = page.menu_of("llama3.1:8b").actions()
+            next(action for action in actions if what in action.text().lower()).trigger()
+        case "update":
+            page.update_button.click()
+        case "public":
+            page.ask_public()
+        case "log":
+            page.engine.log.click()
+            page.dialog = page.engine.dialog
+        case "get":
+            page._face.models.error = ModelError(
+                "“nonsense” is not in Ollama's library. Check how it is spelt."
+            )
+            page.name.setText("nonsense")
+            page.get.click()
+        case "end":
+            page.list.verticalScrollBar().setValue(10_000)
 
 
 async def fail() -> None:
@@ -249,7 +380,7 @@ def main() -> None:
     )
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--state", choices=STATES, default="busy")
-    parser.add_argument("--page", choices=("Overview", "Ledger"), default="Overview")
+    parser.add_argument("--page", choices=("Overview", "Ledger", "Models"), default="Overview")
     parser.add_argument("--size", default="960x680")
     parser.add_argument("--font", default="")
     parser.add_argument("--shot", default="")
@@ -260,6 +391,8 @@ def main() -> None:
     parser.add_argument(
         "--ask", action="store_true", help="set a cap below what is spent; shoots the whole screen"
     )
+    parser.add_argument("--press", default="", help="what `press` knows")
+    parser.add_argument("--dialog", action="store_true", help="shoot the dialog alone")
     parser.add_argument("--error", action="store_true", help="let something fail")
     parser.add_argument("--tray-only", action="store_true")
     parser.add_argument("--measure", type=float, default=0.0)

@@ -44,6 +44,12 @@ async def settled(tasks: Tasks) -> None:
     await until(lambda: tasks.count == 0)
 
 
+def settle() -> None:
+    """Let layouts inside layouts come to rest: each passes its change on to the one around it in a turn of its own."""
+    for _ in range(6):
+        QApplication.processEvents()
+
+
 def running_timers(root: QObject) -> list[QTimer]:
     """Timers below an object that would wake the machine."""
     return [timer for timer in root.findChildren(QTimer) if timer.isActive()]

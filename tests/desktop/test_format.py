@@ -168,3 +168,51 @@ def test_until_tomorrow_wants_a_zone() -> None:
 def test_until_tomorrow_is_three_to_twenty_seven_hours_away(now: datetime) -> None:
     away = fmt.until_tomorrow(now) - now
     assert timedelta(hours=3) <= away < timedelta(hours=27)
+
+
+@pytest.mark.parametrize(
+    ("size_b", "said"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (12_345, "12 kB"),
+        (637_000_000, "637 MB"),
+        (999_600_000, "1.0 GB"),
+        (4_920_753_328, "4.9 GB"),
+        (43_000_000_000, "43.0 GB"),
+        (404_000_000_000, "404 GB"),
+    ],
+)
+def test_files_are_counted_as_disks_count(size_b: int, said: str) -> None:
+    assert fmt.size(size_b) == said
+
+
+def test_how_far_a_download_is_has_one_unit() -> None:
+    assert fmt.size_of(1_200_000_000, 4_920_753_328) == "1.2 of 4.9 GB"
+    assert fmt.size_of(900_000, 637_000_000) == "1 of 637 MB"
+    assert fmt.size_of(5_000_000_000, 4_920_753_328) == "4.9 of 4.9 GB"
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(38_200_000, "38 MB/s"), (1_250_000, "1.2 MB/s"), (512, "512 B/s"), (1.2e9, "1.2 GB/s")],
+)
+def test_speed_has_as_many_digits_as_say_something(rate: float, said: str) -> None:
+    assert fmt.speed(rate) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "a few seconds left"),
+        (18.4, "20 s left"),
+        (50, "50 s left"),
+        (51, "1 min left"),
+        (98, "2 min left"),
+        (3590, "1 h 00 min left"),
+        (3900, "1 h 05 min left"),
+        (90_000, "more than a day left"),
+    ],
+)
+def test_the_time_left_is_as_coarse_as_a_guess(seconds: float, said: str) -> None:
+    assert fmt.time_left(seconds) == said

@@ -20,6 +20,7 @@ from tests.desktop.fake_gateway import (
     CAP_REACHED,
     ENGINE_DOWN,
     PAUSED,
+    PUBLIC,
     FakeGateway,
     a_request,
     a_snapshot,
@@ -50,7 +51,7 @@ def face() -> FakeGateway:
 @pytest.fixture
 def headline(qtbot, face: FakeGateway) -> Headline:
     wished: list[int] = []
-    headline = Headline(face, lambda: wished.append(1))
+    headline = Headline(face, lambda: wished.append(1), lambda: wished.append(2))
     headline.wished = wished
     qtbot.addWidget(headline)
     headline.resize(700, 80)
@@ -97,6 +98,14 @@ def test_a_reached_cap_offers_to_change_it_and_another_blocker_does_not(headline
     assert "Change the cap" in visible(headline)
     headline.change_cap.click()
     assert headline.wished == [1]
+
+
+def test_beside_the_address_is_the_way_to_a_public_one_while_there_is_none(headline: Headline) -> None:
+    headline.public.click()
+    assert headline.wished == [2]
+    assert headline.public.accessibleName() == "Public address…"
+    headline.show_snapshot(a_snapshot(public=PUBLIC))
+    assert not headline.public.isVisible()
 
 
 # This GPU

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from app.desktop.clipboard import copy_text, forget_secret
 from app.desktop.tray import Tray
-from app.snapshot import Serving
-from tests.desktop.fake_gateway import PAUSED, FakeGateway, a_request, a_snapshot, busy
+from app.snapshot import PublicPhase, PublicView, Serving
+from tests.desktop.fake_gateway import PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
 from tests.desktop.playing import play, running_timers, settled, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ def done() -> list[str]:
 
 @pytest.fixture
 def tray(qapp: QApplication, face: FakeGateway, done: list[str]) -> Iterator[Tray]:
-    tray = Tray(face, lambda: done.append("open"), lambda: done.append("quit"))
+    tray = Tray(face, lambda: done.append("open"), lambda: done.append("quit"), lambda: done.append("public"))
     yield tray
     tray.close()
 
@@ -64,6 +64,7 @@ def test_while_contributing_the_menu_offers_the_ways_to_stop(tray: Tray) -> None
         "Snooze",
         "Copy address",
         "Copy key",
+        "Public address…",
         "Open",
         "Quit",
     ]
@@ -79,7 +80,7 @@ def test_while_contributing_the_menu_offers_the_ways_to_stop(tray: Tray) -> None
 )
 def test_the_verbs_fit_the_state(tray: Tray, face: FakeGateway, serving: Serving, offered: list[str]) -> None:
     face.change(a_snapshot(serving=serving, blocker=PAUSED))
-    assert texts(tray.menu)[1:-4] == offered
+    assert texts(tray.menu)[1:-5] == offered
 
 
 @pytest.mark.parametrize("serving", [Serving.STARTING, Serving.STOPPING])
@@ -88,7 +89,7 @@ def test_no_verb_works_while_it_starts_or_stops_but_open_and_quit_do(
 ) -> None:
     face.change(a_snapshot(serving=serving))
     enabled = {action.text() for action in tray.menu.actions() if action.isEnabled() and action.isVisible()}
-    assert enabled - {""} == {"Copy address", "Copy key", "Open", "Quit"}
+    assert enabled - {""} == {"Copy address", "Copy key", "Public address…", "Open", "Quit"}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,48 @@ def test_open_and_quit_do_what_the_program_says_they_mean(tray: Tray, done: list
     item(tray.menu, "Open").trigger()
     item(tray.menu, "Quit").trigger()
     assert done == ["open", "quit"]
+
+
+# The public address
+
+
+def test_without_a_public_address_the_menu_only_offers_to_ask_about_one(
+    tray: Tray, done: list[str], face: FakeGateway
+) -> None:
+    assert not any("internet" in text or "public" in text for text in texts(tray.menu))
+    item(tray.menu, "Public address…").trigger()
+    assert done == ["public"]
+    assert face.calls == [], "nothing is opened from the menu"
+
+
+def test_a_public_address_is_said_in_the_menu_and_in_the_tooltip_and_can_be_copied(
+    tray: Tray, face: FakeGateway
+) -> None:
+    face.change(a_snapshot(public=PUBLIC))
+    line = tray.menu.actions()[1]
+    assert line.text() == f"Reachable from the internet: {PUBLIC.url}"
+    assert line.isVisible()
+    assert not line.isEnabled()
+    assert "Public address…" not in texts(tray.menu)
+    assert "open to the internet" in tray.icon.toolTip()
+    item(tray.menu, "Copy public address").trigger()
+    assert QGuiApplication.clipboard().text() == PUBLIC.url
+
+
+def test_an_address_that_could_not_be_opened_is_no_internet_in_the_tooltip(
+    tray: Tray, face: FakeGateway
+) -> None:
+    failed = PublicView(PublicPhase.FAILED, problem="Cloudflare does not answer.", fix="Try again later.")
+    face.change(a_snapshot(public=failed))
+    assert "Cloudflare does not answer. Try again later." in texts(tray.menu)
+    assert "Copy public address" not in texts(tray.menu)
+    assert "internet" not in tray.icon.toolTip()
+
+
+def test_where_nobody_can_be_asked_a_public_address_is_not_offered(qapp: QApplication) -> None:
+    tray = Tray(FakeGateway(), lambda: None, lambda: None)
+    assert "Public address…" not in texts(tray.menu)
+    tray.close()
 
 
 def test_a_click_on_the_icon_opens_the_window_and_a_right_click_does_not(tray: Tray, done: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
@@ -24,8 +25,10 @@ from PySide6.QtWidgets import (
 from app.desktop.pages.ledger import LedgerPage
 from app.desktop.pages.overview import OverviewPage
 from app.desktop.window import MainWindow
+from app.engine.models.base import Outcome
 from app.snapshot import Serving
-from tests.desktop.fake_gateway import PAUSED, FakeGateway, a_request, a_snapshot, busy
+from tests.desktop.fake_gateway import MANAGED, PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
+from tests.desktop.fake_models import an_operation
 from tests.desktop.playing import OFFSCREEN_NOTE, desktop_colours, play, running_timers, settled, until
 
 pytestmark = pytest.mark.qt_log_ignore(OFFSCREEN_NOTE)
@@ -136,6 +139,7 @@ def test_only_pages_that_have_something_to_show_have_a_tab(desk: Desk) -> None:
     assert [desk.window.tabs.tabText(index) for index in range(desk.window.tabs.count())] == [
         "Overview",
         "Ledger",
+        "Models",
     ]
 
 
@@ -284,11 +288,16 @@ INTERACTIVE = (QAbstractButton, QLineEdit, QSlider, QAbstractScrollArea)
 
 
 def test_everything_one_can_work_with_has_a_name_and_takes_the_keyboard(desk: Desk) -> None:
-    desk.face.present = busy(a_snapshot(), a_request(1), a_request(2))
+    host = replace(MANAGED, drift=("engine_context_length",))
+    desk.face.present = busy(a_snapshot(host=host, public=PUBLIC), a_request(1), a_request(2))
     desk.open()
 
     async def story() -> None:
-        for title in ("Overview", "Ledger"):
+        desk.face.models.work = (
+            an_operation("gemma3:12b"),
+            an_operation("qwen3:32b", outcome=Outcome.FAILED),
+        )
+        for title in ("Overview", "Ledger", "Models"):
             desk.window.go_to(title)
             await settled(desk.window.tasks)
             QApplication.processEvents()
@@ -341,6 +350,21 @@ def test_light_and_dark_are_followed_while_it_shows(desk: Desk) -> None:
     with desktop_colours("Windows 11, dark"):
         assert lightness() < 100 < light
     assert lightness() == light
+
+
+def test_the_question_about_a_public_address_comes_with_the_window(desk: Desk) -> None:
+    async def story() -> None:
+        desk.window.ask_public()
+        await settled(desk.window.tasks)
+
+    play(story)
+    assert desk.window.isVisible()
+    page = desk.window.go_to("Overview")
+    assert isinstance(page, OverviewPage)
+    assert page.dialog is not None
+    assert page.dialog.isVisible()
+    page.dialog.reject()
+    assert desk.face.calls == []
 
 
 def test_the_usual_shortcuts_quit_and_close(desk: Desk, qtbot) -> None:

@@ -16,14 +16,19 @@ from app.desktop.icons import state_name
 from app.desktop.text import ElidedText, IconButton, Mark, Text
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
 from app.desktop.verbs import Verbs
-from app.snapshot import GatewayFace, Serving, Snapshot
+from app.snapshot import GatewayFace, PublicPhase, Serving, Snapshot
 
 
 class Headline(QWidget):
-    """State, verbs, address and reason. `edit_cap` is called by the button that a reached cap offers."""
+    """State, verbs, address and reason. `edit_cap` is called by the button that a reached cap offers, `ask_public`
+    by the one beside the address that leads to a public one."""
 
     def __init__(
-        self, face: GatewayFace, edit_cap: Callable[[], None], parent: QWidget | None = None
+        self,
+        face: GatewayFace,
+        edit_cap: Callable[[], None],
+        ask_public: Callable[[], None],
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._mark = Mark(state_name(Serving.STARTING), 20)
@@ -34,6 +39,8 @@ class Headline(QWidget):
         self._address.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.copy = IconButton("copy", "Copy address")
         self.copy.clicked.connect(lambda: copy_text(self._address.text()))
+        self.public = IconButton("globe", "Public address…")
+        self.public.clicked.connect(lambda: ask_public())
         self.change_cap = QPushButton("Change the cap")
         self.change_cap.clicked.connect(lambda: edit_cap())
 
@@ -49,6 +56,7 @@ class Headline(QWidget):
         top.addWidget(self.change_cap)
         top.addWidget(self._address, 1)
         top.addWidget(self.copy)
+        top.addWidget(self.public)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE)
@@ -66,6 +74,7 @@ class Headline(QWidget):
         self.button.refresh(snapshot)
         blocker = snapshot.blocker
         self.change_cap.setVisible(blocker is not None and blocker.code == "cap_reached")
+        self.public.setVisible(snapshot.public.phase is PublicPhase.OFF)
 
 
 class VerbButton(QToolButton):
@@ -107,7 +116,9 @@ class Strip(QWidget):
         row = QGridLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setHorizontalSpacing(CARD_GAP - SPACE)
-        row.addWidget(Mark(mark, 16, tone), 0, 0, Qt.AlignmentFlag.AlignTop)
+        # Beside a button the text stands lower than the top of the row.
+        place = Qt.AlignmentFlag.AlignVCenter if closable else Qt.AlignmentFlag.AlignTop
+        row.addWidget(Mark(mark, 16, tone), 0, 0, place)
         row.addWidget(self._text, 0, 1)
         row.setColumnStretch(1, 1)
         if closable:

@@ -12,9 +12,11 @@ from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from app.desktop.cards.cap import CapCard
 from app.desktop.cards.card import Reflow
+from app.desktop.cards.engine import EngineStrip
 from app.desktop.cards.gpu import GpuCard
 from app.desktop.cards.graph import GraphCard
 from app.desktop.cards.headline import Headline, Strip
+from app.desktop.cards.public import PublicDialog, PublicStrip
 from app.desktop.cards.running import RunningCard
 from app.desktop.pages.page import PageWidget
 from app.desktop.tasks import Tasks
@@ -30,11 +32,17 @@ class OverviewPage(PageWidget):
 
     def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._face = face
+        self._tasks = tasks
+        self.dialog: PublicDialog | None = None
         self.graph = GraphCard(face, tasks)
         self.cap = CapCard(face, tasks)
         self.gpu = GpuCard()
         self.running = RunningCard(face)
-        self.headline = Headline(face, self._edit_cap)
+        self.headline = Headline(face, self._edit_cap, self.ask_public)
+        self.engine = EngineStrip(face, tasks)
+        self.public = PublicStrip(face, tasks)
+        self.public.wanted.connect(self.ask_public)
         self.simulation = Strip("flask", Tone.WARN)
         self.notice = Strip("warning", Tone.WARN)
 
@@ -45,6 +53,8 @@ class OverviewPage(PageWidget):
         layout.addWidget(self.headline)
         layout.addWidget(self.simulation)
         layout.addWidget(self.notice)
+        layout.addWidget(self.engine)
+        layout.addWidget(self.public)
         layout.addWidget(self.graph, 1)
         layout.addWidget(Reflow((self.cap, self.gpu), _TWO_COLUMNS))
         layout.addWidget(self.running)
@@ -66,10 +76,28 @@ class OverviewPage(PageWidget):
         self.headline.show_snapshot(snapshot)
         self.simulation.say(SIMULATION if snapshot.simulated else "")
         self.notice.say(snapshot.notice or "")
+        self.engine.show_snapshot(snapshot)
+        self.public.show_snapshot(snapshot)
         self.graph.show_snapshot(snapshot)
         self.cap.show_snapshot(snapshot)
         self.gpu.show_snapshot(snapshot)
         self.running.show_snapshot(snapshot)
+
+    def ask_public(self) -> None:
+        """Explain the public address, and open one if that is wished."""
+        if self.dialog is not None:
+            self.dialog.raise_()
+            return
+        self.dialog = PublicDialog(self.window())
+        self.dialog.chosen.connect(self._open_public)
+        self.dialog.finished.connect(self._forget)
+        self.dialog.open()
+
+    def _open_public(self, mode: str) -> None:
+        self._tasks.start(self._face.public_address(mode), "The public address could not be opened")
+
+    def _forget(self) -> None:
+        self.dialog = None
 
     def _edit_cap(self) -> None:
         self._scroll.ensureWidgetVisible(self.cap)

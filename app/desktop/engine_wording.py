@@ -1,0 +1,155 @@
+"""What the faces say about the engine's container and about the public address.
+
+Rule 1: pure; a snapshot goes in, short sentences come out. Rule 2: what the headline says already is not said twice.
+Rule 3: computing on the processor where a GPU was asked for is said first and in so many words.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from app.desktop import format as fmt
+from app.desktop.model_wording import progress
+from app.desktop.theme import Tone
+from app.desktop.wording import sentences
+from app.engine.host import HostPhase, HostState, Processor
+from app.snapshot import PublicPhase, PublicView, Snapshot
+
+DRIFT: Final = "Settings changed: re-create the container to use them."
+
+
+class Step(NamedTuple):
+    """A button: what it says, and the verb for `GatewayFace.engine_verb`."""
+
+    label: str
+    verb: str
+
+
+VERBS: Final = (
+    (Step("Start", "start"), frozenset({HostPhase.ABSENT, HostPhase.STOPPED, HostPhase.FAILED})),
+    (Step("Stop", "stop"), frozenset({HostPhase.PULLING, HostPhase.STARTING, HostPhase.RUNNING})),
+    (Step("Restart", "restart"), frozenset({HostPhase.RUNNING, HostPhase.STARTING})),
+    (Step("Update", "update"), frozenset({HostPhase.RUNNING, HostPhase.STOPPED, HostPhase.FAILED})),
+    (Step("Re-create", "recreate"), frozenset({HostPhase.RUNNING, HostPhase.STOPPED, HostPhase.FAILED})),
+)
+"""Every verb, and the phases in which it makes sense."""
+
+INTERRUPTING: Final = frozenset({"stop", "restart", "update", "recreate"})
+"""Verbs that end running requests."""
+
+FAILING: Final = {
+    "start": "The engine could not be started",
+    "stop": "The engine could not be stopped",
+    "restart": "The engine could not be restarted",
+    "update": "The engine could not be updated",
+    "recreate": "The container could not be made anew",
+}
+
+
+def is_ours(host: HostState) -> bool:
+    """Whether the engine runs in a container of ours, so that there is something to say."""
+    return host.phase is not HostPhase.NONE
+
+
+def fell_back(host: HostState) -> bool:
+    """Whether the engine computes on the processor though a GPU was asked for."""
+    return host.processor is Processor.FALLBACK and host.phase in (HostPhase.RUNNING, HostPhase.STARTING)
+
+
+def engine_line(snapshot: Snapshot) -> str:
+    """The container in one line: «Ollama runs in its container · on the GPU · no way out to the network»."""
+    host, name = snapshot.host, snapshot.engine.name
+    if fell_back(host):
+        return f"{name} computes on the processor, not on the GPU."
+    match host.phase:
+        case HostPhase.PULLING | HostPhase.STARTING:
+            return _under_way(host, name)
+        case HostPhase.STOPPED:
+            return f"{name} is stopped."
+        case HostPhase.FAILED:
+            return f"{name} does not run."
+        case HostPhase.ABSENT:
+            return f"{name} does not run." if host.problem else f"{name} is not set up yet."
+    parts = [f"{name} runs in its container"]
+    if host.processor in (Processor.GPU, Processor.CPU):
+        parts.append("on the GPU" if host.processor is Processor.GPU else "on the processor")
+    if host.isolated:
+        parts.append("no way out to the network")
+    return " · ".join(parts)
+
+
+def _under_way(host: HostState, name: str) -> str:
+    known = host.progress
+    if known is not None and known.total:
+        figures = progress(known)
+        return f"{known.what}: {figures}" if known.what and known.done < known.total else figures
+    if known is not None and known.what:
+        return f"{known.what} …"
+    return f"{name} is being downloaded …" if host.phase is HostPhase.PULLING else f"{name} is starting …"
+
+
+def engine_tone(host: HostState) -> Tone:
+    """What the line is coloured by, next to its mark."""
+    if fell_back(host) or host.phase is HostPhase.FAILED:
+        return Tone.BAD
+    if host.problem or host.drift or host.phase in (HostPhase.ABSENT, HostPhase.STOPPED):
+        return Tone.WARN
+    return Tone.MUTED
+
+
+def engine_trouble(snapshot: Snapshot) -> str:
+    """What is amiss with the container, and what to do; empty where nothing is, or where the headline says it."""
+    host, blocker = snapshot.host, snapshot.blocker
+    said = sentences(blocker.sentence, blocker.ends) if blocker is not None else ""
+    parts = (host.problem, host.fix) if host.problem else (DRIFT if host.drift else "",)
+    return sentences(*(part for part in parts if part and sentences(part) not in said))
+
+
+def next_step(host: HostState) -> Step | None:
+    """The one button that the present state calls for."""
+    again = "Try again" if host.problem else "Start"
+    match host.phase:
+        case HostPhase.FAILED:
+            return Step("Try again", "start")
+        case HostPhase.ABSENT | HostPhase.STOPPED:
+            return Step(again, "start")
+    if fell_back(host):
+        return Step("Try again", "restart")
+    if host.drift and host.phase is HostPhase.RUNNING:
+        return Step("Re-create", "recreate")
+    return None
+
+
+def interruption(step: Step, snapshot: Snapshot) -> tuple[str, str] | None:
+    """What is asked before a verb that ends running requests, and what it means; None where nothing would end."""
+    running = len(snapshot.running)
+    if step.verb not in INTERRUPTING or not running:
+        return None
+    name = snapshot.engine.name
+    verb = {"recreate": "Re-create the container of"}.get(step.verb, step.label)
+    count = fmt.counted(running, "request is", "requests are")
+    return f"{verb} {name}?", f"{count} running and would end. What they used is billed."
+
+
+def public_line(public: PublicView) -> str:
+    """The public address in one line; empty where there is none."""
+    match public.phase:
+        case PublicPhase.OPENING:
+            return "The public address is being opened …"
+        case PublicPhase.OPEN:
+            return f"Reachable from the internet: {public.url or 'the address is not known yet'}"
+        case PublicPhase.FAILED:
+            return sentences(public.problem or "The public address is not open", public.fix)
+    return ""
+
+
+def public_trouble(public: PublicView) -> str:
+    """What is amiss with an address that is there or on its way, and what to do; empty where nothing is."""
+    return "" if public.phase is PublicPhase.FAILED else sentences(public.problem, public.fix)
+
+
+def public_tone(public: PublicView) -> Tone:
+    """What the line's mark is coloured by."""
+    if public.problem:
+        return Tone.WARN
+    return {PublicPhase.OPEN: Tone.ACCENT, PublicPhase.FAILED: Tone.WARN}.get(public.phase, Tone.MUTED)
