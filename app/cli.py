@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
+from app.commands import arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +66,34 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--headless", action="store_true", help="no tray, even where there is a display")
 
+    managing = {
+        "setup": ("setup", "setup", "set everything up in one go, and try it out", arguments.setup),
+        "engine": ("engine", "engine", "look after the Ollama in Docker", arguments.engine),
+        "models": ("models", "models", "list, pull, load, update or remove models", arguments.models),
+        "engines": ("engines", "engines", "look for engines on this machine", arguments.engines),
+        "public-address": (
+            "tunnel",
+            "public",
+            "open or close an address that the internet can reach",
+            arguments.public,
+        ),
+    }
+    more = []
+    for name, (module, function, help, declare) in managing.items():
+        more.append(_command(commands, name, module, function, help))
+        declare(more[-1])
+    for name, help in {
+        "status": "say in a few lines what the running gateway does",
+        "pause": "stop serving now and give the GPU back",
+        "finish": "let running requests end, then pause",
+        "resume": "contribute again",
+        "snooze": "pause for a while",
+    }.items():
+        verb = _command(commands, name, "verbs", "verbs", help)
+        if name == "snooze":
+            verb.add_argument("duration", help="for example 30m, 3h or 1d")
+        more.append(verb)
+
     keys = _command(commands, "keys", "keys", "keys", "list, create or revoke client keys")
     keys.add_argument("action", choices=["list", "create", "revoke"])
     keys.add_argument("name", nargs="?", help="create: the key's label; revoke: the key's id or label")
@@ -86,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
     )
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
-    for command in (keys, ledger, doctor):
+    for command in (keys, ledger, doctor, *more):
         _profile_options(command)
     return top
 

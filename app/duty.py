@@ -7,18 +7,20 @@ Rule 2: going off duty settles first: uptime is billed, streams are cut with the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
 from app.billing.budget import Budget
 from app.billing.money import format_money
 from app.clock import mono_us, wall_us
-from app.engine.base import Engine, EngineError
-from app.engine.health import EngineState, EngineWatch
-from app.presence.conduct import Conduct, Wish, cap_reached, engine_down, storage_fault
+from app.containers.base import ContainerError
+from app.engine_blockers import CODES, engine_blocker
+from app.presence.conduct import PREPARING, Conduct, Wish, cap_reached, storage_fault
 from app.proxy.jobs import STOPPED, Job, Jobs
+from app.upstream import Upstream
 from app.uptime import Uptime
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,14 @@ log = logging.getLogger(__name__)
 LEAVE_S = 5.0
 """How long running requests get to settle and say their last word."""
 
+QUIET_S = 900.0
+"""How long what runs may take to end before something that needs quiet is given up."""
+
 LOOK_AGAIN_US = 5_000_000
+
+
+class RequestsRunning(ContainerError):
+    """The engine is not quiet."""
 
 
 class Duty:
@@ -36,27 +45,26 @@ class Duty:
         self,
         conduct: Conduct,
         *,
-        engine: Engine,
         budget: Budget,
         currency: Callable[[], str],
         changed: Callable[[], None],
     ) -> None:
         self._conduct = conduct
-        self._engine = engine
         self._budget = budget
         self._currency = currency
         self._changed = changed
         self._tasks: set[asyncio.Task[Any]] = set()
         self._snooze: asyncio.TimerHandle | None = None
         self._looked_us = -LOOK_AGAIN_US
+        self._releasing: asyncio.Task[Any] | None = None
         self.notice: str | None = None
         self.least_room_pico = 0
         """Room under the cap that one request needs."""
 
-    def attach(self, jobs: Jobs, watch: EngineWatch, uptime: Uptime) -> None:
+    def attach(self, jobs: Jobs, upstream: Upstream, uptime: Uptime) -> None:
         """The parts that report back to this one."""
         self._jobs = jobs
-        self._watch = watch
+        self._upstream = upstream
         self._uptime = uptime
 
     @property
@@ -71,15 +79,26 @@ class Duty:
         self._uptime.begin()
         self._conduct.started(contribute=contribute)
         self.check_cap()
+        if contribute:
+            self._spawn(self._bring_up())
 
     def contribute(self) -> None:
         """Serve; ends a pause or a snooze."""
         if not self.on:
             self._uptime.begin()
         self._forget()
+        if self._releasing is not None:
+            self._releasing.cancel()
         self._conduct.contribute()
         self.check_cap()
-        self._spawn(self._watch.refresh())
+        self._spawn(self._bring_up())
+
+    async def _bring_up(self) -> None:
+        await self._upstream.up()
+        exposed = await self._upstream.exposure()
+        if exposed is not None:
+            self.notice = exposed
+            self._changed()
 
     def finish_then_pause(self) -> None:
         """Let what runs end, then pause."""
@@ -94,7 +113,7 @@ class Duty:
         self._uptime.bill()
         self._conduct.pause()
         self._jobs.end_all(STOPPED)
-        self._spawn(self._free_gpu())
+        self._free_gpu()
 
     def snooze(self, seconds: float) -> None:
         """Pause now, contribute again after `seconds`."""
@@ -135,11 +154,28 @@ class Duty:
 
     def _look_at_loaded(self, job: Job) -> None:
         """A model that was loaded for this request should show; engines that never tell are not pestered."""
-        if all(job.call.model != loaded.name for loaded in self._watch.state.loaded):
+        if all(job.call.model != loaded.name for loaded in self._upstream.watch.state.loaded):
             now_us = mono_us()
             if now_us - self._looked_us >= LOOK_AGAIN_US:
                 self._looked_us = now_us
-                self._spawn(self._watch.refresh())
+                self._spawn(self._upstream.watch.refresh())
+
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return len(self._jobs) > 0
+
+    @contextlib.asynccontextmanager
+    async def quietly(self) -> AsyncIterator[None]:
+        """Take nothing new and wait until what runs has ended; for what would break it. Raises RequestsRunning."""
+        self._conduct.put(PREPARING)
+        try:
+            if not await self._jobs.wait_idle(QUIET_S):
+                raise RequestsRunning(
+                    "Requests have been running all the time. Try again when they have ended."
+                )
+            yield
+        finally:
+            self._conduct.lift(PREPARING.code)
 
     def check_cap(self) -> None:
         """The cap blocks where not even one request would fit beside what is spent."""
@@ -148,12 +184,20 @@ class Duty:
         else:
             self._conduct.lift("cap_reached")
 
-    def engine_changed(self, state: EngineState) -> None:
-        """The engine came, went, or has other models."""
-        if state.reachable:
-            self._conduct.lift("engine_down")
-        else:
-            self._conduct.put(engine_down(self._engine.url))
+    def engine_changed(self) -> None:
+        """The engine or its container came, went, or is different."""
+        upstream = self._upstream
+        if upstream.watch.state.loaded:
+            # Whether a model really lies in the GPU's memory shows only once it is there.
+            upstream.host.noticed(upstream.watch.state.loaded)
+        blocker = engine_blocker(
+            upstream.watch.state, upstream.engine.url, upstream.host.state, gpu_expected=upstream.gpu_expected
+        )
+        for code in CODES:
+            if blocker is None or blocker.code != code:
+                self._conduct.lift(code)
+        if blocker is not None:
+            self._conduct.put(blocker)
         self._changed()
 
     def storage_changed(self, fault: str | None) -> None:
@@ -169,27 +213,22 @@ class Duty:
         if "finishing" in self._conduct.blockers:
             self._uptime.bill()
             self._conduct.finished()
-            self._spawn(self._free_gpu())
+            self._free_gpu()
 
-    async def _free_gpu(self) -> None:
+    def _free_gpu(self) -> None:
         """Unload every model once nothing runs, and say what that gave back."""
+        self._releasing = self._spawn(self._release())
+
+    async def _release(self) -> None:
         await self._jobs.wait_idle(LEAVE_S)
-        try:
-            loaded = await self._engine.loaded()
-            for model in loaded:
-                await self._engine.unload(model.name)
-            left = {model.name for model in await self._engine.loaded()} if loaded else set()
-        except EngineError as error:
-            self.notice = f"The GPU's memory may still be in use: {error}"
-        else:
-            freed_b = sum(model.vram_b for model in loaded if model.name not in left)
-            self.notice = f"Released {freed_b / 1e9:.1f} GB of the GPU's memory." if freed_b else None
-            if left:
-                self.notice = (
-                    f"{', '.join(sorted(left))} could not be unloaded and still uses the GPU's memory."
-                )
-        await self._watch.refresh()
+        self.notice = (await self._upstream.release()).sentence
         self._changed()
+
+    async def released(self) -> str | None:
+        """Wait until the last pause has given the GPU back, or could not; the sentence about it."""
+        if self._releasing is not None:
+            await asyncio.wait([self._releasing])
+        return self.notice
 
     def _forget(self) -> None:
         """A new word of the contributor's ends a snooze, and the last notice is old news."""
@@ -198,10 +237,11 @@ class Duty:
             self._snooze.cancel()
             self._snooze = None
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def time_text(at_us: int) -> str:

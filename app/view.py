@@ -7,6 +7,7 @@ from app.billing.pricing import Pricing
 from app.clock import mono_us, wall_us
 from app.engine.base import Engine
 from app.engine.health import EngineWatch
+from app.engine.host import HostState
 from app.ledger.store import Ledger
 from app.power.meter import Meter
 from app.presence.conduct import Conduct, Wish
@@ -15,6 +16,7 @@ from app.snapshot import (
     EngineView,
     GpuView,
     MoneyView,
+    PublicView,
     RunningRequest,
     Serving,
     Snapshot,
@@ -34,6 +36,8 @@ def snapshot(
     ledger: Ledger,
     jobs: Jobs,
     notice: str | None,
+    host: HostState,
+    public: PublicView,
 ) -> Snapshot:
     """The present moment."""
     wall, mono = wall_us(), mono_us()
@@ -58,6 +62,7 @@ def snapshot(
             version=state.version,
             models=tuple(model.name for model in state.models),
             loaded=tuple(model.name for model in state.loaded),
+            native=engine.native,
         ),
         money=MoneyView(
             currency=pricing.tariff.currency,
@@ -77,6 +82,8 @@ def snapshot(
         ),
         running=tuple(_running(job, meter, mono) for job in jobs if not job.settled),
         notice=notice,
+        host=host,
+        public=public,
     )
 
 

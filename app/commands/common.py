@@ -91,7 +91,13 @@ def kept_or_not(base: Ground) -> Iterator[Ground]:
 
 
 async def ask_running(
-    base: Ground, url: str, method: str, path: str, body: Mapping[str, Any] | None = None
+    base: Ground,
+    url: str,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    answer_s: float = ANSWER_S,
 ) -> dict[str, Any]:
     """Ask the profile's running gateway as its operator."""
     token = await (await base.vault()).get(OPERATOR_TOKEN)
@@ -100,7 +106,7 @@ async def ask_running(
             f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
             "Name the vault it was started with: --vault."
         )
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    timeout = aiohttp.ClientTimeout(total=answer_s)
     headers = {"Authorization": f"Bearer {token}"}
     try:
         async with (

@@ -9,13 +9,18 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app.commands.common import Ground, ground
+from app.commands.common import Ground, ask_running, ground
+from app.containers.base import ContainerError
+from app.containers.find import find_daemon
 from app.engine.base import EngineError
-from app.engine.ollama import OllamaEngine
+from app.engine.endpoint import EndpointEngine
+from app.engine.managed.names import names_of
 from app.power.sensors.probe import probe_sensors
 from app.proxy.server import port_is_free, port_owner
+from app.tunnel.exposure import check_engine
 from app.vault.base import VaultUnavailable
 
+SETUP = "mortdecai-gateway setup"
 ENOUGH_DISK_B = 500 * 2**20
 
 
@@ -50,7 +55,9 @@ async def checks(base: Ground) -> AsyncIterator[Check]:
     yield _disk(base)
     yield await _vault(base)
     yield _port(base)
+    yield await _docker(base)
     yield await _engine(base)
+    yield await _exposure(base)
     yield await _sensor()
 
 
@@ -97,23 +104,70 @@ def _port(base: Ground) -> Check:
     return Check("Address", True, f"{settings.host}:{settings.port} is free")
 
 
+async def _docker(base: Ground) -> Check:
+    """Needed where the engine is a container of ours, and good to have elsewhere."""
+    needed = base.store.current.engine == "container" or base.store.current.public_address != "off"
+    try:
+        docker = await find_daemon(base.store.current.docker_host)
+    except ContainerError as error:
+        if needed:
+            return Check("Docker", False, "no Docker answers", str(error))
+        return Check("Docker", True, "none is here, and none is needed with the engine that is set")
+    await docker.close()
+    daemon = docker.daemon
+    how = " (rootless)" if daemon.rootless else ""
+    nvidia = ", with NVIDIA GPUs" if daemon.nvidia else ""
+    return Check("Docker", True, f"{daemon.name} {daemon.version}{how}{nvidia}, found by {daemon.found_by}")
+
+
 async def _engine(base: Ground) -> Check:
-    engine = OllamaEngine(base.store.current.upstream_url)
+    if base.store.current.engine == "container":
+        return await _container(base)
+    engine = EndpointEngine(base.store.current.upstream_url)
     try:
         version = await engine.version()
         models = await engine.models()
     except EngineError as error:
-        return Check("Engine", False, f"nothing usable at {engine.url}", str(error))
+        return Check("Engine", False, f"nothing usable at {engine.url}", f"{error} Or run: {SETUP}")
     finally:
         await engine.close()
+    name = f"{engine.name} {version}".strip()
     if not models:
+        return Check("Engine", False, f"{name} has no model", f"Get one: {SETUP}")
+    only = "" if engine.native else "; clients can use /v1 only"
+    return Check("Engine", True, f"{name} with {len(models)} models at {engine.url}{only}")
+
+
+async def _container(base: Ground) -> Check:
+    url = base.running_url()
+    if url is not None:
+        told = (await ask_running(base, url, "GET", "/admin/engine"))["container"]
+        good = told["problem"] is None
         return Check(
-            "Engine",
-            False,
-            f"Ollama {version} has no model",
-            "Pull one, for example: ollama pull llama3.1:8b",
+            "Engine", good, f"{told['name']} is {told['phase']}", f"{told['problem']} {told['fix'] or ''}"
         )
-    return Check("Engine", True, f"Ollama {version} with {len(models)} models at {engine.url}")
+    try:
+        docker = await find_daemon(base.store.current.docker_host)
+        try:
+            container = await docker.find(names_of(base.profile).container)
+        finally:
+            await docker.close()
+    except ContainerError as error:
+        return Check("Engine", False, "its container cannot be looked at", str(error))
+    if container is None:
+        return Check("Engine", False, "its container is not there yet", f"Run: {SETUP}")
+    return Check(
+        "Engine", True, f"{container.name} is there and {container.status}; it starts with the gateway"
+    )
+
+
+async def _exposure(base: Ground) -> Check:
+    """The engine's own port is nobody's business but ours."""
+    settings = base.store.current
+    exposed = None if settings.engine == "container" else await check_engine("ollama", settings.upstream_url)
+    if exposed is not None:
+        return Check("Engine's port", False, exposed.problem, exposed.fix)
+    return Check("Engine's port", True, "cannot be reached past the gateway from elsewhere")
 
 
 async def _sensor() -> Check:

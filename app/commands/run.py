@@ -14,15 +14,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from app.commands.common import Ground, ground, kept_or_not
+from app.commands.parts import parts
 from app.commands.sentences import for_people
-from app.engine.base import Engine
-from app.engine.ollama import OllamaEngine
 from app.gateway import Gateway
-from app.power.sensors.base import NullSensor, Sensor
-from app.power.sensors.probe import probe_sensors
 from app.settings.logs import Logs
 
 log = logging.getLogger(__name__)
@@ -54,8 +51,11 @@ def tray(options: argparse.Namespace) -> int:
 async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -> int:
     """Run one gateway until it is told to stop; the exit status."""
     stop = asyncio.Event()
-    async with _engine(base, simulate) as (engine, sensor):
-        gateway = Gateway(base.store, base.folders, await base.vault(), engine, sensor)
+    async with parts(base, simulate) as made:
+        vault = await base.vault()
+        gateway = Gateway(
+            base.store, base.folders, vault, made.engine, made.sensor, host=made.host, docker=made.docker
+        )
         with _signals(stop):
             await gateway.start(contribute=contribute)
             async with gateway:
@@ -65,29 +65,6 @@ async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -
                 gc.freeze()
                 await stop.wait()
     return 0
-
-
-@contextlib.asynccontextmanager
-async def _engine(base: Ground, simulate: bool) -> AsyncIterator[tuple[Engine, Sensor]]:
-    """The engine that was asked for, with the sensor that can say what it draws."""
-    settings = base.store.current
-    if not simulate:
-        sensors = await asyncio.to_thread(probe_sensors)
-        # One GPU is metered: the first, which is the one Ollama takes first as well.
-        for other in sensors[1:]:
-            other.close()
-        sensor: Sensor = sensors[0] if sensors else NullSensor()
-        yield OllamaEngine(settings.upstream_url, silence_s=settings.request_timeout_seconds), sensor
-        return
-    from app.engine.simulator import Simulator, SimulatorEngine
-    from app.power.sensors.simulated import SimulatedSensor
-
-    simulator = Simulator(parallel=settings.engine_parallel)
-    url = await simulator.start()
-    try:
-        yield SimulatorEngine(url), SimulatedSensor(simulator.gpu_state)
-    finally:
-        await simulator.stop()
 
 
 @contextlib.contextmanager
@@ -123,10 +100,10 @@ def _announce(base: Ground, options: argparse.Namespace) -> Ready:
     return ready
 
 
-def logs(base: Ground) -> Logs:
-    """The profile's log file; a context manager."""
+def logs(base: Ground, *, stderr: bool = True) -> Logs:
+    """The profile's log file, and stderr where a person does not read something else there; a context manager."""
     base.folders.prepare()
-    kept = Logs(base.folders.logs, base.store.current.log_level)
+    kept = Logs(base.folders.logs, base.store.current.log_level, stderr=stderr)
     if base.store.ignored:
         log.info(
             "The environment file also names %s, which are no settings here.", ", ".join(base.store.ignored)

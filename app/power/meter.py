@@ -65,6 +65,7 @@ class Meter:
         self._loop = loop
         self._open = 0
         self._watchers: set[int] = set()
+        self._asking: list[tuple[int, asyncio.Future[int | None]]] = []
         self._peak_w = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -159,6 +160,22 @@ class Meter:
         """Whether a face looks."""
         return bool(self._watchers)
 
+    async def memory_used(self, within_s: float = 1.0) -> int | None:
+        """Bytes of the GPU's memory in use by everything, read after this call; None where no sensor tells in time."""
+        if not self._measures or self._stopped:
+            return None
+        told: asyncio.Future[int | None] = self._loop.create_future()
+        self._asking.append((mono_us(), told))
+        self.watching(told, active=True)
+        try:
+            async with asyncio.timeout(within_s):
+                return await told
+        except TimeoutError:
+            return None
+        finally:
+            self.watching(told, active=False)
+            self._asking = [asked for asked in self._asking if asked[1] is not told]
+
     def configure(self, *, watts: StaticWatts, dedicated: bool, parallel: int) -> None:
         """New settings, from now on."""
         self._watts = watts
@@ -217,6 +234,10 @@ class Meter:
             return
         self._failed = None
         self.last_reading = outcome
+        for asked_us, told in self._asking:
+            # A reading speaks of a moment a little before it was taken; only one of a later moment is an answer.
+            if outcome.at_us >= asked_us and not told.done():
+                told.set_result(outcome.memory_used_b)
         power_w = outcome.power_w
         if power_w is not None:
             self._peak_w = max(self._peak_w, power_w)

@@ -38,6 +38,15 @@ FINISHING = Blocker(
 )
 
 
+PREPARING = Blocker(
+    "preparing",
+    "The engine is being prepared for a download.",
+    "Serving goes on in a moment.",
+    Weight.TEMPORARY,
+    retry_after_s=5,
+)
+
+
 def cap_reached(cap: str) -> Blocker:
     """`cap` is the amount in words."""
     return Blocker(
@@ -46,17 +55,6 @@ def cap_reached(cap: str) -> Blocker:
         "Raise the cap to serve again.",
         Weight.FAULT,
         retry_after_s=3600,
-    )
-
-
-def engine_down(url: str) -> Blocker:
-    """The engine does not answer."""
-    return Blocker(
-        "engine_down",
-        f"No engine answers at {url}.",
-        "Start Ollama there, or choose another address in the settings.",
-        Weight.FAULT,
-        retry_after_s=15,
     )
 
 

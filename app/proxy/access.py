@@ -3,7 +3,8 @@
 Rule 1: every wrong key gets the same answer after the same work: one SHA-256 and one comparison. Keys are 256
 random bits, so a fast hash is enough and nothing about a key can be learned from timing.
 Rule 2: an address that fails 20 times within a minute hears 429 until the minute is over, right key or not.
-Rule 3: the operator's token works from this machine only, unless `remote_admin` is on.
+Rule 3: the operator's token works from this machine only, unless `remote_admin` is on; what a tunnel or a proxy on
+this machine hands on comes from where they say (see `origin`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.proxy.errors import Refusal
+from app.proxy.origin import origin
 
 FAILURES_A_MINUTE = 20
 ADDRESSES_REMEMBERED = 10_000
@@ -84,7 +86,8 @@ class Access:
         self._keys = {principal.sha256: principal for principal in principals}
 
     def identify(self, headers: Mapping[str, str], remote: str | None) -> Principal:
-        """The principal of a request from address `remote`; Refusal 401, 403 or 429."""
+        """The principal of a request over a connection from `remote`; Refusal 401, 403 or 429."""
+        remote = origin(headers, remote)
         address = remote or "?"
         if self._failures and self._throttled(address):
             raise Refusal(

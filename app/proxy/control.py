@@ -1,8 +1,7 @@
 """The control API: figures for clients, everything for the operator.
 
 Rule 1: a client's key sees its own client's log and totals and nothing of anybody else. Rule 2: amounts are decimal
-numbers, as the seed has them, with the exact integers beside them as strings. Rule 3: the operator's verbs are the
-same ones the tray has.
+numbers, as the seed has them, with the exact integers beside them as strings.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _UJ_PER_WH = 3_600_000_000
 
 
 class Verbs(Protocol):
-    """What the operator may do to the running gateway."""
+    """What the operator may do to the running gateway's settings and keys."""
 
     def snapshot(self) -> Snapshot:
         """The present moment."""
@@ -41,12 +40,6 @@ class Verbs(Protocol):
 
     async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
         """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
-
-    def contribute(self) -> None:
-        """Serve."""
-
-    def pause_now(self) -> None:
-        """Stop serving."""
 
     async def create_key(self, label: str, client: str | None) -> Mapping[str, Any]:
         """A new key with its plain text, which is shown this once."""
@@ -80,8 +73,6 @@ class Control:
             "/config": {"GET": self.read_config, "POST": self.write_config},
             "/ledger": {"GET": self.recent},
             "/reconcile": {"GET": self.reconcile},
-            "/admin/pause": {"POST": self.pause},
-            "/admin/resume": {"POST": self.resume},
             "/admin/keys": {"GET": self.list_keys, "POST": self.create_key, "DELETE": self.revoke_key},
         }
 
@@ -176,18 +167,6 @@ class Control:
                 "peer": None,
             }
         )
-
-    async def pause(self, request: web.BaseRequest) -> web.Response:
-        """Pause now."""
-        self._operator(request)
-        self._verbs.pause_now()
-        return reply({"serving": self._verbs.snapshot().serving.value})
-
-    async def resume(self, request: web.BaseRequest) -> web.Response:
-        """Contribute."""
-        self._operator(request)
-        self._verbs.contribute()
-        return reply({"serving": self._verbs.snapshot().serving.value})
 
     async def list_keys(self, request: web.BaseRequest) -> web.Response:
         """Every key, without its secret."""

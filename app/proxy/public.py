@@ -15,6 +15,7 @@ from app import __version__
 from app.ledger.store import Ledger
 from app.proxy.access import Access, Role, is_loopback
 from app.proxy.control import Verbs, reply, stats
+from app.proxy.origin import origin
 from app.resources import resource
 from app.settings.store import SettingsStore
 
@@ -85,7 +86,20 @@ class Public:
     async def figures(self, request: web.BaseRequest) -> web.Response:
         """What the page shows: everything to this machine and to the operator, a client's own to a client."""
         log = None
-        if not (is_loopback(request.remote) and _LOCAL_HOST.fullmatch(request.headers.get("Host", ""))):
+        if not (
+            is_loopback(origin(request.headers, request.remote))
+            and _LOCAL_HOST.fullmatch(request.headers.get("Host", ""))
+        ):
             principal = self._access.identify(request.headers, request.remote)
             log = None if principal.role is Role.OPERATOR else principal.log
-        return reply(stats(self._verbs.look(), self._ledger, self._store, log))
+        now = self._verbs.look()
+        figures = stats(now, self._ledger, self._store, log)
+        if log is None:
+            host = now.host
+            figures["host"] = {
+                "phase": host.phase.value,
+                "problem": host.problem,
+                "processor": host.processor.value,
+            }
+            figures["public"] = {"phase": now.public.phase.value, "url": now.public.url}
+        return reply(figures)

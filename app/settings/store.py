@@ -97,8 +97,10 @@ class SettingsStore:
         """The values in force: one immutable object, replaced as a whole by `update`."""
         return self._current
 
-    def update(self, changes: Mapping[str, object]) -> Changes:
+    def update(self, changes: Mapping[str, object], *, before_start: bool = False) -> Changes:
         """Change parameters by lower- or upper-case name, all or none, and keep them in the file.
+
+        `before_start`: no gateway runs with these settings yet, so that everything may be changed.
 
         What the command line or the environment sets is changed for this run where it needs no restart, and
         reported in `overridden`. A masked secret means «as it is». Raises SettingError, changing nothing.
@@ -106,7 +108,7 @@ class SettingsStore:
         with self._lock:
             # Read again, so that what somebody wrote into the file meanwhile is not lost.
             fresh = sources.from_file(self.file).layer
-            wanted = self._read(changes, fresh)
+            wanted = self._read(changes, fresh, before_start)
             kept = {name: Given(value, Source.FILE, f"in {self.file}") for name, value in wanted.items()}
             next_file = {**fresh, **kept}
             in_force = {
@@ -158,7 +160,7 @@ class SettingsStore:
             for name, parameter in PARAMETERS.items()
         }
 
-    def _read(self, changes: Mapping[str, object], in_file: Layer) -> dict[str, object]:
+    def _read(self, changes: Mapping[str, object], in_file: Layer, before_start: bool) -> dict[str, object]:
         """The typed values of those changes that change something."""
         where, remedy = "in this change", NOTHING_CHANGED
         wanted: dict[str, object] = {}
@@ -178,7 +180,7 @@ class SettingsStore:
             new = checked(name, value, where, remedy)
             if new == getattr(self._current, name) and (name not in in_file or in_file[name].value == new):
                 continue
-            if parameter.who == "nobody":
+            if parameter.who == "nobody" and not before_start:
                 raise SettingError(
                     f"{name} cannot be changed to {shown(new)} while the gateway runs: set {parameter.env[0]} or the "
                     f"line {name} in {self.file}, and start again.",

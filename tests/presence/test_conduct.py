@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from app.presence.conduct import Conduct, Wish, cap_reached, engine_down
+from app.presence.blockers import Blocker, Weight
+from app.presence.conduct import Conduct, Wish, cap_reached
 
 HOUR_US = 3_600_000_000
+
+
+def engine_down(url: str) -> Blocker:
+    return Blocker("engine_down", f"No engine answers at {url}.", "Start it.", Weight.FAULT)
 
 
 def conduct() -> Conduct:

@@ -81,10 +81,17 @@ class Dialect(Protocol):
 class Endpoint(Protocol):
     """One inference path."""
 
-    path: str
-    dialect: Dialect
-    stream_type: str
-    """Content-Type of a streamed answer."""
+    @property
+    def path(self) -> str:
+        """Where it is asked for."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its errors are said in."""
+
+    @property
+    def stream_type(self) -> str:
+        """Content-Type of a streamed answer."""
 
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> Frames | None:
         """Check and clamp the parsed body in place. The reader for a streamed answer, or None where the client

@@ -1,0 +1,113 @@
+"""What a gateway counts with: who it is, its ledger, the keys that open it, the terms, and the money under the cap.
+
+Rule 1: opened before the door is, closed after it. Rule 2: whatever changes the terms is recorded in every log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.billing.budget import Budget
+from app.billing.money import to_pico
+from app.billing.pricing import Pricing
+from app.client_keys import ClientKeys
+from app.clock import mono_us, wall_us
+from app.engine.models.updates import Ended, UpdateReport
+from app.identity import Identity
+from app.ledger.checkpoint import Signer
+from app.ledger.drafts import ModelDraft, TariffDraft
+from app.ledger.ids import new_id
+from app.ledger.records import decode
+from app.ledger.schema import LEDGER_FILE
+from app.ledger.store import Ledger
+from app.proxy.access import Access
+from app.settings.errors import SettingError
+from app.settings.folders import Folders
+from app.settings.parameters import Settings
+from app.terms import pricing_of, terms_record
+from app.vault.base import Vault
+
+
+class Books:
+    """Open them with `open`."""
+
+    def __init__(self, identity: Identity, ledger: Ledger, access: Access, keys: ClientKeys) -> None:
+        self.identity = identity
+        self.ledger = ledger
+        self.access = access
+        self.keys = keys
+
+    @classmethod
+    async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
+        """Raises LedgerError, VaultUnavailable or SettingError; nothing is left open then."""
+        identity = await Identity.load(vault)
+        ledger = await Ledger.open(
+            folders.data / LEDGER_FILE,
+            signer=Signer(identity.seed, identity.signer_name),
+            gateway_id=identity.gateway_id,
+            clock_us=wall_us,
+        )
+        try:
+            access = Access(mono_us, remote_admin=lambda: settings().remote_admin)
+            keys = ClientKeys(ledger, vault, access, identity.operator_token)
+            await keys.load()
+            books = cls(identity, ledger, access, keys)
+            await books._require_currency(settings().currency)
+            await books._begin(settings())
+        except BaseException:
+            await ledger.close()
+            raise
+        return books
+
+    async def _begin(self, settings: Settings) -> None:
+        self.pricing = pricing_of(settings)
+        self.budget = Budget(to_pico(settings.spending_cap), self.ledger.spent_pico)
+        await self._record_terms()
+
+    async def _require_currency(self, currency: str) -> None:
+        """Amounts of two currencies cannot be added up, so a ledger keeps the one that it began with."""
+        for body in await self.ledger.entries(self.keys.first_log(), 0, 16):
+            first = decode(body).draft
+            if isinstance(first, TariffDraft) and first.currency != currency:
+                raise SettingError(
+                    f"currency is {currency}, and the ledger of this profile counts in {first.currency}: set it "
+                    "back, or begin a new profile with --profile NAME.",
+                    "currency",
+                )
+
+    async def settle_terms(self, settings: Settings) -> Pricing:
+        """Go by the cap and the prices of `settings` from now on."""
+        self.budget.set_cap(to_pico(settings.spending_cap))
+        pricing = pricing_of(settings)
+        if pricing != self.pricing:
+            self.pricing = pricing
+            await self._record_terms()
+        return pricing
+
+    async def _record_terms(self) -> None:
+        """Every log names the terms that its later records are priced by; unchanged terms are not repeated."""
+        for client in self.ledger.clients():
+            await self.ledger.record_tariff(client.log, terms_record(self.pricing, wall_us()))
+
+    async def record_update(self, report: UpdateReport) -> None:
+        """What became of a model's update, in the log of the client who asked for it, or of the first one."""
+        owners = {client.id: client.log for client in self.ledger.clients()}
+        keys = {key.id: owners.get(key.client or "") for key in self.ledger.keys()}
+        now_us = wall_us()
+        draft = ModelDraft(
+            id=new_id(now_us),
+            t0=now_us,
+            key=report.by,
+            model=report.model,
+            model_digest=report.digest or None,
+            source=report.url,
+            sha256=report.sha256 or None,
+            # Whoever cancels is named in the note; for the model it is the same as any failure.
+            action="failed" if report.outcome is Ended.CANCELLED else report.outcome.value,
+            note=report.reason,
+        )
+        await self.ledger.record_model(keys.get(report.by) or self.keys.first_log(), draft)
+
+    async def close(self) -> None:
+        """Everything that was recorded is durable on return."""
+        await self.ledger.close()

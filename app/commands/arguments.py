@@ -1,0 +1,60 @@
+"""What may follow the commands that manage: engine, models, engines, public-address, setup.
+
+Rule: argparse only. The commands themselves are imported when they are asked for, which keeps the start quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def engine(command: argparse.ArgumentParser) -> None:
+    """What may follow `engine`."""
+    verbs = ("status", "start", "stop", "restart", "update", "recreate", "remove", "log")
+    command.add_argument("verb", choices=verbs)
+    command.add_argument(
+        "--image", default="", help="update: to this image, for example ollama/ollama@sha256:…"
+    )
+    command.add_argument("--models", action="store_true", help="remove: the models too")
+    command.add_argument("--yes", action="store_true", help="remove: do not ask")
+
+
+def setup(command: argparse.ArgumentParser) -> None:
+    """What may follow `setup`."""
+    command.add_argument(
+        "--engine",
+        choices=["auto", "container", "endpoint"],
+        default="auto",
+        help="where answers come from: an Ollama in Docker, one that runs already, or whichever is there (auto)",
+    )
+    command.add_argument("--upstream", metavar="URL", default=None, help="the engine that runs already")
+    command.add_argument("--model", default="", help="the model to get (default: one that fits the GPU)")
+    command.add_argument("--yes", action="store_true", help="take the proposed answer to every question")
+    command.add_argument(
+        "--json", action="store_true", help="print the connection as one line of JSON at the end"
+    )
+
+
+def models(command: argparse.ArgumentParser) -> None:
+    """What may follow `models`."""
+    actions = ("list", "pull", "rm", "load", "unload", "show", "cancel", "update")
+    command.add_argument("action", choices=actions, nargs="?", default="list")
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="the model; for update the address of its GGUF file and then the model",
+    )
+    command.add_argument("--all", action="store_true", help="list: the catalogue's models too")
+    command.add_argument("--json", action="store_true", help="list, show: as JSON")
+    command.add_argument("--sha256", metavar="HASH", default="", help="update: what the file must hash to")
+
+
+def engines(command: argparse.ArgumentParser) -> None:
+    """Nothing may follow `engines`."""
+
+
+def public(command: argparse.ArgumentParser) -> None:
+    """What may follow `public-address`."""
+    actions = ("status", "token", "quick", "named", "off")
+    command.add_argument("action", choices=actions, nargs="?", default="status")

@@ -1,0 +1,79 @@
+"""Asking a running gateway as its operator, over one session, also where the answer is a stream of lines.
+
+Rule: what the gateway says is wrong becomes a CommandError with its own sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+
+from app.commands.common import CommandError, Ground
+from app.identity import OPERATOR_TOKEN
+
+LONG_S = 6 * 3600.0
+"""A model may take hours over a slow line; silence is what ends it."""
+SILENCE_S = 120.0
+
+
+class Operator:
+    """Make it with `operator`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self.url = url
+
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One question, one answer."""
+        with _sentences(self.url):
+            async with self._session.request(method, self.url + path, json=body) as reply:
+                answer = await reply.json(content_type=None)
+                _check(reply.status, answer)
+                return dict(answer)
+
+    async def follow(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The lines of an answer that comes while the work goes on; a line with `error` is raised."""
+        with _sentences(self.url):
+            async with self._session.post(self.url + path, json=body) as reply:
+                if reply.status >= 400:
+                    _check(reply.status, await reply.json(content_type=None))
+                async for raw in reply.content:
+                    if not raw.strip():
+                        continue
+                    line = json.loads(raw)
+                    _check(400 if "error" in line else 200, line)
+                    yield line
+
+
+def _check(status: int, answer: Any) -> None:
+    if status >= 400:
+        said = answer.get("error") if isinstance(answer, dict) else None
+        raise CommandError(str(said or f"The gateway answered with status {status}."))
+
+
+@contextlib.contextmanager
+def _sentences(url: str) -> Any:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
+
+
+@contextlib.asynccontextmanager
+async def operator(base: Ground, url: str, token: str | None = None) -> AsyncIterator[Operator]:
+    """The operator of the gateway at `url`; its token comes from the vault where it is not given."""
+    if token is None:
+        token = await (await base.vault()).get(OPERATOR_TOKEN)
+    if token is None:
+        raise CommandError(
+            f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
+            "Name the vault it was started with: --vault."
+        )
+    timeout = aiohttp.ClientTimeout(total=LONG_S, sock_read=SILENCE_S)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        yield Operator(session, url)

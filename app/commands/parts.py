@@ -1,0 +1,107 @@
+"""The parts a gateway is handed: an engine, whoever keeps it running, a sensor, a tunnel; by the settings.
+
+Rule: nothing is started here, and no daemon is asked; a part that is not needed is not even imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.commands.common import Ground
+from app.engine.base import Engine
+from app.engine.host import EngineHost, HostCare, NoHost
+from app.power.sensors.base import NullSensor, Sensor
+from app.power.sensors.probe import probe_sensors
+
+if TYPE_CHECKING:
+    from app.containers.docker import Docker
+
+UNPLACED = "http://127.0.0.1:9"
+"""Where a managed engine is until its container tells its port: nothing answers on the discard port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gateway is made of besides its settings, folders and secrets."""
+
+    engine: Engine
+    sensor: Sensor
+    host: Callable[[HostCare], EngineHost]
+    docker: Callable[[], Awaitable[Docker]]
+    """Finds the daemon that the settings mean; raises ContainerError."""
+
+
+@contextlib.asynccontextmanager
+async def parts(base: Ground, simulate: bool) -> AsyncIterator[Parts]:
+    """The parts that the settings name, or the simulator's."""
+    settings = base.store.current
+    if simulate:
+        async with _simulated(base) as made:
+            yield made
+        return
+    sensor = await _sensor()
+    if settings.engine == "container":
+        yield contained(base, sensor)
+        return
+    from app.engine.endpoint import EndpointEngine
+
+    engine = EndpointEngine(settings.upstream_url, silence_s=settings.request_timeout_seconds)
+    yield Parts(engine, sensor, lambda care: NoHost(), finder(base))
+
+
+def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
+    """The parts of a profile whose engine is a container."""
+    from app.engine.managed.recipe import Recipe
+    from app.engine.managed.supervisor import ManagedOllama
+    from app.engine.ollama import OllamaEngine
+
+    engine = OllamaEngine(UNPLACED, silence_s=base.store.current.request_timeout_seconds)
+
+    def host(care: HostCare) -> EngineHost:
+        return ManagedOllama(
+            engine,
+            lambda: Recipe.of(base.store.current, base.profile),
+            find=finder(base),
+            on_change=care.changed,
+            busy=care.busy,
+            quietly=care.quietly,
+        )
+
+    return Parts(engine, sensor or NullSensor(), host, finder(base))
+
+
+def finder(base: Ground) -> Callable[[], Awaitable[Docker]]:
+    """Finds the daemon that the settings mean."""
+
+    async def find() -> Docker:
+        from app.containers.find import find_daemon
+
+        return await find_daemon(base.store.current.docker_host)
+
+    return find
+
+
+async def _sensor() -> Sensor:
+    sensors = await asyncio.to_thread(probe_sensors)
+    # One GPU is metered: the first, which is the one Ollama takes first as well.
+    for other in sensors[1:]:
+        other.close()
+    return sensors[0] if sensors else NullSensor()
+
+
+@contextlib.asynccontextmanager
+async def _simulated(base: Ground) -> AsyncIterator[Parts]:
+    from app.engine.simulator import Simulator, SimulatorEngine
+    from app.power.sensors.simulated import SimulatedSensor
+
+    simulator = Simulator(parallel=base.store.current.engine_parallel)
+    url = await simulator.start()
+    try:
+        sensor = SimulatedSensor(simulator.gpu_state)
+        yield Parts(SimulatorEngine(url), sensor, lambda care: NoHost(), finder(base))
+    finally:
+        await simulator.stop()

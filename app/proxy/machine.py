@@ -1,0 +1,194 @@
+"""The operator's verbs over the machine: pausing with a report, the engine's container, the public address.
+
+Rule: the same verbs as in the tray and the window; whoever may not use them hears 403 and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from app.containers.base import ContainerError
+from app.proxy.access import Access, Role
+from app.proxy.admission import read_body
+from app.proxy.control import reply
+from app.proxy.errors import Refusal
+from app.proxy.strict_json import parse_object
+from app.settings.errors import SettingError
+from app.snapshot import Snapshot
+
+_SMALL_BODY_B = 4096
+_MODES = ("off", "quick", "named")
+
+
+class MachineVerbs(Protocol):
+    """What the operator may do to the machine."""
+
+    def look(self) -> Snapshot:
+        """The present moment; the engine is asked anew where that is due."""
+
+    def contribute(self) -> None:
+        """Serve."""
+
+    def pause_now(self) -> None:
+        """Stop serving."""
+
+    def finish_then_pause(self) -> None:
+        """Refuse new requests, let the running ones end, then pause."""
+
+    def snooze(self, seconds: float) -> None:
+        """Pause now, contribute again after `seconds`."""
+
+    async def released(self) -> str | None:
+        """Wait until the GPU is given back, or could not be; the sentence about it."""
+
+    async def engine_verb(self, verb: str) -> str:
+        """Start, stop, restart, update or recreate the engine's container."""
+
+    async def engine_log(self, lines: int) -> str:
+        """The end of the container's log."""
+
+    async def public_address(self, mode: str) -> None:
+        """Open or close the public address."""
+
+
+class Machine:
+    """Handlers of the operator's verbs."""
+
+    def __init__(self, access: Access, verbs: MachineVerbs) -> None:
+        self._access = access
+        self._verbs = verbs
+
+    def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
+        """Path → method → handler."""
+        return {
+            "/admin/pause": {"POST": self.pause},
+            "/admin/finish": {"POST": self.finish},
+            "/admin/resume": {"POST": self.resume},
+            "/admin/snooze": {"POST": self.snooze},
+            "/admin/engine": {"GET": self.engine, "POST": self.engine_verb},
+            "/admin/engine/log": {"GET": self.engine_log},
+            "/admin/public-address": {"GET": self.public, "POST": self.public_address},
+        }
+
+    async def pause(self, request: web.BaseRequest) -> web.Response:
+        """Pause now; `{"wait": true}` answers when the GPU has been given back, and says what was released."""
+        body = await self._body(request)
+        self._verbs.pause_now()
+        return await self._standing(wait=body.get("wait") is True)
+
+    async def finish(self, request: web.BaseRequest) -> web.Response:
+        """Let what runs end, then pause. Answers at once."""
+        self._operator(request)
+        self._verbs.finish_then_pause()
+        return await self._standing(wait=False)
+
+    async def resume(self, request: web.BaseRequest) -> web.Response:
+        """Contribute."""
+        self._operator(request)
+        self._verbs.contribute()
+        return await self._standing(wait=False)
+
+    async def snooze(self, request: web.BaseRequest) -> web.Response:
+        """`{"seconds"}`: pause now, contribute again afterwards."""
+        seconds = (await self._body(request)).get("seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 60 <= seconds <= 604_800:
+            raise Refusal(400, "invalid_value", "seconds must be a number from 60 to 604800 (a week).")
+        self._verbs.snooze(float(seconds))
+        return await self._standing(wait=False)
+
+    async def engine(self, request: web.BaseRequest) -> web.Response:
+        """The engine and its container."""
+        self._operator(request)
+        return reply(engine(self._verbs.look()))
+
+    async def engine_verb(self, request: web.BaseRequest) -> web.Response:
+        """`{"verb": "start" | "stop" | "restart" | "update" | "recreate"}`; answers when it is done."""
+        verb = (await self._body(request)).get("verb")
+        try:
+            said = await self._verbs.engine_verb(str(verb))
+        except LookupError as error:
+            raise Refusal(400, "invalid_value", str(error)) from None
+        except ContainerError as error:
+            raise Refusal(502, "engine_failed", str(error)) from None
+        return reply({"said": said, **engine(self._verbs.look())})
+
+    async def engine_log(self, request: web.BaseRequest) -> web.Response:
+        """The last 200 lines of the container's log."""
+        self._operator(request)
+        try:
+            return reply({"log": (await self._verbs.engine_log(200)).splitlines()})
+        except ContainerError as error:
+            raise Refusal(502, "engine_failed", str(error)) from None
+
+    async def public(self, request: web.BaseRequest) -> web.Response:
+        """The public address."""
+        self._operator(request)
+        return reply(public(self._verbs.look()))
+
+    async def public_address(self, request: web.BaseRequest) -> web.Response:
+        """`{"mode": "off" | "quick" | "named"}`; answers when it is open, closed, or has failed."""
+        mode = (await self._body(request)).get("mode")
+        if mode not in _MODES:
+            raise Refusal(400, "invalid_value", f"mode must be one of {', '.join(_MODES)}.")
+        try:
+            await self._verbs.public_address(str(mode))
+        except ContainerError as error:
+            raise Refusal(502, "public_address_failed", str(error)) from None
+        except SettingError as error:
+            raise Refusal(400, "invalid_setting", str(error)) from None
+        return reply(public(self._verbs.look()))
+
+    async def _standing(self, *, wait: bool) -> web.Response:
+        answer: dict[str, Any] = {}
+        if wait:
+            answer["notice"] = await self._verbs.released()
+        return reply({"serving": self._verbs.look().serving.value, **answer})
+
+    async def _body(self, request: web.BaseRequest) -> dict[str, Any]:
+        self._operator(request)
+        raw = await read_body(request, _SMALL_BODY_B)
+        return parse_object(raw) if raw.strip() else {}
+
+    def _operator(self, request: web.BaseRequest) -> None:
+        if self._access.identify(request.headers, request.remote).role is not Role.OPERATOR:
+            raise Refusal(403, "operator_only", "Only the gateway's operator may do this.")
+
+
+def engine(now: Snapshot) -> dict[str, Any]:
+    """The engine and its container, for a program."""
+    host = now.host
+    return {
+        "name": now.engine.name,
+        "url": now.engine.url,
+        "reachable": now.engine.reachable,
+        "version": now.engine.version,
+        "native": now.engine.native,
+        "loaded": list(now.engine.loaded),
+        "container": {
+            "phase": host.phase.value,
+            "name": host.container,
+            "image": host.image,
+            "digest": host.digest,
+            "isolated": host.isolated,
+            "processor": host.processor.value,
+            "drift": list(host.drift),
+            "problem": host.problem,
+            "fix": host.fix,
+            "progress": None
+            if host.progress is None
+            else {"what": host.progress.what, "done": host.progress.done, "total": host.progress.total},
+        },
+    }
+
+
+def public(now: Snapshot) -> dict[str, Any]:
+    """The public address, for a program."""
+    return {
+        "phase": now.public.phase.value,
+        "url": now.public.url,
+        "problem": now.public.problem,
+        "fix": now.public.fix,
+    }

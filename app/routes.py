@@ -1,0 +1,66 @@
+"""The table of endpoints: which handler answers which path. Only the wiring; every handler minds its own business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from app.books import Books
+from app.power.meter import Meter
+from app.presence.conduct import Conduct
+from app.proxy.admission import Admission, Policy
+from app.proxy.control import Control, Verbs
+from app.proxy.dialects.base import Endpoint
+from app.proxy.dialects.ollama import CHAT, GENERATE
+from app.proxy.dialects.openai import CHAT_COMPLETIONS
+from app.proxy.inference import Inference
+from app.proxy.jobs import Jobs
+from app.proxy.machine import Machine, MachineVerbs
+from app.proxy.model_admin import ModelAdmin
+from app.proxy.models import Models
+from app.proxy.public import Public
+from app.proxy.readonly import ReadOnly
+from app.proxy.server import Handler
+from app.settings.store import SettingsStore
+from app.upstream import Upstream
+
+
+class AllVerbs(Verbs, MachineVerbs, Protocol):
+    """What the operator may do, over HTTP as in the tray."""
+
+
+def routes(
+    books: Books,
+    upstream: Upstream,
+    meter: Meter,
+    jobs: Jobs,
+    conduct: Conduct,
+    store: SettingsStore,
+    policy: Callable[[], Policy],
+    verbs: AllVerbs,
+) -> dict[str, dict[str, Handler]]:
+    """Path → method → handler."""
+    models = Models(upstream.watch)
+    inference = Inference(
+        access=books.access,
+        admission=Admission(conduct.blockers.first, models, policy),
+        budget=books.budget,
+        ledger=books.ledger,
+        meter=meter,
+        engine=lambda: upstream.engine,
+        pricing=lambda: books.pricing,
+        hold_seconds=lambda: store.current.hold_seconds,
+        jobs=jobs,
+        engine_failed=upstream.watch.failed,
+    )
+    table: dict[str, dict[str, Handler]] = {}
+    endpoints: tuple[Endpoint, ...] = (CHAT, GENERATE, CHAT_COMPLETIONS)
+    for endpoint in endpoints:
+        table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
+    table |= ReadOnly(books.access, models, lambda: upstream.engine, policy, upstream.watch.failed).routes()
+    table |= Control(books.access, books.ledger, store, verbs).routes()
+    table |= Machine(books.access, verbs).routes()
+    table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
+    table |= Public(books.access, books.ledger, store, verbs).routes()
+    return table
