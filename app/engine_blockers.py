@@ -74,4 +74,4 @@ def _gpu_unused(sentence: str, ends: str) -> Blocker:
     return Blocker("gpu_unused", sentence, ends, Weight.FAULT, retry_after_s=300)
 
 
-_ANOTHER = "Start Ollama there, or choose another address in the settings."
+_ANOTHER = "Start Ollama there, or let this app run one in Docker: mortdecai-gateway setup."
