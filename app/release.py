@@ -1,7 +1,8 @@
 """Giving the GPU back: unload every model, see that its memory really went, and say so.
 
 Rule 1: the engine's word is not enough. Where a sensor reads the GPU's memory, it must have fallen too.
-Rule 2: it ends. What has not gone after `patience_s` is reported as not gone, in one sentence with a next step.
+Rule 2: an engine that has no way to give memory back says so in its own sentence, and nothing is called released.
+Rule 3: it ends. What has not gone after `patience_s` is reported as not gone, in one sentence with a next step.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.engine.base import Engine, EngineError, Loaded
+from app.engine.base import CannotUnload, Engine, EngineError, Loaded
 
 PATIENCE_S = 15.0
 LOOK_S = 0.1
@@ -38,12 +39,18 @@ class Released:
     sentence: str | None
 
 
+NOTHING = Released((), (), 0, None, None)
+"""There was nothing to give back."""
+
+
 async def release(engine: Engine, memory_used: MemoryUsed, *, patience_s: float = PATIENCE_S) -> Released:
     """Unload everything that `engine` holds and wait until it is gone. Never raises EngineError."""
     try:
         loaded = await engine.loaded()
+        if not engine.frees_memory:
+            return await _kept(engine, loaded)
         if not loaded:
-            return Released((), (), 0, None, None)
+            return NOTHING
         before_b = await memory_used()
         await asyncio.gather(*(engine.unload(model.name) for model in loaded))
         held_b = sum(model.vram_b for model in loaded)
@@ -62,6 +69,17 @@ async def release(engine: Engine, memory_used: MemoryUsed, *, patience_s: float 
     except EngineError as error:
         return Released((), (), 0, None, f"The GPU's memory may still be in use: {error}")
     return _report(loaded, left, before_b, after_b)
+
+
+async def _kept(engine: Engine, loaded: tuple[Loaded, ...]) -> Released:
+    """What an engine says that keeps what it has, also where it does not tell what that is."""
+    names = tuple(sorted(model.name for model in loaded))
+    try:
+        await engine.unload(names[0] if names else "")
+    except CannotUnload as error:
+        return Released((), names, 0, None, str(error))
+    # Another program has taken its place meanwhile, and nothing of it was looked at.
+    return NOTHING
 
 
 def _fell(before_b: int | None, after_b: int | None, held_b: int) -> bool:

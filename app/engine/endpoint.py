@@ -88,9 +88,9 @@ class EndpointEngine(OllamaEngine):
             for entry in await self._watched(self._studio()):
                 if entry.get("key") == model or model in _instances(entry):
                     for instance in _instances(entry):
-                        await self._ask("/api/v1/models/unload", {"instance_id": instance})
+                        await self._watched(self._ask("/api/v1/models/unload", {"instance_id": instance}))
         elif any(entry["id"] == model and _is_loaded(entry) for entry in await self._watched(self._list())):
-            await self._ask("/models/unload", {"model": model})
+            await self._watched(self._ask("/models/unload", {"model": model}))
 
     async def _know(self) -> Found:
         """What the engine is; asked anew where that is in doubt."""
@@ -103,7 +103,8 @@ class EndpointEngine(OllamaEngine):
         except TimeoutError as error:
             why = f"What listens at {self.url} accepts connections and says nothing: see its log."
             raise EngineTimeout(why) from error
-        found = await identify(self.url, budget_s=self._connect_s)
+        asked = self.url
+        found = await identify(asked, budget_s=self._connect_s)
         if found is None:
             raise EngineBroken(
                 f"What answers at {self.url} is no engine that is known here: check the address, or its log."
@@ -117,7 +118,8 @@ class EndpointEngine(OllamaEngine):
                 f"{found.name} at {self.url} wants a key of its own, which the gateway does not send: "
                 "start it without one, or choose another engine."
             )
-        self._found, self._doubtful = found, False
+        # What was asked at another address says nothing of this one.
+        self._found, self._doubtful = found, asked != self.url
         self.name, self.kind = found.name, found.software.value
         self.simulated = found.software is Software.SIMULATOR
         self.native, self.frees_memory = found.native, found.unloads

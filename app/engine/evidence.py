@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 _ENOUGH = 3
@@ -49,9 +50,9 @@ NATIVE = frozenset({Software.OLLAMA, Software.SIMULATOR})
 """Those with Ollama's own API; the others serve `/v1` only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
-    """One answer to a GET: status, headers with lower-case names, and the beginning of the body."""
+    """One answer to a GET: status, headers with lower-case names, and the body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -62,8 +63,9 @@ class Answer:
         """The body as text; what is no UTF-8 is replaced."""
         return self.body.decode("utf-8", "replace")
 
+    @cached_property
     def json(self) -> dict[str, Any]:
-        """The body's JSON object, empty where it is none."""
+        """The body's JSON object, empty where it is none. Read once: a large one takes more than a millisecond."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -215,7 +217,7 @@ def _is_locked(answers: Answers, software: Software) -> bool:
         return refused or (settings is not None and settings.status in (401, 403))
     if software is Software.OPENAI:
         # A page behind a password is no engine: an engine refuses with a JSON object that has an error in it.
-        return refused and listed is not None and bool({"error", "detail"} & listed.json().keys())
+        return refused and listed is not None and bool({"error", "detail"} & listed.json.keys())
     return refused
 
 
@@ -244,4 +246,4 @@ def _unloads(answers: Answers, software: Software, listed: list[dict[str, Any]])
 
 def _json(answers: Answers, path: str) -> dict[str, Any]:
     answer = answers.get(path)
-    return answer.json() if answer is not None and answer.status == 200 else {}
+    return answer.json if answer is not None and answer.status == 200 else {}

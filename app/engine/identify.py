@@ -62,6 +62,8 @@ def _session(budget_s: float) -> aiohttp.ClientSession:
 async def _keep(session: aiohttp.ClientSession, base: str, path: str, answers: dict[str, Answer]) -> None:
     answer = await _get(session, base + path)
     if answer is not None:
+        # Here and not when all are judged: together they would hold the loop for too long.
+        _ = answer.json
         answers[path] = answer
 
 

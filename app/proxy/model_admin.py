@@ -16,6 +16,7 @@ from aiohttp import web
 
 from app.clock import wall_us
 from app.engine.models.base import Entry, ModelError, Operation, Outcome
+from app.engine.models.names import spelled
 from app.engine.models.said import Passing
 from app.engine.models.shelf import Busy, Shelf
 from app.engine.models.source import Refused
@@ -71,6 +72,9 @@ class ModelAdmin:
         body = await _object(request, _UPDATE)
         url, name = _text(body, "url"), _text(body, "name")
         sha256 = _text(body, "sha256") if body.get("sha256") is not None else ""
+        with _in_http():
+            # The spelling that will be updated is the one that is looked up in the list.
+            name = spelled(name)
         if settings.allowed_models and canonical(name) not in map(canonical, settings.allowed_models):
             raise Refusal(
                 403,
@@ -85,7 +89,7 @@ class ModelAdmin:
     async def entries(self, request: web.BaseRequest) -> web.StreamResponse:
         """The engine's models, then the catalogue's that are not there."""
         self._operator(request)
-        listed = [_entry(entry) for entry in self._shelf.entries()]
+        listed = [as_entry(entry) for entry in self._shelf.entries()]
         return reply({"models": listed, "suggested": self._shelf.suggested()})
 
     async def operations(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -147,7 +151,7 @@ class ModelAdmin:
         )
         await response.prepare(request)
         async for state in self._shelf.follow(operation.id):
-            await response.write(json.dumps(_line(state), ensure_ascii=False).encode() + b"\n")
+            await response.write(json.dumps(as_line(state), ensure_ascii=False).encode() + b"\n")
         await response.write_eof()
         return response
 
@@ -194,7 +198,7 @@ def _text(body: dict[str, Any], name: str) -> str:
     return value.strip()
 
 
-def _line(operation: Operation) -> dict[str, Any]:
+def as_line(operation: Operation) -> dict[str, Any]:
     """One line of progress, in the words of Ollama's where it has them."""
     progress = operation.progress
     if operation.outcome is Outcome.RUNNING:
@@ -234,7 +238,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def as_entry(entry: Entry) -> dict[str, Any]:
+    """A model as it is listed."""
     shown = asdict(entry)
     shown["estimate"]["fit"] = entry.estimate.fit.value
     shown["estimate"]["total_b"] = entry.estimate.total_b

@@ -33,6 +33,10 @@ class Models:
         self._by_name: dict[str, tuple[str, str | None]] = {}
         self._asked: dict[str, tuple[str, str | None]] = {}
 
+    def wanted(self) -> None:
+        """Somebody would like an answer; an engine that is in the way is asked again, also if nobody looks."""
+        self._watch.wake()
+
     def known(self, asked: str) -> tuple[str, str | None] | None:
         """(the engine's spelling, digest) without asking the engine; None where the name is not known."""
         if self._watch.state.models is not self._seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -12,7 +13,7 @@ import pytest
 
 from app.commands.engines import lines
 from app.engine.discovery import Finding, scan
-from app.engine.evidence import Answer, Software, judge
+from app.engine.evidence import PATHS, Answer, Software, judge
 from app.engine.identify import identify
 from app.engine.simulator import Simulator
 from tests.engine import lookalikes as like
@@ -216,3 +217,23 @@ async def test_the_command_prints_a_sentence_and_the_models_and_marks_the_engine
     assert printed[3].startswith(f"* llama-server at {other.url}")
     (nothing,) = lines((), in_use=other.url)
     assert nothing.startswith("No engine answers on this machine.")
+
+
+async def test_answers_are_read_once_and_each_in_a_step_of_its_own() -> None:
+    entries = [{"id": f"m{number}", "object": "model", "owned_by": "me"} for number in range(4000)]
+    large = json.dumps({"object": "list", "data": entries}).encode()
+    server = like.LookAlike({}, otherwise=(200, {"Content-Type": "application/json"}, large))
+    times_read: list[bytes] = []
+    real = json.loads
+
+    def counting(text: bytes) -> object:
+        times_read.append(text)
+        return real(text)
+
+    async with like.serving(server) as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.engine.evidence.json.loads", counting)
+            found = await identify(running.url)
+    assert found is not None
+    assert len(found.models) == 4000
+    assert len(times_read) == len(PATHS)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from app.engine.base import CannotUnload, Engine, EngineBroken, EngineTimeout, EngineUnreachable
 from app.engine.endpoint import EndpointEngine
@@ -228,3 +229,44 @@ async def test_requests_pass_without_any_frame_of_ours() -> None:
     assert asking.__qualname__ == "Wire.post"  # type: ignore[attr-defined]
     asking.close()
     await engine.close()
+
+
+async def test_what_was_found_out_at_the_old_address_is_not_believed_of_the_new_one() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+    one = like.ollama()
+    front = one.pages["/"]
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        # The second time is the round of questions.
+        if [path for _, path, _ in one.asked].count("/") == 2:
+            asked.set()
+            await go.wait()
+        assert isinstance(front, tuple)
+        return web.Response(status=front[0], body=str(front[2]))
+
+    one.pages["/"] = slow
+    async with like.serving(one), like.serving(like.llama_server()) as other:
+        engine = EndpointEngine(one.url)
+        finding = asyncio.create_task(engine.models())
+        await asyncio.wait_for(asked.wait(), 10)
+        await engine.move_to(other.url)
+        go.set()
+        await asyncio.gather(finding, return_exceptions=True)
+        # It copies Ollama's list of models, so nothing would ever have failed.
+        await engine.models()
+        assert engine.kind == "llama-server"
+        await engine.close()
+
+
+async def test_an_unload_that_fails_makes_it_look_again_who_is_there() -> None:
+    async with like.serving(like.lm_studio()) as running:
+        engine = EndpointEngine(running.url)
+        await engine.models()
+        running.pages["/api/v1/models/unload"] = (500, {}, {"error": "no"})
+        with pytest.raises(EngineBroken):
+            await engine.unload("meta-llama-3.1-8b")
+        other = like.vllm()
+        running.pages, running.otherwise, running.headers = other.pages, other.otherwise, other.headers
+        assert [model.name for model in await engine.models()]
+        assert engine.kind == "vllm"
+        await engine.close()

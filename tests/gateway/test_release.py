@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from app.engine.base import EngineUnreachable, Loaded
+from app.engine.endpoint import EndpointEngine
 from app.engine.simulator import Simulator, SimulatorEngine
 from app.release import release
+from tests.engine import lookalikes
 
 MODELS = ("qwen2.5:3b", "llama3.1:8b")
 
@@ -90,6 +92,8 @@ async def test_memory_that_stays_in_use_is_said_and_not_called_released(engine: 
 class Stubborn:
     """An engine that says it unloads and does not."""
 
+    frees_memory = True
+
     async def loaded(self) -> tuple[Loaded, ...]:
         return (Loaded("llama3.1:8b", "", 5_000_000_000, 5_000_000_000, ""),)
 
@@ -105,6 +109,8 @@ async def test_a_model_that_will_not_go_is_named() -> None:
 
 
 class Gone:
+    frees_memory = True
+
     async def loaded(self) -> tuple[Loaded, ...]:
         raise EngineUnreachable("No engine answers.")
 
@@ -112,3 +118,46 @@ class Gone:
 async def test_an_engine_that_is_gone_is_reported_and_raises_nothing() -> None:
     came = await release(Gone(), nobody_knows)  # type: ignore[arg-type]
     assert came.sentence == "The GPU's memory may still be in use: No engine answers."
+
+
+KEEPS = [
+    (
+        lookalikes.llama_server,
+        1,
+        "llama-server keeps its model in the GPU's memory until it is stopped.",
+    ),
+    (lookalikes.vllm, 1, "vLLM keeps its model in the GPU's memory until it is stopped."),
+    (lookalikes.litellm, 0, "LiteLLM only passes requests on: unload the model where it runs."),
+    (
+        lookalikes.something_else,
+        0,
+        "This engine has no way to give the GPU's memory back but being stopped.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("server", "left", "sentence"), KEEPS, ids=[case[2].split()[0] for case in KEEPS])
+async def test_an_engine_that_keeps_its_memory_says_so_in_its_own_sentence_and_nothing_is_called_released(
+    server: Callable[[], lookalikes.LookAlike], left: int, sentence: str
+) -> None:
+    async with lookalikes.serving(server()) as running:
+        engine = EndpointEngine(running.url)
+        try:
+            came = await release(engine, nobody_knows)
+        finally:
+            await engine.close()
+    assert came.sentence == sentence
+    assert (came.models, len(came.left), came.freed_b, came.confirmed) == ((), left, 0, None)
+    assert [method for method, _, _ in running.asked if method != "GET"] == [], "nothing was done to it"
+
+
+async def test_an_engine_that_can_unload_what_it_serves_is_asked_to() -> None:
+    async with lookalikes.serving(lookalikes.lm_studio()) as running:
+        engine = EndpointEngine(running.url)
+        try:
+            came = await release(engine, nobody_knows, patience_s=0.1)
+        finally:
+            await engine.close()
+    assert came.sentence is not None
+    assert "could not be unloaded" in came.sentence, "this one says that it unloads, and does not"
+    assert ("POST", "/api/v1/models/unload") in [(method, path) for method, path, _ in running.asked]

@@ -19,6 +19,7 @@ import pytest
 from app.commands import arguments
 from app.commands import models as command
 from app.commands.common import CommandError
+from app.commands.progress import Shown, duration, from_line, in_words
 from app.engine.host import NoHost
 from app.engine.models.download import Downloads
 from app.engine.models.shelf import Shelf
@@ -215,6 +216,10 @@ async def test_an_update_goes_on_when_whoever_asked_goes_away(open_door: Open, f
         ({"url": "https://evil.org/a", "name": "m"}, 403),
         ({"url": "file:///etc/passwd", "name": "m"}, 403),
         ({"url": "https://huggingface.co/a", "name": "../m"}, 400),
+        (b'{"url":"https://huggingface.co/a","name":"\\ud800"}', 400),
+        (b'{"url":"https://huggingface.co/\\ud800","name":"m"}', 403),
+        ({"url": "https://huggingface.co/a", "name": "m\x1b[2J"}, 400),
+        ({"url": "https://huggingface.co/a", "name": "m:1-GATEWAY-OLD"}, 400),
         ({"url": "https://huggingface.co/" + "a" * 20_000, "name": "m"}, 413),
     ],
 )
@@ -379,13 +384,13 @@ async def test_the_command_cancels_by_name(
     assert "Cancelled: pull" in capsys.readouterr().out
 
 
-async def test_without_a_gateway_the_command_says_how_to_start_one(
+async def test_without_a_gateway_there_is_nothing_to_cancel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = Folders.for_profile("default", tmp_path / secrets.token_hex(4))
     monkeypatch.setattr(Folders, "for_profile", lambda *_: folders)
     with pytest.raises(CommandError, match="start it with «mortdecai-gateway serve»"):
-        await asyncio.to_thread(command.models, options(tmp_path, "list"))
+        await asyncio.to_thread(command.models, options(tmp_path, "cancel", "m"))
 
 
 def test_progress_is_said_in_words() -> None:
@@ -395,20 +400,20 @@ def test_progress_is_said_in_words() -> None:
         "total": 4_900_000_000,
         "bytes_per_second": 48e6,
     }
-    assert command.in_words(line | {"seconds_left": 77.2}) == (
+    assert in_words(from_line(line | {"seconds_left": 77.2})) == (
         "Downloading: 1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left"
     )
-    assert command.in_words({"status": "Loading", "completed": 0, "total": 0}) == "Loading"
-    assert [command.duration(seconds) for seconds in (0.4, 59, 3600)] == ["0 s", "59 s", "1 h 0 min"]
+    assert in_words(from_line({"status": "Loading", "completed": 0, "total": 0})) == "Loading"
+    assert [duration(seconds) for seconds in (0.4, 59, 3600)] == ["0 s", "59 s", "1 h 0 min"]
 
 
 def test_on_a_terminal_one_line_moves_and_elsewhere_each_stage_is_a_line() -> None:
     said = []
     for moving in (True, False):
         out = io.StringIO()
-        shown = command.Shown(out, moving=moving)
+        shown = Shown(out, moving=moving)
         for status in ("A", "A", "B"):
-            shown.progress({"status": status})
+            shown.tell(from_line({"status": status}))
         shown.end()
         said.append(out.getvalue())
     assert said == ["\rA\rA\rB\n", "A\nB\n"]

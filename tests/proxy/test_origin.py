@@ -44,3 +44,8 @@ def test_a_plain_request_from_this_machine_is_local() -> None:
 def test_headers_of_a_connection_from_elsewhere_are_not_believed() -> None:
     headers = CIMultiDict({"CF-Connecting-IP": "198.51.100.1", "X-Forwarded-For": "127.0.0.1"})
     assert origin(headers, "192.168.1.9") == "192.168.1.9"
+
+
+def test_of_two_lines_the_one_that_the_nearest_proxy_added_counts() -> None:
+    headers = CIMultiDict([("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-For", "203.0.113.7")])
+    assert origin(headers, "127.0.0.1") == "203.0.113.7"

@@ -98,6 +98,10 @@ class Operation:
     progress: Progress
     sentence: str
     """What happens now, or what came of it."""
+    source: str = ""
+    """The web address that an update comes from."""
+    sha256: str = ""
+    """What the file there must have, where that was said."""
 
 
 class ModelsFace(Protocol):

@@ -66,6 +66,17 @@ class Fetched:
     size_b: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What `fetch` was asked for."""
+
+    url: str
+    rules: Rules
+    tell: Tell
+    copies: int
+    require: Callable[[int], None]
+
+
 class Downloads:
     """Fetches into `folder`. `trust` is for tests with a certificate authority of their own."""
 
@@ -77,6 +88,7 @@ class Downloads:
         addresses: Addresses = system_addresses,
         free_b: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         silence_s: float = 60.0,
+        slow_s: float = 300.0,
         waits_s: tuple[float, ...] = (1.0, 4.0, 10.0),
     ) -> None:
         self._folder = folder
@@ -84,6 +96,7 @@ class Downloads:
         self._addresses = addresses
         self._free_b = free_b
         self._silence_s = silence_s
+        self._slow_s = slow_s
         self._waits_s = waits_s
 
     async def fetch(
@@ -106,7 +119,7 @@ class Downloads:
 
             try:
                 await aside.run(lambda: part.open(stop, read_again))
-                await self._until_whole(url, rules, tell, copies, require, part, aside)
+                await self._until_whole(_Wanted(url, rules, tell, copies, require), part, aside)
                 return Fetched(part, part.sha256(), part.size_b)
             except OSError as error:
                 raise _disk_error(error) from error
@@ -118,18 +131,14 @@ class Downloads:
 
     async def _until_whole(
         self,
-        url: str,
-        rules: Rules,
-        tell: Tell,
-        copies: int,
-        require: Callable[[int], None],
+        wanted: _Wanted,
         part: PartFile,
         aside: Aside,
     ) -> None:
         """Ask again after a break, as long as tries bring something on; then give up and keep it."""
-        waits = list(self._waits_s)
+        waits, best_b = list(self._waits_s), part.size_b
         connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(rules, names := Aside("finding a host"), self._addresses),
+            resolver=CheckedResolver(wanted.rules, names := Aside("finding a host"), self._addresses),
             use_dns_cache=False,
             ssl=self._trust if self._trust is not None else True,
         )
@@ -144,15 +153,15 @@ class Downloads:
                 cookie_jar=aiohttp.DummyCookieJar(),
             ) as http:
                 while True:
-                    before_b = part.size_b
                     try:
-                        return await self._once(http, url, rules, tell, copies, require, part, aside)
+                        return await self._once(http, wanted, part, aside)
                     except _Again as broken:
-                        if part.size_b - before_b >= _WORTH_B:
-                            waits = list(self._waits_s)
+                        # Only what had never come before counts: a file that begins anew each time brings nothing on.
+                        if part.size_b - best_b >= _WORTH_B:
+                            waits, best_b = list(self._waits_s), part.size_b
                         if not waits:
                             raise ModelError(str(broken)) from broken
-                        tell("Waiting to try again", part.size_b, part.validator.total_b)
+                        wanted.tell("Waiting to try again", part.size_b, part.validator.total_b)
                         await asyncio.sleep(waits.pop(0))
         finally:
             names.close()
@@ -160,11 +169,7 @@ class Downloads:
     async def _once(
         self,
         http: aiohttp.ClientSession,
-        url: str,
-        rules: Rules,
-        tell: Tell,
-        copies: int,
-        require: Callable[[int], None],
+        wanted: _Wanted,
         part: PartFile,
         aside: Aside,
     ) -> None:
@@ -179,38 +184,52 @@ class Downloads:
             )
         elif part.size_b:
             headers |= {"Range": f"bytes={part.size_b}-", "If-Range": known.condition}
-        async with _opened(http, url, rules, headers) as reply:
+        async with _opened(
+            http, wanted.url, wanted.rules, headers, 2 * _CONNECT_S + self._silence_s
+        ) as reply:
             if whole and reply.status == 304:
                 return
             total_b = await self._placed(reply, part, aside)
-            _require_size(total_b, rules)
-            require(total_b)
-            await self._require_room(part, total_b, copies, aside)
+            _require_size(total_b, wanted.rules)
+            wanted.require(total_b)
+            await self._require_room(part, total_b, wanted.copies, aside)
+            lively = _Lively(self._slow_s)
             async for piece in _pieces(reply):
-                if part.size_b + len(piece) > rules.most_b:
-                    raise _too_large(rules)
+                if total_b and part.size_b + len(piece) > total_b:
+                    await aside.run(lambda: part.begin_anew(Validator()))
+                    raise _Again(f"{reply.url.host} sent more than it had announced: try again later.")
+                if part.size_b + len(piece) > wanted.rules.most_b:
+                    raise _too_large(wanted.rules)
                 before_b = part.size_b
                 await aside.run(lambda piece=piece: part.write(piece))  # type: ignore[misc]  # bound now
                 if before_b < HEAD_B <= part.size_b and (fault := gguf_fault(part.head)):
                     await aside.run(part.remove)
                     raise ModelError(fault)
                 if before_b // _ROOM_EVERY_B != part.size_b // _ROOM_EVERY_B:
-                    await self._require_room(part, total_b, copies, aside)
-                tell("Downloading", part.size_b, total_b)
+                    if not total_b:
+                        wanted.require(part.size_b)
+                    await self._require_room(part, total_b, wanted.copies, aside)
+                wanted.tell("Downloading", part.size_b, total_b)
+                lively.came(len(piece), reply.url.host)
         if total_b and part.size_b != total_b:
             raise _Again(_broke(reply.url.host))
+        if not total_b:
+            wanted.require(part.size_b)
+            await self._require_room(part, 0, wanted.copies, aside)
         if part.size_b < HEAD_B:
             await aside.run(part.remove)
             raise ModelError("The file is not a GGUF model: it is nearly empty.")
 
     async def _placed(self, reply: aiohttp.ClientResponse, part: PartFile, aside: Aside) -> int:
         """Make the file ready for what this answer brings; the whole size in bytes, 0 where it is unknown."""
-        etag, modified = reply.headers.get("ETag", ""), reply.headers.get("Last-Modified", "")
+        etag, modified = _plain(reply, "ETag"), _plain(reply, "Last-Modified")
         if reply.status == 206 and part.size_b:
             match = _CONTENT_RANGE(reply.headers.get("Content-Range", ""))
             total_b = int(match[3]) if match and match[3].isdigit() else 0
             known_b = part.validator.total_b
-            if match and int(match[1]) == part.size_b and (not known_b or total_b in (0, known_b)):
+            fits = match is not None and int(match[1]) == part.size_b and total_b in (0, known_b or total_b)
+            # Servers that know nothing of If-Range send the rest of whatever they have by now.
+            if fits and part.validator.is_of(etag, modified):
                 return total_b or known_b
             await aside.run(lambda: part.begin_anew(Validator()))
             raise _Again(
@@ -221,13 +240,21 @@ class Downloads:
             raise _Again(f"{reply.url.host} has another file by now: try again.")
         if reply.status != 200:
             raise _status_error(reply)
+        if (
+            reply.content_length is None
+            and "chunked" not in reply.headers.get("Transfer-Encoding", "").lower()
+        ):
+            raise ModelError(
+                f"{reply.url.host} does not say how large the file is, so that a break would go unnoticed: use another "
+                "address."
+            )
         total_b = reply.content_length or 0
         await aside.run(lambda: part.begin_anew(Validator(etag, modified, total_b)))
         return total_b
 
     async def _require_room(self, part: PartFile, total_b: int, copies: int, aside: Aside) -> None:
         left_b = max(0, total_b - part.size_b)
-        need_b = left_b + total_b * copies + _ROOM_B
+        need_b = left_b + max(total_b, part.size_b) * copies + _ROOM_B
         free_b = await aside.run(lambda: self._free_b(self._folder))
         if free_b < need_b:
             raise ModelError(
@@ -238,15 +265,17 @@ class Downloads:
 
 @asynccontextmanager
 async def _opened(
-    http: aiohttp.ClientSession, url: str, rules: Rules, headers: dict[str, str]
+    http: aiohttp.ClientSession, url: str, rules: Rules, headers: dict[str, str], head_s: float
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer at the end of the redirects, each of them checked."""
+    """The answer at the end of the redirects, each of them checked; each has to begin within `head_s`."""
     host = ""
     try:
         for _ in range(_HOPS + 1):
             asked = _parsed(url)
             host = asked.host or ""
-            async with http.get(asked, headers=headers, allow_redirects=False) as reply:
+            async with asyncio.timeout(head_s):
+                reply = await http.get(asked, headers=headers, allow_redirects=False)
+            async with reply:
                 if reply.status not in _REDIRECTS:
                     yield reply
                     return
@@ -264,6 +293,12 @@ async def _opened(
     except aiohttp.ClientError as error:
         raise _Again(_broke(host)) from error
     raise Refused(f"The address leads on more than {_HOPS} times: use the file's own address.")
+
+
+def _plain(reply: aiohttp.ClientResponse, name: str) -> str:
+    """A header that can be sent back; empty where it holds what no header may."""
+    value = reply.headers.get(name, "")
+    return value if value.isascii() and value.isprintable() else ""
 
 
 def _parsed(url: str) -> URL:
@@ -292,6 +327,25 @@ async def _pieces(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         raise
     if kept:
         yield bytes(kept)
+
+
+class _Lively:
+    """Notices a server that sends a byte now and then, which no time-out between two bytes does."""
+
+    def __init__(self, slow_s: float) -> None:
+        self._slow_s = slow_s
+        self._clock_s = asyncio.get_running_loop().time
+        self._since_s = self._clock_s()
+        self._came_b = 0
+
+    def came(self, count_b: int, host: str | None) -> None:
+        """Raises _Again where too little has come for too long."""
+        self._came_b += count_b
+        if (now_s := self._clock_s()) - self._since_s < self._slow_s:
+            return
+        if self._came_b < _WORTH_B:
+            raise _Again(f"{host} sends next to nothing: try again later; what has come is kept.")
+        self._since_s, self._came_b = now_s, 0
 
 
 def _require_size(total_b: int, rules: Rules) -> None:

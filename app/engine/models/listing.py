@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.engine.base import Loaded, Model
 from app.engine.models import fits
-from app.engine.models.base import Entry
+from app.engine.models.base import Entry, Estimate
 from app.engine.models.catalogue import CATALOGUE, Offer, embeds, offer
 from app.engine.models.names import is_passing
 
@@ -52,7 +52,6 @@ def _installed(
     model: Model, loaded: Loaded | None, shapes: Mapping[str, fits.Shape], machine: Machine
 ) -> Entry:
     known = offer(model.name)
-    parameters = fits.parameters_of(model.parameter_size) or (known.parameters if known else 0)
     shape = shapes.get(model.digest, fits.NO_SHAPE)
     if shape is fits.NO_SHAPE and known is not None:
         shape = _shape(known)
@@ -67,22 +66,20 @@ def _installed(
         loaded=loaded is not None,
         vram_b=loaded.vram_b if loaded is not None else 0,
         expires_at=loaded.expires_at if loaded is not None else "",
-        estimate=fits.estimate(
-            size_b=model.size_b,
-            parameters=parameters,
-            quantization=model.quantization,
+        estimate=_estimate(
+            model,
+            fits.parameters_of(model.parameter_size) or (known.parameters if known else 0),
+            shape,
+            machine,
             tokens=min(machine.tokens, known.context_length) if known else machine.tokens,
-            parallel=machine.parallel,
-            gpu_memory_b=machine.gpu_memory_b,
-            main_memory_b=machine.main_memory_b,
-            shape=shape,
-            embeds=embeds(model.name, model.family),
+            embeds_only=embeds(model.name, model.family),
         ),
         note=known.note if known else "",
     )
 
 
 def _offered(one: Offer, machine: Machine) -> Entry:
+    tokens = min(machine.tokens, one.context_length)
     return Entry(
         name=one.name,
         installed=False,
@@ -94,18 +91,30 @@ def _offered(one: Offer, machine: Machine) -> Entry:
         loaded=False,
         vram_b=0,
         expires_at="",
-        estimate=fits.estimate(
-            size_b=one.size_b,
-            parameters=one.parameters,
-            quantization=one.quantization,
-            tokens=min(machine.tokens, one.context_length),
-            parallel=machine.parallel,
-            gpu_memory_b=machine.gpu_memory_b,
-            main_memory_b=machine.main_memory_b,
-            shape=_shape(one),
-            embeds=one.embeds,
-        ),
+        estimate=_estimate(one, one.parameters, _shape(one), machine, tokens=tokens, embeds_only=one.embeds),
         note=one.note,
+    )
+
+
+def _estimate(
+    of: Model | Offer,
+    parameters: int,
+    shape: fits.Shape,
+    machine: Machine,
+    *,
+    tokens: int,
+    embeds_only: bool,
+) -> Estimate:
+    return fits.estimate(
+        size_b=of.size_b,
+        parameters=parameters,
+        quantization=of.quantization,
+        tokens=tokens,
+        parallel=machine.parallel,
+        gpu_memory_b=machine.gpu_memory_b,
+        main_memory_b=machine.main_memory_b,
+        shape=shape,
+        embeds=embeds_only,
     )
 
 

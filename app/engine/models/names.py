@@ -21,12 +21,11 @@ NEW, OLD = "-gateway-new", "-gateway-old"
 def spelled(name: str) -> str:
     """`name` without the default registry and with a tag (see Ollama's types/model/name.go). Raises ModelError."""
     plain = name.strip()
-    for default in _DEFAULTS:
-        if plain.lower().startswith(default):
-            plain = plain[len(default) :]
+    while default := next((one for one in _DEFAULTS if plain.lower().startswith(one)), ""):
+        plain = plain[len(default) :]
     whole = plain if ":" in plain.rpartition("/")[2] else f"{plain}:latest"
     if not _is_name(whole):
-        shown = name.strip()[:80]
+        shown = "".join(letter if letter.isprintable() else "�" for letter in name.strip()[:80])
         raise ModelError(f"«{shown}» is not a model's name: write it like llama3.1:8b.")
     return whole
 
@@ -43,5 +42,5 @@ def passing(name: str, mark: str) -> str:
 
 
 def is_passing(name: str) -> bool:
-    """Whether a name is one that only an update gives."""
-    return name.endswith((NEW, OLD))
+    """Whether a name is one that only an update gives, in whatever case."""
+    return name.lower().endswith((NEW, OLD))

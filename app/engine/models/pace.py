@@ -19,13 +19,14 @@ class Pace:
 
     def __init__(self) -> None:
         self._at_s: float | None = None
-        self._done_b = 0
+        self._done_b = self._total_b = 0
         self._rate = 0.0
 
     def tell(self, now_s: float, what: str, done_b: int, total_b: int) -> Progress:
         """`done_b` of `total_b` bytes (0: unknown) are there at `now_s`."""
-        if self._at_s is None or done_b < self._done_b:
-            # The beginning, or it began anew.
+        known, self._total_b = self._total_b > 0, total_b
+        if self._at_s is None or done_b < self._done_b or (total_b > 0 and not known):
+            # The beginning, or it began anew, or goes on where it once broke off.
             self._at_s, self._done_b, self._rate = now_s, done_b, 0.0
         elif (passed_s := now_s - self._at_s) >= _STEP_S:
             rate = (done_b - self._done_b) / passed_s

@@ -39,6 +39,10 @@ class Validator:
             return self.etag
         return self.last_modified if not self.etag else ""
 
+    def is_of(self, etag: str, last_modified: str) -> bool:
+        """Whether a partial answer with these headers is of the same file (RFC 9110, 15.3.7: it repeats the ETag)."""
+        return etag == self.etag if self.etag else not etag and last_modified in ("", self.last_modified)
+
 
 class PartFile:
     """`<name>.part` and `<name>.note` in a folder. Make it, `open` it, `write`, and `close` or `remove` it."""
@@ -57,9 +61,10 @@ class PartFile:
         """Take up what is there, reading it again; `stop` ends that early. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._read_note()
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600), "r+b")
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600), "r+b")
         os.chmod(self.path, 0o600)
         trusted_b = min(self._synced_b, self._file.seek(0, os.SEEK_END)) if self.validator.condition else 0
+        self._synced_b = trusted_b
         self._file.truncate(trusted_b)
         self._file.seek(0)
         while self.size_b < trusted_b and not stop.is_set():
@@ -98,7 +103,8 @@ class PartFile:
         try:
             file.flush()
             os.fsync(file.fileno())
-            self._synced_b = self.size_b
+            # Less than that was only read again so far, and nothing is wrong with the rest.
+            self._synced_b = max(self._synced_b, self.size_b)
             self._write_note()
         except OSError:
             pass
@@ -149,7 +155,8 @@ class PartFile:
         os.replace(draft, self._note)
 
 
-_BINARY = getattr(os, "O_BINARY", 0)
+# Bytes as they are on Windows, and nowhere a file that somebody put a link to in its place.
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def gguf_fault(head: bytes) -> str | None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from app.engine.base import Model
 from app.engine.models.base import ModelError
+from app.engine.models.names import same
 
 _SPARE_B = 1_000_000_000
 
@@ -20,7 +21,9 @@ _SPARE_B = 1_000_000_000
 def occupied_b(models: tuple[Model, ...], but: str = "") -> int:
     """Bytes of all models but the one called `but`."""
     sizes = {
-        model.digest or model.name: model.size_b for model in models if model.name != but and not model.remote
+        model.digest or model.name: model.size_b
+        for model in models
+        if not same(model.name, but) and not model.remote
     }
     return sum(sizes.values())
 

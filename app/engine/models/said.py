@@ -86,5 +86,7 @@ def in_words(text: str, name: str) -> ModelError:
     for part, sentence in _MEANINGS:
         if part in low:
             return _KINDS.get(sentence, ModelError)(sentence.format(name=name or "the file"))
-    said = " ".join(text.split())[:200].rstrip(".")
+    # Nothing that would move a terminal's cursor, nor half a character that no record could hold.
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
+    said = " ".join(plain.split())[:200].rstrip(".")
     return ModelError(f"The engine says «{said}»: look at its log.")

@@ -32,6 +32,8 @@ from app.settings.parameters import Settings
 
 MOST_PULLS = 2
 _TOLD_EVERY_S = 0.25
+_REPEATED_EVERY_S = 10.0
+"""Whoever follows hears something so often: a proxy or a tunnel on the way takes silence for death."""
 _is_sha256 = re.compile("[0-9a-fA-F]{64}").fullmatch
 
 
@@ -80,6 +82,7 @@ class Shelf:
             folder,
             # The engine copies the file once; where its disk is ours too, that needs room here.
             copies=lambda: 1 if room.is_here(engine.url) else 0,
+            refresh=refresh,
             require=self._require_quota,
         )
         self._main_memory_b = psutil.virtual_memory().total
@@ -113,15 +116,18 @@ class Shelf:
         return self._workshop.operations()
 
     async def follow(self, operation: str) -> AsyncIterator[Operation]:
-        """An operation's states as they change, four a second at most; the last one is how it ended.
+        """An operation's states as they change, four a second at most, the same again where nothing changes for long;
+        the last one is how it ended.
 
         Whoever stops following changes nothing. Raises ModelError where there is none of that id.
         """
         work = self._work(operation)
-        told = None
+        told, told_s = None, 0.0
+        clock_s = asyncio.get_running_loop().time
         while work.running:
-            if work.state is not told:
-                yield (told := work.state)
+            if work.state is not told or clock_s() - told_s >= _REPEATED_EVERY_S:
+                told, told_s = work.state, clock_s()
+                yield told
             with suppress(TimeoutError):
                 await asyncio.wait_for(work.ended.wait(), _TOLD_EVERY_S)
         yield work.state
@@ -158,7 +164,12 @@ class Shelf:
         self._require_idle(name, Doing.PULL)
         wanted = Wanted(url, name, sha256.lower(), by)
         work = self._workshop.begin(
-            Doing.UPDATE, name, "Asking for the file", lambda work: self._update(work, wanted), url=url
+            Doing.UPDATE,
+            name,
+            "Asking for the file",
+            lambda work: self._update(work, wanted),
+            url=url,
+            sha256=wanted.sha256,
         )
         return work.state
 
@@ -172,9 +183,7 @@ class Shelf:
 
     def cancel(self, operation: str) -> None:
         """Stop an operation by its id; one that has ended is left alone. What has been pulled so far is kept."""
-        work = self._work(operation)
-        if work.running and work.task is not None:
-            work.task.cancel()
+        self._work(operation).cancel()
 
     async def unload(self, name: str) -> None:
         """Give a model's memory back."""
@@ -246,18 +255,20 @@ class Shelf:
 
     async def _pull(self, work: Work) -> str:
         name = work.state.model
-        await self._require_disk(work.expected_b)
         totals: dict[str, int] = {}
         done: dict[str, int] = {}
+        known_b = 0
         async with self._way_out(), aclosing(self._client.pull(name)) as lines:
             async for line in lines:
                 if line.digest:
                     done[line.digest] = line.completed_b
                     totals[line.digest] = max(line.total_b, line.completed_b)
-                    if (known_b := sum(totals.values())) > work.expected_b:
-                        # What the library says goes before what the catalogue remembers.
-                        work.expected_b = known_b
-                        self._require_quota(name, known_b)
+                    if sum(totals.values()) > known_b:
+                        # What the library says goes before what the catalogue remembers; what came before a break
+                        # is on the disk already.
+                        known_b = sum(totals.values())
+                        work.expected_b = max(work.expected_b, known_b)
+                        self._require_quota(name, work.expected_b)
                         await self._require_disk(known_b - sum(done.values()))
                 what = "Downloading" if line.digest else _STAGES.get(line.status, "Finishing")
                 work.tell(what, sum(done.values()), sum(totals.values()))
@@ -275,7 +286,9 @@ class Shelf:
     async def _require_disk(self, coming_b: int) -> None:
         aside = Aside("looking for room")
         try:
-            free_b = await aside.run(lambda: room.free_b(self._place(self._engine.url)), timeout_s=5.0)
+            # The volume of a container of ours may lie on any disk: the engine says itself when that one is full.
+            place = (lambda url: None) if self._host.managed else self._place
+            free_b = await aside.run(lambda: room.free_b(place(self._engine.url)), timeout_s=5.0)
         except TimeoutError:
             return
         finally:

@@ -8,6 +8,7 @@ network and its cloud's metadata are out of reach, unless the operator listed th
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from app.engine.models.base import ModelError
 
 _LONGEST = 4096
 _RESOLVE_S = 20.0
+_is_host = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?").fullmatch
 _ASCII = "".join(chr(code) for code in range(33, 127))
 
 Addresses = Callable[[str, int], list[tuple[int, str]]]
@@ -68,6 +70,8 @@ def checked(url: str, rules: Rules) -> str:
     host = _plain(host)
     if not host.isascii():
         raise Refused("The host's name holds letters that addresses do not have: write it as xn--….")
+    if _is_host(host) is None and (":" not in host or _ip(host) is None):
+        raise Refused("The address cannot be read: write it like https://host/path/model.gguf.")
     if not is_listed(host, rules.hosts):
         raise Refused(
             f"Models may not come from {host[:100]}: add it to «Where models may come from» (model_update_hosts)."
@@ -75,7 +79,13 @@ def checked(url: str, rules: Rules) -> str:
     if (address := _ip(host)) is not None:
         _require_public(host, str(address), rules)
     # What is not ASCII is written as browsers write it; everything else stays as it was signed.
-    path, query = quote(parts.path or "/", safe=_ASCII), quote(parts.query, safe=_ASCII)
+    try:
+        path, query = quote(parts.path or "/", safe=_ASCII), quote(parts.query, safe=_ASCII)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON lets through.
+        raise Refused(
+            "The address holds a character that no address has, or is too long: check it."
+        ) from None
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 

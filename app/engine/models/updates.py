@@ -1,23 +1,23 @@
 """One update of a model from a GGUF file: fetch, push, make it under a passing name, try it out, and only then swap.
 
 Rule 1: until the new one has answered twice, under a passing name and under its own, the old one can be had back, and
-after any failure it answers as before. Rule 2: what a crash leaves is found by a note in the folder and put in order
-before the next update. Rule 3: how it ended is reported once, whoever asked and however it ended.
+after any failure, or when it is cancelled, it answers as before; once the new one has the name for good, cancelling
+comes too late. Rule 2: what a crash leaves is found by a note in the folder and put in order before the next update.
+Rule 3: how it ended is reported once, whoever asked and however it ended (twice only where the gateway was killed
+between the report and its note). Rule 4: what changes the engine's models is never cut short: a request that was
+cancelled on its way might be carried out after the one that was to undo it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.engine.base import Engine, EngineError
 from app.engine.models import names
@@ -25,18 +25,18 @@ from app.engine.models.aside import Aside
 from app.engine.models.base import ModelError
 from app.engine.models.client import ManagementClient
 from app.engine.models.download import Downloads, Fetched, Tell
+from app.engine.models.note import Note, read_note, remove_note, throw_away_stale, write_note
 from app.engine.models.part import PartFile
 from app.engine.models.said import NoMemory, Passing
 from app.engine.models.source import Refused, Rules, shown
 
 log = logging.getLogger(__name__)
 
-_NOTE = "update.json"
-_STALE_S = 14 * 86_400.0
-"""Parts that nobody has gone on with for so long are thrown away."""
 _TRY_KEEP = "30s"
 _PATIENCE_S = 60.0
 """How long a cancelled update may take to put things back."""
+
+_KILLED = "The gateway ended before the update did; the model is what it was."
 
 _T = TypeVar("_T")
 
@@ -79,23 +79,23 @@ class Wanted:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What an update is about to do to the engine's models, kept in a file while it does."""
+@dataclass(slots=True)
+class _Course:
+    """How one update is getting on."""
 
-    wanted: Wanted
-    sha256: str
-    size_b: int
-    swapping: bool = False
-    """The new one may have the name already, and has not answered under it."""
+    note: Note
+    """As it is in the folder."""
+    noted: bool = False
+    """It may be in the folder."""
+    file: Fetched | None = None
 
 
 Audit = Callable[[UpdateReport], Awaitable[None]]
 
 
 class Updates:
-    """Runs updates, one at a time; the caller sees to that. `copies`: see `Downloads.fetch`; `require` hears name and
-    size as soon as they are known, and may raise ModelError."""
+    """Runs updates, one at a time; the caller sees to that. `copies`: see `Downloads.fetch`; `refresh` has the
+    engine's models looked at anew; `require` hears name and size when they are known, and may raise ModelError."""
 
     def __init__(
         self,
@@ -105,6 +105,7 @@ class Updates:
         folder: Path,
         *,
         copies: Callable[[], int],
+        refresh: Callable[[], Awaitable[object]],
         require: Callable[[str, int], None],
     ) -> None:
         self._client = client
@@ -112,47 +113,42 @@ class Updates:
         self._downloads = downloads
         self._folder = folder
         self._copies = copies
+        self._refresh = refresh
         self._require = require
+        self._one = asyncio.Lock()
+        """Putting in order what was left happens once, whoever asks for it."""
 
     async def run(self, wanted: Wanted, rules: Rules, tell: Tell, audit: Audit) -> str:
         """Do it all; a sentence about what came of it. Raises ModelError, or CancelledError where it is cancelled."""
-        fetched: list[Fetched] = []
-        outcome, reason, digest = Ended.FAILED, "The gateway ended before the update did.", ""
+        course = _Course(Note(wanted.name, shown(wanted.url), wanted.by))
+        outcome, reason = Ended.CANCELLED, "It was cancelled."
         try:
-            digest = await self._run(wanted, rules, tell, fetched, audit)
-            outcome, reason = Ended.UPDATED, ""
-        except Refused as error:
-            outcome, reason = Ended.REFUSED, str(error)
-            raise
-        except ModelError as error:
-            outcome, reason = Ended.FAILED, str(error)
-            raise
+            try:
+                await self._run(course, wanted, rules, tell, audit)
+            except Refused as error:
+                outcome, reason = Ended.REFUSED, str(error)
+                raise
+            except ModelError as error:
+                outcome, reason = Ended.FAILED, str(error)
+                raise
+            except Exception:
+                outcome, reason = Ended.FAILED, "It failed for a reason that nobody had thought of."
+                raise
+            finally:
+                if course.note.answered:
+                    outcome, reason = Ended.UPDATED, ""
+                await to_the_end(self._finish(course, outcome, reason, audit))
         except asyncio.CancelledError:
-            outcome, reason = Ended.CANCELLED, "It was cancelled."
-            raise
-        finally:
-            report = UpdateReport(
-                model=wanted.name,
-                url=shown(wanted.url),
-                sha256=fetched[0].sha256 if fetched else "",
-                size_b=fetched[0].size_b if fetched else 0,
-                outcome=outcome,
-                reason=reason,
-                by=wanted.by,
-                digest=digest,
-            )
-            await _to_the_end(audit(report))
+            # Too late: the new one has the name, and the old one is gone.
+            if not course.note.answered:
+                raise
         return f"The model {wanted.name} was updated and has answered."
 
-    async def _run(
-        self,
-        wanted: Wanted,
-        rules: Rules,
-        tell: Tell,
-        fetched: list[Fetched],
-        audit: Audit,
-    ) -> str:
+    async def _run(self, course: _Course, wanted: Wanted, rules: Rules, tell: Tell, audit: Audit) -> None:
         await self.recover(audit)
+        await self._aside(lambda: throw_away_stale(self._folder, rules.most_b))
+        course.noted = True
+        await self._note(course)
         file = await self._downloads.fetch(
             wanted.url,
             rules,
@@ -160,39 +156,40 @@ class Updates:
             copies=self._copies(),
             require=lambda size_b: self._require(wanted.name, size_b),
         )
-        fetched.append(file)
-        if wanted.sha256 and wanted.sha256.lower() != file.sha256:
+        course.file = file
+        if wanted.sha256 and wanted.sha256 != file.sha256:
             await self._remove(file.part)
             raise ModelError("The file's SHA-256 is not the one that was given: it was thrown away.")
         try:
-            digest = await self._install(wanted, file, tell)
+            await self._install(course, file, tell)
         except Passing:
             # Nothing is wrong with the file: the next try begins with it.
             raise
         except ModelError:
             await self._remove(file.part)
             raise
-        await self._remove(file.part)
-        return digest
+        try:
+            await self._remove(file.part)
+        except ModelError as error:
+            log.warning("A model was updated, and its file stays for two weeks: %s", error)
 
-    async def _install(self, wanted: Wanted, file: Fetched, tell: Tell) -> str:
-        blob = f"sha256:{file.sha256}"
-        new = names.passing(wanted.name, names.NEW)
+    async def _install(self, course: _Course, file: Fetched, tell: Tell) -> None:
+        name, blob = course.note.model, f"sha256:{file.sha256}"
+        new = names.passing(name, names.NEW)
         if not await self._client.has_blob(blob):
             what = "Handing the file to the engine"
             tell(what, 0, file.size_b)
             await self._client.push_blob(blob, file.part.path, lambda sent_b: tell(what, sent_b, file.size_b))
-        note = Note(wanted, file.sha256, file.size_b)
-        await self._write(note)
+        await self._note(course, sha256=file.sha256, size_b=file.size_b)
         try:
             tell("Making the model", file.size_b, file.size_b)
-            await self._client.create(new, "model.gguf", blob)
+            await to_the_end(self._client.create(new, "model.gguf", blob))
             tell("Trying the model out", file.size_b, file.size_b)
             await self._try_out(new)
-            return await self._swap(note, new)
+            await self._swap(course, new)
         finally:
             # Also when cancelled: half an update is nobody's wish.
-            await _to_the_end(self._tidy(wanted.name))
+            await to_the_end(self._tidy(course.note))
 
     async def _try_out(self, name: str) -> None:
         """Ask it something; where the GPU's memory is full, once more after everything else was unloaded."""
@@ -204,94 +201,113 @@ class Updates:
                     await self._engine.unload(loaded.name)
             await self._client.answers(name, keep_alive=_TRY_KEEP)
 
-    async def _swap(self, note: Note, new: str) -> str:
-        """The new one takes the name; where it does not answer under it, the old one has it back. Its digest."""
-        name = note.wanted.name
+    async def _swap(self, course: _Course, new: str) -> None:
+        """The new one takes the name; where it does not answer under it, the old one has it back."""
+        name = course.note.model
         old = names.passing(name, names.OLD)
         before = await self._digest(name)
         if before is not None:
-            await self._client.copy(name, old)
-        await self._write(replace(note, swapping=True))
+            await to_the_end(self._client.copy(name, old))
         try:
-            await self._client.copy(new, name)
+            await self._note(course, swapping=True, replaces=before is not None)
+            await to_the_end(self._client.copy(new, name))
+            # From now on requests are answered by the new one, and their records must say so.
+            await asked(self._refresh())
             await self._client.answers(name, keep_alive="0")
-            await self._write(note)
+            digest = await self._digest(name) or ""
+            await self._note(course, swapping=False, answered=True, digest=digest)
         except BaseException:
-            await _to_the_end(self._back(note, old, existed=before is not None))
+            await to_the_end(self._back(course, old))
             raise
-        return await self._digest(name) or ""
 
-    async def _back(self, note: Note, old: str, *, existed: bool) -> None:
-        if existed:
-            await self._client.copy(old, note.wanted.name)
-        elif await self._digest(note.wanted.name) is not None:
-            await self._client.delete(note.wanted.name)
-        await self._write(note)
+    async def _back(self, course: _Course, old: str) -> None:
+        """The old one has its name again, or nothing has it where there was none."""
+        with suppress(ModelError):
+            # The folder may hold what was never felt here; a full disk is no reason to leave the new one in place.
+            await self._note(course, swapping=True, answered=False, digest="")
+        await self._put_back(course.note, old)
+        await self._note(course, swapping=False)
 
-    async def _tidy(self, name: str) -> None:
-        """Take the passing names away, and the note once nothing is left of them."""
+    async def _put_back(self, note: Note, old: str) -> None:
+        present = await self._present()
+        if note.replaces:
+            if old.lower() in present:
+                await self._client.copy(old, note.model)
+        elif note.model.lower() in present:
+            await self._client.delete(present[note.model.lower()])
+
+    async def _tidy(self, note: Note) -> None:
+        """Take the passing names away."""
+        if note.swapping:
+            # The old one could not be given its name back; it is tried again before the next update.
+            return
         try:
-            kept = await self._read()
             present = await self._present()
-            if kept is not None and kept.swapping:
-                # The old one could not be given its name back; it is tried again before the next update.
-                return
             for mark in (names.NEW, names.OLD):
-                passing = present.get(names.passing(name, mark).lower())
+                passing = present.get(names.passing(note.model, mark).lower())
                 if passing is not None:
                     with suppress(EngineError):
                         await self._engine.unload(passing)
                     await self._client.delete(passing)
-            await self._aside(lambda: (self._folder / _NOTE).unlink(missing_ok=True))
-        except (ModelError, EngineError) as error:
-            log.warning("What an update of %s left is removed before the next one: %s", name, error)
+        except ModelError as error:
+            log.warning("What an update of %s left is removed before the next one: %s", note.model, error)
+
+    async def _finish(self, course: _Course, outcome: Ended, reason: str, audit: Audit) -> None:
+        """Into the audit trail, and the note away where nothing is left to do. Raises nothing."""
+        note = course.note
+        if course.file is not None:
+            note = replace(note, sha256=course.file.sha256, size_b=course.file.size_b)
+        told = note.told
+        if not told:
+            try:
+                await audit(_report(note, outcome, reason))
+                told = True
+            except Exception:
+                log.exception("How the update of %s ended could not be recorded.", note.model)
+        if not course.noted:
+            return
+        try:
+            if told and await self._is_clean(course.note):
+                await self._aside(lambda: remove_note(self._folder))
+            else:
+                await self._note(course, told=told)
+        except ModelError as error:
+            log.warning("The note of an update stays until the next one: %s", error)
+
+    async def _is_clean(self, note: Note) -> bool:
+        """Whether the engine has nothing of this update's but a model that has answered."""
+        if not note.sha256:
+            return True
+        try:
+            present = await self._present()
+        except ModelError:
+            return False
+        passing = {names.passing(note.model, mark).lower() for mark in (names.NEW, names.OLD)}
+        return not note.swapping and present.keys().isdisjoint(passing)
 
     async def recover(self, audit: Audit) -> None:
         """Put in order what an update left that did not end: the model that it was to replace has its name back.
 
         Raises ModelError where the engine cannot be asked.
         """
-        note = await self._read()
-        await self._aside(lambda: _throw_away_stale(self._folder))
-        if note is None:
-            return
-        name, old = note.wanted.name, names.passing(note.wanted.name, names.OLD)
-        if note.swapping and old.lower() in await self._present():
-            await self._client.copy(old, name)
-        await self._write(replace(note, swapping=False))
-        await self._tidy(name)
-        await audit(
-            UpdateReport(
-                model=name,
-                url=shown(note.wanted.url),
-                sha256=note.sha256,
-                size_b=note.size_b,
-                outcome=Ended.FAILED,
-                reason="The gateway ended before the update did; the model is what it was.",
-                by=note.wanted.by,
-            )
-        )
+        async with self._one:
+            note = await self._aside(lambda: read_note(self._folder))
+            await self._aside(lambda: throw_away_stale(self._folder))
+            if note is None:
+                return
+            course = _Course(note, noted=True)
+            if note.swapping:
+                await to_the_end(self._back(course, names.passing(note.model, names.OLD)))
+            if note.sha256:
+                await to_the_end(self._tidy(course.note))
+            outcome = Ended.UPDATED if note.answered else Ended.FAILED
+            await to_the_end(self._finish(course, outcome, "" if note.answered else _KILLED, audit))
 
-    async def _read(self) -> Note | None:
-        def read() -> Note | None:
-            try:
-                kept = json.loads((self._folder / _NOTE).read_text())
-                return Note(**{**kept, "wanted": Wanted(**kept["wanted"])})
-            except FileNotFoundError:
-                return None
-            except (ValueError, TypeError, KeyError):
-                # Torn: it was being written when everything ended, before anything else was done.
-                return None
-
-        return await self._aside(read)
-
-    async def _write(self, note: Note) -> None:
-        def write() -> None:
-            draft = self._folder / f"{_NOTE}.new"
-            draft.write_text(json.dumps(asdict(note)))
-            os.replace(draft, self._folder / _NOTE)
-
-        await self._aside(write)
+    async def _note(self, course: _Course, **changes: Any) -> None:
+        """Keep how far it is, also when cancelled meanwhile."""
+        note = replace(course.note, **changes)
+        await to_the_end(self._aside(lambda: write_note(self._folder, note)))
+        course.note = note
 
     async def _present(self) -> dict[str, str]:
         """Names in lower case → as the engine spells them."""
@@ -325,22 +341,29 @@ async def asked(question: Awaitable[_T]) -> _T:
         raise Passing(str(error)) from error
 
 
-async def _to_the_end(work: Awaitable[None]) -> None:
+async def to_the_end(work: Awaitable[_T]) -> _T:
     """See something through although we are cancelled meanwhile; the cancelling is felt afterwards."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_PATIENCE_S)
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        if not task.done():
+            await asyncio.wait([task], timeout=_PATIENCE_S)
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled() and (error := task.exception()) is not None:
             log.warning("An update could not be cleaned up: %s", error)
         raise
 
 
-def _throw_away_stale(folder: Path) -> None:
-    """Parts of files that nobody has gone on with for weeks."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if path.suffix in (".part", ".note") and time.time() - path.stat().st_mtime > _STALE_S:
-            path.unlink(missing_ok=True)
+def _report(note: Note, outcome: Ended, reason: str) -> UpdateReport:
+    return UpdateReport(
+        model=note.model,
+        url=note.url,
+        sha256=note.sha256,
+        size_b=note.size_b,
+        outcome=outcome,
+        reason=reason,
+        by=note.by,
+        digest=note.digest,
+    )

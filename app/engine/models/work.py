@@ -26,14 +26,23 @@ Tell = Callable[[str, int, int], None]
 
 
 class Work:
-    """One piece. `url`: where an update comes from."""
+    """One piece. `url`: where an update comes from; `sha256`: what the file there must have, or empty."""
 
-    def __init__(self, doing: Doing, model: str, what: str, url: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, doing: Doing, model: str, what: str, url: str, sha256: str, changed: Callable[[], None]
+    ) -> None:
         self.url = url
         self.expected_b = 0
         """What it will bring to the disk, as far as that is known."""
         self.state = Operation(
-            secrets.token_hex(6), doing, model, Outcome.RUNNING, Progress(what, 0, 0), f"{what}."
+            secrets.token_hex(6),
+            doing,
+            model,
+            Outcome.RUNNING,
+            Progress(what, 0, 0),
+            f"{what}.",
+            source=url,
+            sha256=sha256,
         )
         self.task: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
@@ -54,6 +63,16 @@ class Work:
         self.state = replace(self.state, progress=progress, sentence=f"{what}.")
         if before.what != what:
             self._changed()
+
+    def cancel(self) -> None:
+        """Stop it, once: what it puts back then is not to be stopped by somebody's impatience."""
+
+        def cancel() -> None:
+            if self.running and self.task is not None and not self.task.cancelling():
+                self.task.cancel()
+
+        # One that has not begun yet would never run, and so never end: it begins first.
+        asyncio.get_running_loop().call_soon(cancel)
 
     def end(self, outcome: Outcome, sentence: str) -> None:
         """It is over."""
@@ -88,12 +107,19 @@ class Workshop:
         return next((work for work in self._all if work.state.id == operation), None)
 
     def begin(
-        self, doing: Doing, model: str, what: str, do: Callable[[Work], Awaitable[str]], *, url: str = ""
+        self,
+        doing: Doing,
+        model: str,
+        what: str,
+        do: Callable[[Work], Awaitable[str]],
+        *,
+        url: str = "",
+        sha256: str = "",
     ) -> Work:
         """Start it; what `do` returns is its last sentence, a ModelError its failure."""
         if self._closing:
             raise ModelError("The gateway is ending: start it again first.")
-        work = Work(doing, model, what, url, self._changed)
+        work = Work(doing, model, what, url, sha256, self._changed)
         self._all.appendleft(work)
         self._forget()
         work.task = asyncio.create_task(self._do(work, do), name=f"{doing.value} {model}")
@@ -117,9 +143,10 @@ class Workshop:
     async def close(self) -> None:
         """Stop everything, and wait a while for what has to be put back."""
         self._closing = True
-        tasks = [work.task for work in self._all if work.task is not None and not work.task.done()]
-        for task in tasks:
-            task.cancel()
+        running = self.running()
+        for work in running:
+            work.cancel()
+        tasks = [work.task for work in running if work.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_S)
 

@@ -35,6 +35,14 @@ class FileServer:
     pause_s: float = 0.0
     """Between pieces of 64 KiB."""
     wrong_range: bool = False
+    knows_if_range: bool = True
+    """False: it sends the rest of whatever it has by now."""
+    extra_b: int = 0
+    """So much more than announced at the end of a partial answer."""
+    lengthless: bool = False
+    """The end of the connection is the end of the file."""
+    drips_head_s: float = 0.0
+    """Between single bytes of the head of an answer."""
     sent_b: int = 0
     asked: list[dict[str, str]] = field(default_factory=list)
     port: int = 0
@@ -97,15 +105,23 @@ class FileServer:
             return True
         start = 0
         wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
-        if wanted and self.ranges and headers.get("if-range") in (self.etag, self.modified):
+        same_file = headers.get("if-range") in (self.etag, self.modified) or not self.knows_if_range
+        if wanted and self.ranges and same_file:
             start = int(wanted[1]) + (7 if self.wrong_range else 0)
             status, end = "206 Partial Content", len(self.content)
             same += f"Content-Range: bytes {start}-{end - 1}/{end}\r\n"
         else:
             status = "200 OK"
         body = self.content[start:]
+        if start:
+            body += b"x" * self.extra_b
         length = len(body) if self.announced_b is None else self.announced_b
         framing = "Transfer-Encoding: chunked\r\n" if self.chunked else f"Content-Length: {length}\r\n"
+        if self.lengthless:
+            framing = "Connection: close\r\n"
+        for byte in f"HTTP/1.1 {status}\r\n{same}".encode() if self.drips_head_s else b"":
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(self.drips_head_s)
         writer.write(f"HTTP/1.1 {status}\r\n{same}{framing}\r\n".encode())
         return await self._send(body, writer)
 
@@ -131,4 +147,4 @@ class FileServer:
                 await asyncio.sleep(self.pause_s)
         if self.chunked:
             writer.write(b"0\r\n\r\n")
-        return self.announced_b is None
+        return self.announced_b is None and not self.lengthless

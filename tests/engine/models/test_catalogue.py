@@ -131,6 +131,13 @@ def test_the_speed_is_smooth_and_what_was_there_does_not_count() -> None:
     assert (anew.rate_b_per_s, anew.seconds_left) == (0, None)
 
 
+def test_what_was_kept_from_an_earlier_try_is_no_speed() -> None:
+    pace = Pace()
+    pace.tell(0.0, "Asking", 0, 0)
+    assert pace.tell(0.5, "Downloading", 2_000_000_000, 3_300_000_000).rate_b_per_s == 0
+    assert pace.tell(1.5, "Downloading", 2_100_000_000, 3_300_000_000).rate_b_per_s == 100_000_000
+
+
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 10**9)), min_size=1), st.integers(0, 10**10))
 def test_the_pace_is_never_negative(steps: list[tuple[float, int]], total_b: int) -> None:
     pace, now_s, done_b = Pace(), 0.0, 0

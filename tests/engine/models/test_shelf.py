@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.containers.base import DaemonUnreachable
 from app.engine.base import Model
-from app.engine.models.base import Doing, Fit, ModelError, Outcome
+from app.engine.models.base import Doing, Fit, ModelError, Operation, Outcome
+from app.engine.models.names import is_passing, spelled
+from app.engine.models.room import occupied_b
+from app.engine.models.said import in_words
 from app.engine.models.shelf import Busy
+from app.engine.models.updates import Ended
 from app.engine.simulator import Faults
-from tests.engine.models.conftest import Furnish
+from tests.engine.models.conftest import CountingHost, Furnish
 
 
 async def test_a_pull_brings_the_model_and_has_a_way_out_only_meanwhile(furnish: Furnish) -> None:
@@ -283,3 +288,89 @@ async def test_whoever_stops_following_changes_nothing(furnish: Furnish) -> None
     async for _ in room.shelf.follow(operation.id):
         break
     assert (await room.ended(operation)).outcome is Outcome.DONE
+
+
+async def test_what_was_cancelled_before_it_began_ends_all_the_same(furnish: Furnish) -> None:
+    room = await furnish(empty=True, speed=1)
+    for begin in (room.shelf.pull, room.shelf.load):
+        operation = begin("qwen3:0.6b")
+        room.shelf.cancel(operation.id)
+        assert (await room.ended(operation)).outcome is Outcome.CANCELLED
+    room.shelf.pull("qwen3:0.6b")
+    await room.shelf.close()
+    assert all(one.outcome is Outcome.CANCELLED for one in room.shelf.operations())
+
+
+async def test_an_update_that_was_cancelled_at_once_is_in_the_audit_trail(furnish: Furnish) -> None:
+    room = await furnish()
+    operation = room.shelf.update("http://127.0.0.1:9/m.gguf", "m:1")
+    room.shelf.cancel(operation.id)
+    assert (await room.ended(operation)).outcome is Outcome.CANCELLED
+    assert [report.outcome for report in room.reports] == [Ended.CANCELLED]
+
+
+async def test_whoever_follows_hears_something_also_where_nothing_changes(
+    furnish: Furnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.models.shelf._REPEATED_EVERY_S", 0.3)
+    room = await furnish(speed=0.000_1)
+    operation = room.shelf.load("qwen2.5:3b")
+    heard: list[Operation] = []
+    async with asyncio.timeout(10):
+        async for state in room.shelf.follow(operation.id):
+            heard.append(state)
+            if len(heard) == 4:
+                break
+    assert len(set(heard)) == 1
+
+
+async def test_a_pull_that_broke_off_goes_on_where_only_its_rest_still_fits(
+    furnish: Furnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await furnish(empty=True)
+    room.simulator.faults = Faults(pull_breaks_after_b=5_000_000_000)
+    assert (await room.ended(room.shelf.pull("qwen3:8b"))).outcome is Outcome.FAILED
+    room.simulator.faults = Faults()
+    monkeypatch.setattr("app.engine.models.room.free_b", lambda place: 1_500_000_000)
+    assert (await room.ended(room.shelf.pull("qwen3:8b"))).outcome is Outcome.DONE
+
+
+async def test_the_disk_of_a_container_of_ours_is_not_guessed_at(
+    furnish: Furnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await furnish(empty=True)
+    seen = []
+    monkeypatch.setattr("app.engine.models.room.free_b", seen.append)
+    room.shelf._place = lambda url: Path("/")
+    await room.ended(room.shelf.pull("qwen3:0.6b"))
+    assert set(seen) == {Path("/")}
+    seen.clear()
+    monkeypatch.setattr(CountingHost, "managed", True)
+    await room.ended(room.shelf.pull("gemma3:1b"))
+    assert set(seen) == {None}
+
+
+def test_a_passing_name_is_one_in_any_case() -> None:
+    for name in ("m:1-gateway-new", "M:1-Gateway-Old", "m:1-GATEWAY-NEW"):
+        assert is_passing(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x", "library/x", "registry.ollama.ai/library/x", "library/library/x", "library/registry.ollama.ai/x"],
+)
+def test_however_often_the_default_registry_is_named_there_is_one_spelling(name: str) -> None:
+    assert spelled(name) == "x:latest"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x1b[2Jb", "a\nb", "a\u202eb"])
+def test_a_refusal_repeats_nothing_that_a_terminal_or_a_record_would_stumble_over(name: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        spelled(name)
+    assert str(refused.value).isprintable()
+    assert str(in_words(f"odd {name}", "m")).isprintable()
+
+
+def test_a_model_in_another_case_is_not_counted_beside_itself() -> None:
+    models = (Model("M:1", "d1", 10, "", "", "", False), Model("n:1", "d2", 5, "", "", "", False))
+    assert occupied_b(models, but="m:1") == 5

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.engine.models.base import ModelError, Outcome
+from app.engine.models.said import Passing
 from app.engine.models.shelf import Busy
 from app.engine.models.source import Refused
-from app.engine.models.updates import Ended
+from app.engine.models.updates import Ended, UpdateReport
 from app.engine.simulator import Faults
+from app.ledger.errors import LedgerClosed
 from tests.engine.models.conftest import Furnish, Room
 from tests.engine.models.file_server import GGUF, FileServer
 
@@ -259,8 +264,8 @@ async def test_the_quota_and_the_disk_are_asked_before_a_file_comes(
 
 
 def note(**changes: Any) -> str:
-    wanted = {"url": "https://hf.co/m.gguf?token=x", "name": NAME, "sha256": "", "by": "k_9"}
-    return json.dumps({"wanted": wanted, "sha256": "a" * 64, "size_b": 5, "swapping": True, **changes})
+    kept = {"model": NAME, "url": "https://hf.co/m.gguf", "by": "k_9", "sha256": "a" * 64, "size_b": 5}
+    return json.dumps({**kept, "swapping": True, **changes})
 
 
 async def test_what_a_crash_left_in_the_middle_of_a_swap_is_put_back(furnish: Furnish) -> None:
@@ -293,7 +298,9 @@ async def test_what_a_crash_left_before_a_swap_only_goes_away(furnish: Furnish, 
     assert not any("gateway" in name for name in room.names())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"wanted":{}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "[1]", '{"wanted":{}}', '{"model":5,"url":"","by":""}']
+)
 async def test_a_torn_note_is_no_obstacle(furnish: Furnish, files: FileServer, text: str) -> None:
     room = await furnish()
     room.downloads.mkdir()
@@ -306,3 +313,126 @@ async def test_names_that_only_updates_give_are_not_listed(furnish: Furnish) -> 
     await room.shelf._client.copy("qwen2.5:3b", f"{NAME}-gateway-new")
     await room.refresh()
     assert not any("gateway" in entry.name for entry in room.shelf.entries())
+
+
+async def test_a_report_that_could_not_be_recorded_is_recorded_the_next_time(
+    furnish: Furnish, files: FileServer
+) -> None:
+    room = await furnish()
+    audit = room.shelf._audit
+
+    async def closed(report: UpdateReport) -> None:
+        raise LedgerClosed("The ledger is closed.")
+
+    room.shelf._audit = closed
+    last = await room.ended(room.shelf.update(files.url, NAME))
+    assert last.outcome is Outcome.DONE, "the model was updated all the same"
+    assert room.reports == []
+    room.shelf._audit = audit
+    await room.shelf.recover()
+    (report,) = room.reports
+    assert (report.outcome, report.sha256, report.digest) == (
+        Ended.UPDATED,
+        files.sha256,
+        await digest_of(room),
+    )
+    assert left_over(room.downloads) == []
+
+
+async def test_an_engine_that_goes_away_in_the_swap_leaves_what_puts_it_back(
+    furnish: Furnish, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await furnish()
+    before, names = await digest_of(room), room.names()
+    client = room.shelf._client
+    real_answers, real_copy = client.answers, client.copy
+
+    async def gone(*given: Any, **named: Any) -> None:
+        raise Passing("The engine does not answer.")
+
+    async def answers(name: str, *, keep_alive: str) -> None:
+        if name == NAME:
+            monkeypatch.setattr(client, "copy", gone)
+            await gone()
+        await real_answers(name, keep_alive=keep_alive)
+
+    monkeypatch.setattr(client, "answers", answers)
+    last = await room.ended(room.shelf.update(files.url, NAME))
+    assert last.outcome is Outcome.FAILED
+    assert len(room.reports) == 1
+    monkeypatch.setattr(client, "copy", real_copy)
+    await room.shelf.recover()
+    assert (await digest_of(room), room.names()) == (before, names)
+    assert len(room.reports) == 1, "how it ended had been told already"
+    assert not (room.downloads / "update.json").exists()
+
+
+async def test_nothing_secret_of_an_address_is_written_down(furnish: Furnish, files: FileServer) -> None:
+    room = await furnish()
+    files.pause_s = 0.05
+    operation = room.shelf.update(f"{files.url}?X-Signature=secret", NAME)
+    await room.until((room.downloads / "update.json").exists)
+    written = "".join(
+        path.read_text(errors="replace") for path in room.downloads.iterdir() if path.suffix != ".part"
+    )
+    assert "127.0.0.1" in written
+    assert "secret" not in written
+    room.shelf.cancel(operation.id)
+    await room.ended(operation)
+
+
+async def test_putting_in_order_happens_once_also_where_two_want_it(furnish: Furnish) -> None:
+    room = await furnish()
+    room.downloads.mkdir()
+    (room.downloads / "update.json").write_text(note(swapping=False))
+    await asyncio.gather(room.shelf.recover(), room.shelf.recover())
+    assert len(room.reports) == 1
+
+
+async def test_a_model_that_was_not_there_before_a_crash_is_not_left_untried(furnish: Furnish) -> None:
+    room = await furnish()
+    names = room.names()
+    await room.shelf._client.copy("qwen2.5:3b", "brought:1")
+    room.downloads.mkdir()
+    (room.downloads / "update.json").write_text(note(model="brought:1", replaces=False))
+    await room.shelf.recover()
+    await room.refresh()
+    assert room.names() == names
+
+
+async def test_who_answers_while_the_new_one_is_tried_under_its_name_is_known(
+    furnish: Furnish, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await furnish()
+    before = await digest_of(room)
+    client = room.shelf._client
+    real = client.answers
+    known: list[str] = []
+
+    async def answers(name: str, *, keep_alive: str) -> None:
+        if name == NAME:
+            known.append({model.name: model.digest for model in room.models}[NAME])
+        await real(name, keep_alive=keep_alive)
+
+    monkeypatch.setattr(client, "answers", answers)
+    await room.ended(room.shelf.update(files.url, NAME))
+    assert known == [await digest_of(room)] != [before]
+
+
+async def test_halves_of_files_never_take_more_room_than_one_whole_model_may(
+    furnish: Furnish, files: FileServer
+) -> None:
+    room = await furnish(model_update_max_gb=1)
+    room.downloads.mkdir()
+    for age, name in enumerate(("newest", "older", "oldest")):
+        for suffix, size_b in ((".part", 600_000_000), (".note", 10)):
+            path = room.downloads / f"{name}{suffix}"
+            path.touch()
+            os.truncate(path, size_b)
+            os.utime(path, (time.time() - age * 60 - 60,) * 2)
+    files.content = b"no model at all"
+    await room.ended(room.shelf.update(files.url, NAME))
+    left = left_over(room.downloads)
+    assert "newest.part" in left
+    assert "older.part" not in left
+    assert "oldest.part" not in left
