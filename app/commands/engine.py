@@ -14,7 +14,10 @@ from collections.abc import AsyncIterator
 
 from app.commands.common import CommandError, Ground, ask_running, ground
 from app.commands.parts import contained
-from app.engine.host import EngineHost, HostCare, HostState
+from app.commands.progress import Shown
+from app.containers.base import ContainerError
+from app.engine.base import Engine
+from app.engine.host import EngineHost, HostCare
 
 
 def engine(options: argparse.Namespace) -> int:
@@ -30,7 +33,10 @@ async def _do(base: Ground, options: argparse.Namespace) -> int:
         )
     url = base.running_url()
     if url is None:
-        return await _alone(base, options)
+        try:
+            return await _alone(base, options)
+        except ContainerError as error:
+            raise CommandError(str(error)) from None
     if options.verb == "log":
         answer = await ask_running(base, url, "GET", "/admin/engine/log")
         print("\n".join(answer["log"]))
@@ -49,7 +55,7 @@ async def _do(base: Ground, options: argparse.Namespace) -> int:
 
 
 async def _alone(base: Ground, options: argparse.Namespace) -> int:
-    async with alone(base) as host:
+    async with alone(base) as (host, _):
         match options.verb:
             case "status":
                 raise CommandError(
@@ -89,52 +95,20 @@ def _sure() -> bool:
 
 
 @contextlib.asynccontextmanager
-async def alone(base: Ground, told: bool = True) -> AsyncIterator[EngineHost]:
-    """The host of the profile's container without a gateway around it; `told`: its progress goes to the terminal."""
+async def alone(base: Ground) -> AsyncIterator[tuple[EngineHost, Engine]]:
+    """The host of the profile's container, and the engine in it, without a gateway around them; its progress goes to
+    the terminal."""
     made = contained(base)
-    shown = Shown(sys.stderr.isatty()) if told else None
+    shown = Shown()
 
     def changed() -> None:
-        if shown is not None:
-            shown.look(host.state)
+        progress = host.state.progress
+        shown.tell(progress) if progress is not None else shown.end()
 
     host = made.host(HostCare(changed, busy=lambda: False, quietly=contextlib.nullcontext))
     try:
-        yield host
+        yield host, made.engine
     finally:
         await host.close()
         await made.engine.close()
-        if shown is not None:
-            shown.end()
-
-
-class Shown:
-    """A host's progress on a terminal: one line that is written over; on anything else one line a step."""
-
-    def __init__(self, terminal: bool) -> None:
-        self._terminal = terminal
-        self._last = ""
-        self._wide = 0
-
-    def look(self, state: HostState) -> None:
-        """Show what is new."""
-        progress = state.progress
-        if progress is None:
-            return
-        line = progress.what
-        if self._terminal and progress.total:
-            line += f": {progress.done / 1e9:.1f} of {progress.total / 1e9:.1f} GB"
-        if line == self._last:
-            return
-        self._last = line
-        if self._terminal:
-            print(f"\r{line.ljust(self._wide)}", end="", file=sys.stderr, flush=True)
-            self._wide = len(line)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._terminal and self._last:
-            print(file=sys.stderr)
-            self._last = ""
+        shown.end()

@@ -1,27 +1,82 @@
-"""`models`: what the running gateway's engine has, and pulling, loading, updating and removing it.
+"""`models`: what the profile's engine has, and pulling, loading, updating and removing it.
 
-Rule 1: the gateway does the work; this only asks it and shows what it tells. Ctrl-C cancels what is being shown; any
-other end of this command ends nothing. Rule 2: on a terminal one line moves; elsewhere each change is a line.
+Rule 1: the running gateway does the work and this only asks it; where none runs it is done here (see `direct`). Ctrl-C
+cancels what is being shown; any other end of this command ends nothing of a gateway's. Rule 2: see `progress`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
-import sys
-import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, TextIO
+from typing import Any, Protocol
 
-import aiohttp
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import Operator, operator
+from app.commands.progress import Shown, from_line
 
-from app.commands.common import CommandError, Ground, ask_running, ground
-from app.identity import OPERATOR_TOKEN
 
-_PLAIN_EVERY_S = 5.0
-_LINE_B = 256 * 1024
+class Way(Protocol):
+    """How the models are reached: through the running gateway, or directly. Everything raises CommandError."""
+
+    async def entries(self) -> list[dict[str, Any]]:
+        """The engine's models, then the catalogue's that are not there."""
+
+    async def show(self, name: str) -> dict[str, Any]:
+        """What the engine tells of a model."""
+
+    async def remove(self, name: str) -> None:
+        """Remove a model from the disk."""
+
+    async def unload(self, name: str) -> None:
+        """Give a model's memory back."""
+
+    def begin(self, action: str, *names: str, sha256: str = "") -> AsyncGenerator[dict[str, Any], None]:
+        """Begin or join `pull`, `load` or `update`, and tell how far it is, a line at a time."""
+
+    async def cancel(self, operation: str) -> None:
+        """Stop an operation by its id; what has come is kept."""
+
+
+class Running:
+    """Asks the running gateway (see `Way`)."""
+
+    def __init__(self, owner: Operator) -> None:
+        self._owner = owner
+
+    async def entries(self) -> list[dict[str, Any]]:
+        """See `Way`, as are the others."""
+        return list((await self._owner.ask("GET", "/admin/models"))["models"])
+
+    async def operations(self) -> list[dict[str, Any]]:
+        """What runs and what has ended lately."""
+        return list((await self._owner.ask("GET", "/admin/models/operations"))["operations"])
+
+    async def show(self, name: str) -> dict[str, Any]:
+        """What the engine tells of it."""
+        return await self._owner.ask("POST", "/admin/models/show", {"model": name})
+
+    async def remove(self, name: str) -> None:
+        """From the disk."""
+        await self._owner.ask("DELETE", "/admin/models", {"model": name})
+
+    async def unload(self, name: str) -> None:
+        """From memory."""
+        await self._owner.ask("POST", "/admin/models/unload", {"model": name})
+
+    def begin(self, action: str, *names: str, sha256: str = "") -> AsyncGenerator[dict[str, Any], None]:
+        """The lines of the gateway's answer."""
+        if action == "update":
+            body = {"url": names[0], "name": names[1]} | ({"sha256": sha256} if sha256 else {})
+            return self._owner.follow("/admin/update-model", body)
+        return self._owner.follow(f"/admin/models/{action}", {"model": names[0]})
+
+    async def cancel(self, operation: str) -> None:
+        """By its id."""
+        await self._owner.ask("POST", "/admin/models/cancel", {"operation": operation})
 
 
 def models(options: argparse.Namespace) -> int:
@@ -32,37 +87,43 @@ def models(options: argparse.Namespace) -> int:
         raise CommandError(f"models {action} wants {_WANTED[wanted]}.")
     base = ground(options)
     url = base.running_url()
-    if url is None:
-        raise CommandError(
-            "No gateway of this profile runs: start it with «mortdecai-gateway serve», then try again."
-        )
+    if action == "cancel":
+        return asyncio.run(_cancel(base, url, names[0]))
     return asyncio.run(_do(options, base, url, action, names))
 
 
 _WANTED = {0: "no name", 1: "the name of one model", 2: "an address and the name of a model"}
 
 
-async def _do(options: argparse.Namespace, base: Ground, url: str, action: str, names: list[str]) -> int:
-    if action == "list":
-        listed = await ask_running(base, url, "GET", "/admin/models")
-        return _list(listed["models"], everything=options.all, as_json=options.json)
-    if action == "cancel":
-        return await _cancel(base, url, names[0])
-    if action == "update":
-        body = {"url": names[0], "name": names[1]} | ({"sha256": options.sha256} if options.sha256 else {})
-        return await _follow(base, url, "/admin/update-model", body)
-    if action in ("pull", "load"):
-        return await _follow(base, url, f"/admin/models/{action}", {"model": names[0]})
-    if action == "show":
-        told = await ask_running(base, url, "POST", "/admin/models/show", {"model": names[0]})
-        print(json.dumps(told, ensure_ascii=False, indent=2) if options.json else _shown(told))
-        return 0
-    if action == "rm":
-        await ask_running(base, url, "DELETE", "/admin/models", {"model": names[0]})
-        print(f"The model {names[0]} was removed.")
-        return 0
-    await ask_running(base, url, "POST", "/admin/models/unload", {"model": names[0]})
-    print(f"The model {names[0]} was unloaded.")
+@contextlib.asynccontextmanager
+async def _way(base: Ground, url: str | None, action: str) -> AsyncIterator[Way]:
+    if url is not None:
+        async with operator(base, url) as owner:
+            yield Running(owner)
+        return
+    from app.commands.direct import direct
+
+    async with direct(base, action) as way:
+        yield way
+
+
+async def _do(
+    options: argparse.Namespace, base: Ground, url: str | None, action: str, names: list[str]
+) -> int:
+    async with _way(base, url, action) as way:
+        if action == "list":
+            return _list(await way.entries(), everything=options.all, as_json=options.json)
+        if action == "show":
+            told = await way.show(names[0])
+            print(json.dumps(told, ensure_ascii=False, indent=2) if options.json else _shown(told))
+        elif action == "rm":
+            await way.remove(names[0])
+            print(f"The model {names[0]} was removed.")
+        elif action == "unload":
+            await way.unload(names[0])
+            print(f"The model {names[0]} was unloaded.")
+        else:
+            print(await _follow(way, way.begin(action, *names, sha256=options.sha256)))
     return 0
 
 
@@ -97,122 +158,41 @@ def _shown(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def _cancel(base: Ground, url: str, name: str) -> int:
-    listed = await ask_running(base, url, "GET", "/admin/models/operations")
-    running = [
-        one
-        for one in listed["operations"]
-        if one["outcome"] == "running" and name in (one["model"], one["model"].removesuffix(":latest"))
-    ]
-    if not running:
-        raise CommandError(f"Nothing is being done with {name}.")
-    for one in running:
-        await ask_running(base, url, "POST", "/admin/models/cancel", {"operation": one["operation"]})
+async def _cancel(base: Ground, url: str | None, name: str) -> int:
+    if url is None:
+        raise CommandError(
+            "No gateway of this profile runs: start it with «mortdecai-gateway serve», then try again."
+        )
+    async with operator(base, url) as owner:
+        way = Running(owner)
+        running = [
+            one
+            for one in await way.operations()
+            if one["outcome"] == "running" and name in (one["model"], one["model"].removesuffix(":latest"))
+        ]
+        if not running:
+            raise CommandError(f"Nothing is being done with {name}.")
+        for one in running:
+            await way.cancel(one["operation"])
     print(f"Cancelled: {', '.join(one['doing'] for one in running)}. What has come is kept.")
     return 0
 
 
-async def _follow(base: Ground, url: str, path: str, body: Mapping[str, Any]) -> int:
-    """Begin or join an operation and show how far it is; Ctrl-C cancels it."""
-    show = Shown(sys.stderr, moving=sys.stderr.isatty())
+async def _follow(way: Way, begun: AsyncGenerator[dict[str, Any], None]) -> str:
+    """Show how far an operation is, and say what came of it; Ctrl-C cancels it."""
+    shown = Shown()
     operation = ""
     try:
-        async with aclosing(_lines(base, url, path, body)) as lines:
+        async with aclosing(begun) as lines:
             async for line in lines:
                 operation = str(line.get("operation", operation))
-                if "error" in line:
-                    show.end()
-                    raise CommandError(str(line["error"]))
                 if line.get("status") == "success":
-                    show.end()
-                    print(line.get("message", "Done."))
-                    return 0
-                show.progress(line)
+                    return str(line.get("message", "Done."))
+                shown.tell(from_line(line))
     except asyncio.CancelledError:
         if operation:
-            await ask_running(base, url, "POST", "/admin/models/cancel", {"operation": operation})
-        show.end()
+            await way.cancel(operation)
         raise
-    show.end()
+    finally:
+        shown.end()
     raise CommandError("The gateway broke off in the middle: see that it runs, then try again.")
-
-
-async def _lines(
-    base: Ground, url: str, path: str, body: Mapping[str, Any]
-) -> AsyncGenerator[dict[str, Any], None]:
-    """The lines of an NDJSON answer of the running gateway's. Raises CommandError."""
-    token = await (await base.vault()).get(OPERATOR_TOKEN)
-    if token is None:
-        raise CommandError(
-            f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
-            "Name the vault it was started with: --vault."
-        )
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers, read_bufsize=_LINE_B) as session,
-            session.post(url + path, json=body) as reply,
-        ):
-            if reply.status >= 400:
-                answer = await reply.json(content_type=None)
-                raise CommandError(str(answer.get("error", f"The gateway answered with {reply.status}.")))
-            while raw := await reply.content.readline():
-                line = json.loads(raw)
-                if isinstance(line, dict):
-                    yield line
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
-
-
-class Shown:
-    """Progress for a person: one moving line, or plain lines where something else reads along."""
-
-    def __init__(self, out: TextIO, *, moving: bool) -> None:
-        self._out = out
-        self._moving = moving
-        self._width = 0
-        self._last = ("", -_PLAIN_EVERY_S)
-
-    def progress(self, line: Mapping[str, Any]) -> None:
-        """Show one line of progress."""
-        text = in_words(line)
-        if self._moving:
-            print(f"\r{text.ljust(self._width)}", end="", file=self._out, flush=True)
-            self._width = len(text)
-            return
-        status, now_s = str(line.get("status", "")), time.monotonic()
-        if status != self._last[0] or now_s - self._last[1] >= _PLAIN_EVERY_S:
-            self._last = (status, now_s)
-            print(text, file=self._out, flush=True)
-
-    def end(self) -> None:
-        """The moving line is over."""
-        if self._moving and self._width:
-            print(file=self._out, flush=True)
-            self._width = 0
-
-
-def in_words(line: Mapping[str, Any]) -> str:
-    """«Downloading: 1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left»."""
-    text = str(line.get("status", ""))
-    done, total = line.get("completed") or 0, line.get("total") or 0
-    if total:
-        text += f": {done / 1e9:.1f} of {total / 1e9:.1f} GB ({100 * done // total} %)"
-    elif done:
-        text += f": {done / 1e9:.1f} GB"
-    if rate := line.get("bytes_per_second"):
-        text += f", {rate / 1e6:.1f} MB/s"
-    if (left := line.get("seconds_left")) is not None:
-        text += f", {duration(left)} left"
-    return text
-
-
-def duration(seconds: float) -> str:
-    """«17 s», «1 min 17 s», «2 h 5 min»."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

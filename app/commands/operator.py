@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -16,8 +16,9 @@ from app.commands.common import CommandError, Ground
 from app.identity import OPERATOR_TOKEN
 
 LONG_S = 6 * 3600.0
-"""A model may take hours over a slow line; silence is what ends it."""
-SILENCE_S = 120.0
+"""A model may take hours over a slow line."""
+SILENCE_S = 1800.0
+"""Nothing is said while a large model is checked or loaded from a slow disk."""
 
 
 class Operator:
@@ -28,17 +29,19 @@ class Operator:
         self.url = url
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One question, one answer."""
+        """One question, one answer, which comes when the work is done: an image may have to be fetched first."""
         with _sentences(self.url):
-            async with self._session.request(method, self.url + path, json=body) as reply:
+            waits = aiohttp.ClientTimeout(total=LONG_S)
+            async with self._session.request(method, self.url + path, json=body, timeout=waits) as reply:
                 answer = await reply.json(content_type=None)
                 _check(reply.status, answer)
                 return dict(answer)
 
-    async def follow(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The lines of an answer that comes while the work goes on; a line with `error` is raised."""
+    async def follow(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The lines of an answer that comes while the work goes on, however long; a line with `error` is raised."""
         with _sentences(self.url):
-            async with self._session.post(self.url + path, json=body) as reply:
+            waits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S)
+            async with self._session.post(self.url + path, json=body, timeout=waits) as reply:
                 if reply.status >= 400:
                     _check(reply.status, await reply.json(content_type=None))
                 async for raw in reply.content:

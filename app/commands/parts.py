@@ -19,6 +19,7 @@ from app.power.sensors.probe import probe_sensors
 
 if TYPE_CHECKING:
     from app.containers.docker import Docker
+    from app.engine.managed.recipe import Recipe
 
 UNPLACED = "http://127.0.0.1:9"
 """Where a managed engine is until its container tells its port: nothing answers on the discard port."""
@@ -43,7 +44,7 @@ async def parts(base: Ground, simulate: bool) -> AsyncIterator[Parts]:
         async with _simulated(base) as made:
             yield made
         return
-    sensor = await _sensor()
+    sensor = await probed()
     if settings.engine == "container":
         yield contained(base, sensor)
         return
@@ -55,7 +56,6 @@ async def parts(base: Ground, simulate: bool) -> AsyncIterator[Parts]:
 
 def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
     """The parts of a profile whose engine is a container."""
-    from app.engine.managed.recipe import Recipe
     from app.engine.managed.supervisor import ManagedOllama
     from app.engine.ollama import OllamaEngine
 
@@ -64,7 +64,7 @@ def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
     def host(care: HostCare) -> EngineHost:
         return ManagedOllama(
             engine,
-            lambda: Recipe.of(base.store.current, base.profile),
+            lambda: recipe_of(base),
             find=finder(base),
             on_change=care.changed,
             busy=care.busy,
@@ -74,18 +74,32 @@ def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
     return Parts(engine, sensor or NullSensor(), host, finder(base))
 
 
+def recipe_of(base: Ground) -> Recipe:
+    """What the profile's container is made from now."""
+    from app.engine.managed.recipe import Recipe
+
+    return Recipe.of(base.store.current, base.profile, base.folders.fingerprint)
+
+
 def finder(base: Ground) -> Callable[[], Awaitable[Docker]]:
     """Finds the daemon that the settings mean."""
 
     async def find() -> Docker:
-        from app.containers.find import find_daemon
-
+        # Docker's SDK is two hundred modules: read beside the loop, which may be serving.
+        find_daemon = await asyncio.to_thread(_daemon_finder)
         return await find_daemon(base.store.current.docker_host)
 
     return find
 
 
-async def _sensor() -> Sensor:
+def _daemon_finder() -> Callable[[str], Awaitable[Docker]]:
+    from app.containers.find import find_daemon
+
+    return find_daemon
+
+
+async def probed() -> Sensor:
+    """What measures the GPU that the engine uses."""
     sensors = await asyncio.to_thread(probe_sensors)
     # One GPU is metered: the first, which is the one Ollama takes first as well.
     for other in sensors[1:]:

@@ -32,6 +32,7 @@ from app.vault.base import VaultUnavailable
 STEPS = ("Secrets", "Engine", "Start", "Model", "Test", "Connection")
 TEST_TOKENS = 24
 LOOK_S = 0.5
+JUDGE_US = 4_000_000
 
 
 def setup(options: argparse.Namespace) -> int:
@@ -193,6 +194,10 @@ class Setup:
         self._step("Test", "asking it something")
         try:
             answer = await _chat(owner.url, key, model)
+            if not await self._judged(owner):
+                # The engine was restarted to look for its GPU again, and only a loaded model shows what came of that.
+                answer = await _chat(owner.url, key, model)
+                await self._judged(owner)
         finally:
             if not serving:
                 said = (await owner.ask("POST", "/admin/pause", {"wait": True})).get("notice")
@@ -206,6 +211,19 @@ class Setup:
         )
         if not serving and said:
             print(f"   {said}", file=sys.stderr)
+
+    async def _judged(self, owner: Operator) -> bool:
+        """A model that has answered is loaded, and shows in whose memory it lies; it takes a moment to be seen. False
+        where it is not known then."""
+        began_us = mono_us()
+        while True:
+            container = (await owner.ask("GET", "/admin/engine"))["container"]
+            self._refuse_fallback(container)
+            if container["phase"] == "none" or container["processor"] != "unknown":
+                return True
+            if mono_us() - began_us > JUDGE_US:
+                return False
+            await asyncio.sleep(LOOK_S / 5)
 
     def _connection(self, url: str, key: str, model: str) -> None:
         if self._json:
