@@ -170,6 +170,10 @@ class GatewayFace(Protocol):
     async def public_address(self, mode: str) -> None:
         """`off`, `quick` or `named`: close or open the public address, and keep that."""
 
+    async def keep_tunnel_token(self, text: str) -> None:
+        """Keep the token of a named tunnel, or what Cloudflare shows with the token at its end. Raises an error whose
+        text is a sentence."""
+
     def snapshot(self) -> Snapshot:
         """The present moment; cheap enough for once a second."""
 

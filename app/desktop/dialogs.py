@@ -6,14 +6,16 @@ Enter chooses. Rule 3: each deletes itself when it closes, and says so through `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontMetrics, QTextOption
+from PySide6.QtGui import QFontMetrics, QIcon, QShowEvent, QTextOption
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QDialog,
     QDialogButtonBox,
+    QLabel,
     QMessageBox,
     QPlainTextEdit,
     QVBoxLayout,
@@ -39,6 +41,10 @@ def ask(
     no = box.addButton(QMessageBox.StandardButton.Cancel)
     box.setDefaultButton(no)
     box.setEscapeButton(no)
+    _plainly(box.buttons())
+    for label in box.findChildren(QLabel, "qt_msgbox_informativelabel"):
+        # As narrow as its question, a box breaks what stands below into a column of words.
+        label.setMinimumWidth(min(70 * SPACE, label.fontMetrics().horizontalAdvance(meaning)))
     box.finished.connect(lambda _: accepted() if box.clickedButton() is yes else None)
     box.open()
     return box
@@ -63,11 +69,29 @@ class Dialog(QDialog):
         column.addLayout(self.body, 1)
         column.addWidget(self.buttons)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        _plainly(self.buttons.buttons())
+        super().showEvent(event)
+
     def take_width(self, width: int) -> None:
         """Be as wide as that, and as high as the wrapped texts then need."""
+        self.resize(width, self._needed(width))
+
+    def grow(self) -> None:
+        """Be as high as what it says now needs; never lower than it is."""
+        self.resize(self.width(), max(self.height(), self._needed(self.width())))
+
+    def _needed(self, width: int) -> int:
         layout = self.layout()
         assert layout is not None
-        self.resize(width, max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height()))
+        layout.activate()
+        return max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height())
+
+
+def _plainly(buttons: Sequence[QAbstractButton]) -> None:
+    # Some styles put a picture on «Cancel», and have none for a button with words of ours beside it.
+    for button in buttons:
+        button.setIcon(QIcon())
 
 
 def reading(text: str, name: str) -> QPlainTextEdit:

@@ -13,7 +13,7 @@ from app.desktop.model_wording import progress
 from app.desktop.theme import Tone
 from app.desktop.wording import sentences
 from app.engine.host import HostPhase, HostState, Processor
-from app.snapshot import PublicPhase, PublicView, Snapshot
+from app.snapshot import PublicPhase, PublicView, Serving, Snapshot
 
 DRIFT: Final = "Settings changed: re-create the container to use them."
 
@@ -56,11 +56,25 @@ def fell_back(host: HostState) -> bool:
     return host.processor is Processor.FALLBACK and host.phase in (HostPhase.RUNNING, HostPhase.STARTING)
 
 
+def _seen_to(host: HostState) -> bool:
+    """Whether something is under way that ends by itself: a start, or the download of an update."""
+    return host.phase in (HostPhase.PULLING, HostPhase.STARTING) or host.progress is not None
+
+
+def at_rest(snapshot: Snapshot) -> bool:
+    """Whether the engine does not run because nobody needs it."""
+    host = snapshot.host
+    down = host.phase in (HostPhase.ABSENT, HostPhase.STOPPED)
+    return snapshot.serving is Serving.PAUSED and down and not host.problem
+
+
 def engine_line(snapshot: Snapshot) -> str:
     """The container in one line: «Ollama runs in its container · on the GPU · no way out to the network»."""
     host, name = snapshot.host, snapshot.engine.name
     if fell_back(host):
         return f"{name} computes on the processor, not on the GPU."
+    if at_rest(snapshot):
+        return f"{name} does not run. It starts when you contribute."
     match host.phase:
         case HostPhase.PULLING | HostPhase.STARTING:
             return _under_way(host, name)
@@ -69,7 +83,9 @@ def engine_line(snapshot: Snapshot) -> str:
         case HostPhase.FAILED:
             return f"{name} does not run."
         case HostPhase.ABSENT:
-            return f"{name} does not run." if host.problem else f"{name} is not set up yet."
+            return f"{name} does not run."
+    if host.progress is not None:
+        return _under_way(host, name)
     parts = [f"{name} runs in its container"]
     if host.processor in (Processor.GPU, Processor.CPU):
         parts.append("on the GPU" if host.processor is Processor.GPU else "on the processor")
@@ -88,10 +104,15 @@ def _under_way(host: HostState, name: str) -> str:
     return f"{name} is being downloaded …" if host.phase is HostPhase.PULLING else f"{name} is starting …"
 
 
-def engine_tone(host: HostState) -> Tone:
+def engine_tone(snapshot: Snapshot) -> Tone:
     """What the line is coloured by, next to its mark."""
+    host = snapshot.host
+    if at_rest(snapshot):
+        return Tone.MUTED
     if fell_back(host) or host.phase is HostPhase.FAILED:
         return Tone.BAD
+    if _seen_to(host):
+        return Tone.MUTED
     if host.problem or host.drift or host.phase in (HostPhase.ABSENT, HostPhase.STOPPED):
         return Tone.WARN
     return Tone.MUTED
@@ -101,7 +122,11 @@ def engine_trouble(snapshot: Snapshot) -> str:
     """What is amiss with the container, and what to do; empty where nothing is, or where the headline says it."""
     host, blocker = snapshot.host, snapshot.blocker
     said = sentences(blocker.sentence, blocker.ends) if blocker is not None else ""
-    parts = (host.problem, host.fix) if host.problem else (DRIFT if host.drift else "",)
+    if _seen_to(host) and not fell_back(host):
+        # It is being seen to: why is worth a line, what to do would be out of date.
+        parts: tuple[str | None, ...] = (host.problem,)
+    else:
+        parts = (host.problem, host.fix) if host.problem else (DRIFT if host.drift else "",)
     return sentences(*(part for part in parts if part and sentences(part) not in said))
 
 
@@ -115,7 +140,7 @@ def next_step(host: HostState) -> Step | None:
             return Step(again, "start")
     if fell_back(host):
         return Step("Try again", "restart")
-    if host.drift and host.phase is HostPhase.RUNNING:
+    if host.drift and host.phase is HostPhase.RUNNING and host.progress is None:
         return Step("Re-create", "recreate")
     return None
 
@@ -137,7 +162,12 @@ def public_line(public: PublicView) -> str:
         case PublicPhase.OPENING:
             return "The public address is being opened …"
         case PublicPhase.OPEN:
-            return f"Reachable from the internet: {public.url or 'the address is not known yet'}"
+            # A tunnel of one's own has the name that was given to it there.
+            return (
+                f"Reachable from the internet: {public.url}"
+                if public.url
+                else "Reachable from the internet, under the name that you gave your tunnel at Cloudflare."
+            )
         case PublicPhase.FAILED:
             return sentences(public.problem or "The public address is not open", public.fix)
     return ""

@@ -33,7 +33,7 @@ class Look:
 _FITS: Final = {
     Fit.FITS: Look("Fits", "fit-fits", Tone.GOOD),
     Fit.TIGHT: Look("Just fits", "fit-tight", Tone.WARN),
-    Fit.PARTLY: Look("Fits partly", "fit-partly", Tone.WARN),
+    Fit.PARTLY: Look("Slow", "fit-partly", Tone.WARN),
     Fit.NO: Look("Too large", "fit-no", Tone.BAD),
     Fit.UNKNOWN: Look("Not known", "fit-unknown", Tone.MUTED),
 }
@@ -90,15 +90,18 @@ def absence(snapshot: Snapshot) -> str:
     engine, host, blocker = snapshot.engine, snapshot.host, snapshot.blocker
     if engine.reachable:
         return ""
-    if host.problem:
+    if host.problem and host.phase not in (HostPhase.PULLING, HostPhase.STARTING):
         return sentences(host.problem, host.fix)
     match host.phase:
         case HostPhase.PULLING | HostPhase.STARTING | HostPhase.RUNNING:
             return f"{engine.name} is starting. Its models show up here as soon as it answers."
         case HostPhase.STOPPED:
-            return f"{engine.name} is stopped. Start it to see its models."
+            return f"{engine.name} does not run. Start it to see its models."
         case HostPhase.ABSENT:
-            return f"{engine.name} is not set up yet. Start it, and it is fetched and set up by itself."
+            # Nobody may have looked yet whether its container is there.
+            return (
+                f"{engine.name} does not run. Start it to see its models; what is missing is fetched first."
+            )
     if blocker is not None and blocker.code.startswith("engine"):
         return sentences(blocker.sentence, blocker.ends)
     return f"{engine.name} does not answer at {engine.url}. Start it; its models show up here as soon as it answers."
@@ -124,9 +127,11 @@ def share(progress: Progress) -> float:
 
 
 def operation_title(operation: Operation) -> str:
-    """«Getting llama3.1:8b», and its bare name once that has ended."""
+    """«Getting llama3.1:8b»; once that has ended what came of it, where that names the model, else its bare name."""
     if operation.outcome is Outcome.RUNNING:
         return f"{doing(operation)} {operation.model}"
+    if operation.outcome is Outcome.DONE and operation.model in operation.sentence:
+        return operation.sentence
     return operation.model
 
 
@@ -136,9 +141,9 @@ def doing(operation: Operation) -> str:
 
 
 def operation_detail(operation: Operation) -> str:
-    """How far it is, or what came of it."""
+    """How far it is, or what came of it; empty where the title says that."""
     if operation.outcome is not Outcome.RUNNING:
-        return operation.sentence
+        return "" if operation_title(operation) == operation.sentence else operation.sentence
     detail = progress(operation.progress) or operation.sentence
     return "" if operation_title(operation).startswith(detail.rstrip(" .…")) else detail
 

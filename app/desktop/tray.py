@@ -19,7 +19,7 @@ from app.desktop.engine_wording import public_line
 from app.desktop.icons import tray_icon
 from app.desktop.tasks import Tasks
 from app.desktop.verbs import Verbs
-from app.desktop.wording import APP_NAME, menu_line, tooltip
+from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
 from app.snapshot import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
 
 _TICK_MS: Final = 1000
@@ -106,9 +106,10 @@ class Tray(QObject):
         """Fit icon, tooltip and menu to the present moment."""
         snapshot = self._face.snapshot()
         self._address = snapshot.address
-        if snapshot.serving is not self._serving:
-            self._serving = snapshot.serving
-            self._icon.setIcon(tray_icon(snapshot.serving))
+        serving = shown(snapshot)
+        if serving is not self._serving:
+            self._serving = serving
+            self._icon.setIcon(tray_icon(serving))
         _set_text(self._status, menu_line(snapshot))
         tip = tooltip(snapshot)
         if tip != self._icon.toolTip():

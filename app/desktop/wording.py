@@ -36,11 +36,24 @@ _REASONS = {
     Serving.STOPPING: "What ran is being settled.",
 }
 
+_READYING = frozenset({"engine_starting", "preparing"})
+"""What stands in the way for a moment and ends by itself: nothing is wrong."""
+
 SIMULATION = "This is a simulation. No GPU works, and nobody owes anything."
+
+
+def shown(snapshot: Snapshot) -> Serving:
+    """The state as marks and icons show it: an engine on its way is no warning."""
+    blocker = snapshot.blocker
+    if snapshot.serving is Serving.BLOCKED and blocker is not None and blocker.code in _READYING:
+        return Serving.STARTING
+    return snapshot.serving
 
 
 def headline(snapshot: Snapshot) -> str:
     """The state in one or two words, with its end where it has one: «Paused until 22:00»."""
+    if snapshot.serving is not Serving.STARTING and shown(snapshot) is Serving.STARTING:
+        return "Getting ready"
     word = _HEADLINES[snapshot.serving]
     blocker = snapshot.blocker
     if snapshot.serving is Serving.PAUSED and blocker is not None and blocker.until_us is not None:
@@ -59,7 +72,9 @@ def reason(snapshot: Snapshot) -> str:
         return activity(snapshot)
     blocker = snapshot.blocker
     if blocker is not None:
-        return sentences(blocker.sentence, blocker.ends)
+        # «Paused» stands above it already.
+        said = "" if sentences(blocker.sentence) == f"{headline(snapshot)}." else blocker.sentence
+        return sentences(said, blocker.ends)
     return f"{_requests(snapshot.running)}." if snapshot.running else _REASONS.get(snapshot.serving, "")
 
 

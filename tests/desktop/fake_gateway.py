@@ -213,6 +213,7 @@ class FakeGateway:
         self.verb_says = "Ollama was started."
         self.hold_verbs: asyncio.Event | None = None
         self.public_error: Exception | None = None
+        self.token_error: Exception | None = None
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -297,6 +298,12 @@ class FakeGateway:
         await asyncio.sleep(0)
         if self.public_error is not None:
             raise self.public_error
+
+    async def keep_tunnel_token(self, text: str) -> None:
+        await asyncio.sleep(0)
+        if self.token_error is not None:
+            raise self.token_error
+        self.calls.append(("keep_tunnel_token", text))
 
     def contribute(self) -> None:
         self.calls.append(("contribute",))

@@ -111,7 +111,9 @@ class FakeModels:
         return self._begin("pull", an_operation(name))
 
     def update(self, url: str, name: str, sha256: str = "") -> Operation:
-        return self._begin("update", an_operation(name, doing=Doing.UPDATE), url, sha256)
+        return self._begin(
+            "update", an_operation(name, doing=Doing.UPDATE, source=url, sha256=sha256), url, sha256
+        )
 
     def load(self, name: str) -> Operation:
         work = Progress(f"Loading {name}", 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,11 @@ class Bench:
     def look(self) -> None:
         """What the window does once a second."""
         self.page.show_snapshot(self.face.snapshot())
+        settle()
+        deadline = time.monotonic() + 10
+        while self.page.list.making:
+            assert time.monotonic() < deadline, "the rows are not being made"
+            QApplication.processEvents()
         settle()
 
     def play(self, story: Story) -> None:

@@ -8,14 +8,18 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox
 
 from app.desktop.cards.public import PublicDialog
 from app.desktop.dialogs import LogDialog
+from app.desktop.engine_wording import engine_tone
 from app.desktop.pages.overview import OverviewPage
 from app.desktop.tasks import Tasks
+from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor
 from app.snapshot import PublicPhase, PublicView, Serving, Snapshot
+from app.tunnel.words import TunnelError
 from tests.desktop.fake_gateway import (
     CRASHED,
     GPU_UNUSED,
@@ -128,12 +132,55 @@ def test_a_fallback_to_the_processor_is_said_loudly(bench: Bench) -> None:
     assert bench.engine.button.text() == "Try again"
 
 
-def test_what_came_of_a_verb_is_told_until_it_is_dismissed(bench: Bench) -> None:
+def test_what_came_of_a_verb_is_told_until_it_is_no_longer_so(bench: Bench) -> None:
     bench.look(a_snapshot(host=HostState(HostPhase.STOPPED)))
-    bench.click(bench.engine.button)
-    assert bench.engine.told.sentence == "Ollama was started."
+    bench.face.hold_verbs = asyncio.Event()
+
+    async def story() -> None:
+        bench.engine.button.click()
+        await until(lambda: bool(bench.face.calls))
+        bench.face.present = a_snapshot(host=MANAGED)
+        assert bench.face.hold_verbs is not None
+        bench.face.hold_verbs.set()
+        await settled(bench.tasks)
+
+    play(story)
     bench.look(a_snapshot(host=MANAGED))
     assert "Ollama was started." in visible(bench.engine)
+    bench.look(
+        a_snapshot(host=HostState(HostPhase.STARTING, problem="The container was ended from outside."))
+    )
+    assert "Ollama was started." not in visible(bench.engine)
+
+
+def test_what_is_being_seen_to_asks_nobody_to_do_anything(bench: Bench) -> None:
+    again = HostState(
+        HostPhase.STARTING,
+        problem="The engine's container was ended from outside.",
+        fix="Read the end of its log, then start the engine again.",
+        drift=("engine_image",),
+    )
+    bench.look(a_snapshot(host=again))
+    assert bench.engine.trouble == "The engine's container was ended from outside."
+    bench.look(a_snapshot(host=replace(again, problem=None, fix=None)))
+    assert bench.engine.trouble == "", "it is being re-created already"
+
+
+def test_the_download_of_an_update_is_said_beside_its_bar_while_the_engine_runs_on(bench: Bench) -> None:
+    bench.look(a_snapshot(host=replace(MANAGED, progress=PULLING.progress, drift=("engine_image",))))
+    assert bench.engine.line == "Downloading Ollama: 0.9 of 1.6 GB · 38 MB/s · 20 s left"
+    assert bench.engine.bar.isVisible()
+    assert bench.engine.trouble == ""
+    assert not bench.engine.button.isVisible()
+
+
+@pytest.mark.parametrize("phase", [HostPhase.ABSENT, HostPhase.STOPPED])
+def test_an_engine_that_nobody_needs_is_no_warning(bench: Bench, phase: HostPhase) -> None:
+    paused = a_snapshot(serving=Serving.PAUSED, host=HostState(phase))
+    bench.look(paused)
+    assert bench.engine.line == "Ollama does not run. It starts when you contribute."
+    assert engine_tone(paused) is Tone.MUTED
+    assert engine_tone(replace(paused, serving=Serving.BLOCKED)) is Tone.WARN
 
 
 def test_a_verb_that_fails_is_one_sentence_and_can_be_tried_again(bench: Bench) -> None:
@@ -144,6 +191,16 @@ def test_a_verb_that_fails_is_one_sentence_and_can_be_tried_again(bench: Bench) 
     bench.face.verb_error = None
     bench.click(bench.engine.button)
     assert len(bench.face.calls) == 2
+
+
+def test_a_failure_that_the_container_s_state_tells_is_told_once(bench: Bench) -> None:
+    bench.look(a_snapshot(host=CRASHED))
+    bench.face.verb_error = RuntimeError(f"{CRASHED.problem} {CRASHED.fix}")
+    bench.click(bench.engine.button)
+    assert bench.failures == []
+    assert CRASHED.problem is not None
+    assert bench.engine.trouble.startswith(CRASHED.problem)
+    assert bench.engine.button.isEnabled()
 
 
 def test_a_start_that_downloads_can_be_stopped(bench: Bench) -> None:
@@ -254,11 +311,12 @@ def test_the_question_says_who_sees_the_traffic_and_what_else_there_is(bench: Be
     for words in (
         "Cloudflare sees the traffic",
         "Tailscale",
-        "with TLS",
-        "docs/public-address.md",
+        "tailscale serve --bg 8434",
+        "Caddy",
         "needs a key",
     ):
         assert words in dialog.text
+    assert "docs/" not in dialog.text, "whoever installed a package has none"
     assert not dialog.open_button.isDefault()
     assert not dialog.open_button.autoDefault()
     dialog.reject()
@@ -276,6 +334,43 @@ def test_only_its_own_button_opens_it(bench: Bench, mode: str) -> None:
     assert bench.face.calls == []
     bench.click(dialog.open_button)
     assert bench.face.calls == [("public_address", mode)]
+
+
+def test_a_pasted_token_is_kept_before_the_address_opens_and_is_never_shown(bench: Bench) -> None:
+    bench.look(a_snapshot())
+    bench.page.ask_public()
+    dialog = bench.page.dialog
+    assert dialog is not None
+    QTest.keyClicks(dialog.token, "cloudflared service install eyJ")
+    assert dialog.ways["named"].isChecked(), "whoever pastes a token means their own tunnel"
+    assert dialog.token.displayText() == "●" * len("cloudflared service install eyJ")
+    bench.click(dialog.open_button)
+    assert bench.face.calls == [
+        ("keep_tunnel_token", "cloudflared service install eyJ"),
+        ("public_address", "named"),
+    ]
+    bench.page.ask_public()
+    assert bench.page.dialog is not None
+    assert bench.page.dialog.token.text() == ""
+
+
+def test_a_token_that_is_none_opens_nothing_and_the_question_stays(bench: Bench) -> None:
+    bench.look(a_snapshot())
+    bench.face.token_error = TunnelError("That is not a tunnel's token. Copy the whole command.")
+    bench.page.ask_public()
+    dialog = bench.page.dialog
+    assert dialog is not None
+    QTest.keyClicks(dialog.token, "nonsense")
+    bench.click(dialog.open_button)
+    assert bench.face.calls == []
+    assert dialog.problem.sentence == "That is not a tunnel's token. Copy the whole command."
+    settle()
+    for label in dialog.findChildren(QLabel):
+        assert label.height() >= label.heightForWidth(label.width()), f"cut off: {label.text()}"
+    assert dialog.open_button.isEnabled()
+    dialog.ways["quick"].click()
+    bench.click(dialog.open_button)
+    assert bench.face.calls == [("public_address", "quick")], "a token that was typed first is not meant then"
 
 
 def test_asking_twice_shows_one_question(bench: Bench) -> None:

@@ -89,12 +89,16 @@ def test_nothing_is_said_twice_while_a_model_is_being_loaded(what: str) -> None:
 @pytest.mark.parametrize(
     ("host", "said"),
     [
-        (HostState(HostPhase.STOPPED), "Ollama is stopped. Start it to see its models."),
+        (HostState(HostPhase.STOPPED), "Ollama does not run. Start it to see its models."),
         (PULLING, "Ollama is starting. Its models show up here as soon as it answers."),
+        (
+            HostState(HostPhase.STARTING, problem="Ollama ended by itself.", fix="Start it again."),
+            "Ollama is starting. Its models show up here as soon as it answers.",
+        ),
         (CRASHED, "Ollama has ended three times within ten minutes. Read its log, then try again."),
         (
             HostState(HostPhase.ABSENT),
-            "Ollama is not set up yet. Start it, and it is fetched and set up by itself.",
+            "Ollama does not run. Start it to see its models; what is missing is fetched first.",
         ),
     ],
 )
@@ -135,7 +139,7 @@ def test_the_image_s_download_says_how_far_it_is() -> None:
 def test_a_fallback_to_the_processor_goes_before_everything_else_and_is_red() -> None:
     host = replace(MANAGED, processor=Processor.FALLBACK, drift=("engine_cpus",))
     assert line(host) == "Ollama computes on the processor, not on the GPU."
-    assert engine_wording.engine_tone(host) is Tone.BAD
+    assert engine_wording.engine_tone(a_snapshot(host=host)) is Tone.BAD
     assert engine_wording.next_step(host) == ("Try again", "restart")
 
 
@@ -187,8 +191,8 @@ def test_only_verbs_that_end_requests_are_asked_about_and_only_while_some_run() 
 def test_the_public_address_is_one_line_while_there_is_one() -> None:
     assert engine_wording.public_line(PublicView(PublicPhase.OFF)) == ""
     assert engine_wording.public_line(PUBLIC) == f"Reachable from the internet: {PUBLIC.url}"
-    unknown = PublicView(PublicPhase.OPEN)
-    assert engine_wording.public_line(unknown) == "Reachable from the internet: the address is not known yet"
+    named = engine_wording.public_line(PublicView(PublicPhase.OPEN))
+    assert named == "Reachable from the internet, under the name that you gave your tunnel at Cloudflare."
     assert engine_wording.public_line(PublicView(PublicPhase.FAILED)) == "The public address is not open."
 
 

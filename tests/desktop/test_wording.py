@@ -10,6 +10,7 @@ from app.billing.money import PICO
 from app.desktop import format as fmt
 from app.desktop import wording
 from app.power.history import DAY_US
+from app.presence import conduct
 from app.snapshot import Serving
 from tests.desktop.fake_gateway import (
     CAP_REACHED,
@@ -85,6 +86,25 @@ def test_a_reached_cap_is_a_sentence_with_a_next_step() -> None:
     blocked = a_snapshot(serving=Serving.BLOCKED, blocker=CAP_REACHED)
     assert wording.headline(blocked) == "Not serving"
     assert wording.reason(blocked) == "The spending cap of $10.00 is reached. Raise the cap to serve again."
+
+
+@pytest.mark.parametrize("code", ["engine_starting", "preparing"])
+def test_what_passes_by_itself_is_shown_as_getting_ready_and_not_as_a_warning(code: str) -> None:
+    coming = replace(
+        ENGINE_DOWN, code=code, sentence="The engine is starting.", ends="Serving begins by itself."
+    )
+    snapshot = a_snapshot(serving=Serving.BLOCKED, blocker=coming)
+    assert wording.headline(snapshot) == "Getting ready"
+    assert wording.shown(snapshot) is Serving.STARTING
+    assert wording.reason(snapshot) == "The engine is starting. Serving begins by itself."
+    down = replace(snapshot, blocker=ENGINE_DOWN)
+    assert (wording.headline(down), wording.shown(down)) == ("Not serving", Serving.BLOCKED)
+
+
+def test_the_reason_does_not_repeat_the_headline() -> None:
+    paused = a_snapshot(serving=Serving.PAUSED, blocker=conduct.PAUSED)
+    assert wording.headline(paused) == "Paused"
+    assert wording.reason(paused) == "Press Contribute to serve."
 
 
 @pytest.mark.parametrize(

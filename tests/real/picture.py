@@ -1,6 +1,6 @@
 """Pictures of the window, taken of the real tray process on a virtual screen with a real panel.
 
-python -m tests.real.picture                 docs/window.png and docs/window-dark.png, after a minute of requests
+python -m tests.real.picture                 docs/window.png, docs/models.png and their dark twins, after some minutes
 python -m tests.real.picture --out DIR --seconds 20
 """
 
@@ -23,9 +23,13 @@ from typing import Any
 import aiohttp
 
 from tests.bench.tools import ROOT, first_line, started
-from tests.real.screen import ICON, click, screen_with_panel, tree
+from tests.real.screen import click_icon, press, screen_with_panel, tree, type_text
 
 _WINDOW = re.compile(r'(0x[0-9a-f]+) "Mortdecai Gateway".*\s\d{3,}x\d{3,}\+')
+LONG = "[simulate: 900 tokens]"
+UNDER_WAY_S = 4.0
+PULLED = "gemma3:12b"
+PULLING_S = 12.0
 PROMPTS = ("Why is the sky blue?", "[simulate: 700 tokens]", "[simulate: 300 tokens]", "Write a short poem.")
 
 
@@ -34,13 +38,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     parser.add_argument("--seconds", type=float, default=170)
     options = parser.parse_args()
-    for dark, name in ((False, "window.png"), (True, "window-dark.png")):
-        take(dark, options.out / name, options.seconds)
-        print(options.out / name)
+    for dark in (False, True):
+        for picture in take(dark, options.out, options.seconds):
+            print(picture)
 
 
-def take(dark: bool, picture: Path, seconds: float) -> None:
-    """Run the tray process in one colour scheme, send it requests for a while, and keep a picture of its window."""
+def take(dark: bool, folder: Path, seconds: float) -> tuple[Path, Path]:
+    """Run the tray process in one colour scheme, send it requests for a while, and keep pictures of its window."""
+    twin = "-dark" if dark else ""
+    overview, models = folder / f"window{twin}.png", folder / f"models{twin}.png"
+
+    def shoot() -> None:
+        _shoot(display, overview)
+        press(display, "ctrl+3")
+        time.sleep(2)
+        press(display, "ctrl+f")
+        type_text(display, PULLED)
+        press(display, "Return")
+        time.sleep(PULLING_S)
+        _shoot(display, models)
+
     script = (
         "from PySide6.QtWidgets import QApplication; import app.cli; from tests.desktop.look import dark_palette;"
         f"window = QApplication(['gateway']); {dark} and window.setPalette(dark_palette());"
@@ -56,8 +73,9 @@ def take(dark: bool, picture: Path, seconds: float) -> None:
         }
         with started([sys.executable, "-c", script], environment) as process:
             connection = json.loads(first_line(process))
-            _open_window(display)
-            asyncio.run(_use(connection, seconds, lambda: _shoot(display, picture)))
+            click_icon(display)
+            asyncio.run(_use(connection, seconds, shoot))
+    return overview, models
 
 
 def _shoot(display: str, picture: Path) -> None:
@@ -67,32 +85,28 @@ def _shoot(display: str, picture: Path) -> None:
     subprocess.run(command, env={**os.environ, "DISPLAY": display}, check=True)
 
 
-def _open_window(display: str) -> None:
-    """Click the icon in the panel."""
-    deadline = time.monotonic() + 20
-    while (icon := ICON.search(tree(display))) is None:
-        assert time.monotonic() < deadline, "the icon did not come"
-        time.sleep(0.1)
-    width, height, x, y = (int(part) for part in icon.groups())
-    click(display, x + width // 2, y + height // 2)
-
-
 async def _use(connection: dict[str, Any], seconds: float, shoot: Callable[[], None]) -> None:
     """Requests as two clients would send them, and a picture while some of them run."""
     headers = {"Authorization": f"Bearer {connection['api_key']}"}
     async with aiohttp.ClientSession(connection["url"], headers=headers) as session:
 
+        async def ask(prompt: str) -> None:
+            body = {"model": "qwen2.5:3b", "messages": [{"role": "user", "content": prompt}]}
+            async with session.post("/api/chat", json=body) as reply:
+                await reply.read()
+
         async def one(number: int) -> None:
             await asyncio.sleep(number * 6)
-            while True:
+            ends_s = time.monotonic() + seconds - number * 6
+            while time.monotonic() < ends_s:
                 for prompt in PROMPTS[number:] + PROMPTS[:number]:
-                    body = {"model": "qwen2.5:3b", "messages": [{"role": "user", "content": prompt}]}
-                    async with session.post("/api/chat", json=body) as reply:
-                        await reply.read()
+                    await ask(prompt)
                     await asyncio.sleep(4)
 
-        tasks = [asyncio.create_task(one(number)) for number in range(2)]
-        await asyncio.sleep(seconds)
+        await asyncio.gather(*(one(number) for number in range(2)))
+        # Both well under way when the picture is taken.
+        tasks = [asyncio.create_task(ask(LONG)) for _ in range(2)]
+        await asyncio.sleep(UNDER_WAY_S)
         await asyncio.to_thread(shoot)
         for task in tasks:
             task.cancel()

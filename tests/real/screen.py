@@ -36,7 +36,7 @@ def screen_with_panel(size: str = "1280x900x24") -> Iterator[str]:
     if missing():
         raise FileNotFoundError(f"Run: sudo apt-get install {' '.join(missing())}")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp", "-noreset"]
     with contextlib.ExitStack() as stack:
         stack.enter_context(_running(command, pass_fds=(write,)))
         os.close(write)
@@ -72,6 +72,32 @@ def tree(display: str) -> str:
 def click(display: str, x: int, y: int, button: int = 1) -> None:
     """Click somewhere."""
     _said(["xdotool", "mousemove", str(x), str(y), "click", str(button)], display)
+
+
+def press(display: str, *keys: str) -> None:
+    """Press keys, one after the other: `Down`, `ctrl+3`."""
+    _said(["xdotool", "key", "--delay", "50", *keys], display)
+
+
+def type_text(display: str, text: str) -> None:
+    """Type into whatever has the keyboard."""
+    _said(["xdotool", "type", "--delay", "20", text], display)
+
+
+def click_icon(display: str, button: int = 1) -> None:
+    """Click our icon in the panel, once it has come and the panel has found a place for it."""
+    before: tuple[str, ...] = ()
+
+    def settled() -> bool:
+        nonlocal before
+        time.sleep(0.2)
+        icon = ICON.search(tree(display))
+        now, before = before, icon.groups() if icon is not None else ()
+        return bool(before) and before == now
+
+    wait_for(settled, "the icon")
+    width, height, x, y = map(int, before)
+    click(display, x + width // 2, y + height // 2, button)
 
 
 def _said(command: Sequence[str], display: str, more: Mapping[str, str] | None = None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.tools import gateway
-from tests.real.screen import ICON, PROGRAMS, click, screen_with_panel, tree, wait_for
+from tests.real.screen import ICON, PROGRAMS, click_icon, screen_with_panel, tree, wait_for
 
 pytestmark = pytest.mark.real
 
@@ -86,10 +86,7 @@ def test_the_icon_is_in_the_panel_and_a_click_opens_the_window(tmp_path: Path, d
     with gateway(tmp_path, "--simulate", command="tray", environment=screen) as (process, _):
         wait_for(lambda: ICON.search(tree(display)), "the icon")
         assert not _WINDOW.search(tree(display)), "the window opens when somebody asks for it"
-        icon = ICON.search(tree(display))
-        assert icon is not None
-        width, height, x, y = (int(part) for part in icon.groups())
-        click(display, x + width // 2, y + height // 2)
+        click_icon(display)
         wait_for(lambda: _WINDOW.search(tree(display)), "the window")
         assert process.poll() is None
         process.terminate()

@@ -6,7 +6,9 @@ in the menu. Rule 3: a verb that would end running requests asks first.
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+import logging
+
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QDialog, QGridLayout, QMenu, QPushButton, QWidget
 
 from app.desktop import engine_wording as wording
@@ -21,6 +23,8 @@ from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.engine.host import HostPhase
 from app.snapshot import GatewayFace, Snapshot
 
+log = logging.getLogger(__name__)
+
 
 class EngineStrip(QWidget):
     """The container as last heard of."""
@@ -33,6 +37,8 @@ class EngineStrip(QWidget):
         self._snapshot: Snapshot | None = None
         self._step: Step | None = None
         self._busy: set[str] = set()
+        self._told_in = HostPhase.NONE
+        """Where the container was when its last verb was done: what that said is old news elsewhere."""
         self.dialog: QDialog | None = None
 
         self._mark = Mark("engine", 16, Tone.MUTED)
@@ -51,7 +57,11 @@ class EngineStrip(QWidget):
             self._actions.append((action, step.verb, phases))
         self.more = IconButton("more", "Start, stop or update the engine")
         self.more.clicked.connect(
-            lambda: self.menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+            # To the left, as far as it is wide: the button stands at the window's edge.
+            lambda: self.menu.popup(
+                self.more.mapToGlobal(self.more.rect().bottomRight())
+                - QPoint(self.menu.sizeHint().width(), 0)
+            )
         )
         self.told = Strip("info", Tone.MUTED, closable=True)
 
@@ -88,7 +98,9 @@ class EngineStrip(QWidget):
         self.setVisible(wording.is_ours(host))
         if not wording.is_ours(host):
             return
-        tone = wording.engine_tone(host)
+        if self.told.sentence and host.phase is not self._told_in:
+            self.told.say("")
+        tone = wording.engine_tone(snapshot)
         self._mark.show_mark("engine" if tone is Tone.MUTED else "warning", tone)
         self._line.say(wording.engine_line(snapshot))
         self._line.set_tone(Tone.BAD if wording.fell_back(host) else Tone.PLAIN)
@@ -129,8 +141,15 @@ class EngineStrip(QWidget):
         said = ""
         try:
             said = await self._face.engine_verb(verb)
+        except Exception as error:
+            # What the container's own state says already is not said a second time.
+            problem = (self._face.snapshot().host.problem or "").rstrip(".")
+            if not problem or problem not in str(error):
+                raise
+            log.info("%s: %s", wording.FAILING[verb], error)
         finally:
             self._busy.discard(verb)
+            self._told_in = self._face.snapshot().host.phase
             self.told.say(said)
             self._look()
 

@@ -65,8 +65,8 @@ class Headline(QWidget):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Fit to the present moment."""
-        tone = wording.headline_tone(snapshot.serving)
-        self._mark.show_mark(state_name(snapshot.serving), tone)
+        shown = wording.shown(snapshot)
+        self._mark.show_mark(state_name(shown), wording.headline_tone(shown))
         self._state.say(wording.headline(snapshot))
         self._reason.say(wording.reason(snapshot))
         self._address.say(snapshot.address)

@@ -1,12 +1,14 @@
 """The public address: the line while there is one, and the dialog that explains it before it is opened.
 
 Rule 1: it is never opened but by the dialog's own button, which Enter does not choose. Rule 2: the dialog says who
-else sees the traffic, and what there is besides. Rule 3: closing takes one press and no question.
+else sees the traffic, and what there is besides. Rule 3: closing takes one press and no question. Rule 4: a token goes
+from its field to the vault; it is never read back.
 """
 
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -15,6 +17,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QRadioButton,
     QVBoxLayout,
@@ -22,12 +25,15 @@ from PySide6.QtWidgets import (
 )
 
 from app.desktop import engine_wording as wording
+from app.desktop.cards.headline import Strip
 from app.desktop.clipboard import copy_text
 from app.desktop.dialogs import Dialog
 from app.desktop.tasks import Tasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.snapshot import GatewayFace, PublicPhase, Snapshot
+from app.tunnel.words import TunnelError
+from app.vault.base import VaultUnavailable
 
 WHAT_IT_IS: Final = (
     "Clients reach this gateway from anywhere. A second container runs cloudflared, which connects the gateway with "
@@ -46,13 +52,22 @@ MODES: Final = (
     (
         "named",
         "Your own tunnel",
-        "Your own address, set up at Cloudflare. Its address and its token have to be set first.",
+        "An address that stays, if you have a domain at Cloudflare. Make a tunnel there (Zero Trust, Networks, "
+        "Tunnels) with the service {service}. Then paste the command that Cloudflare shows.",
     ),
 )
+PASTE_HINT: Final = "Paste it here, or leave it empty if it is kept already"
 BESIDES: Final = (
-    "Without Cloudflare: Tailscale connects your own machines and those of people you invite. Or forward a port of "
-    "your router, with TLS. Both are described in docs/public-address.md."
+    "Without Cloudflare: Tailscale gives an address to your own machines alone (tailscale serve --bg {port}) or to "
+    "everybody (tailscale funnel --bg {port}). Or put a web server with a certificate, such as Caddy, in front of this "
+    "gateway and forward port 443 of your router to it. Never forward port {port} itself: keys would travel readable."
 )
+
+
+def service(address: str) -> str:
+    """What a tunnel at Cloudflare must lead to. `address`: the gateway's own."""
+    port = urlsplit(address).port or 80
+    return f"http://localhost:{port} (with Docker Desktop http://host.docker.internal:{port})"
 
 
 class PublicStrip(QWidget):
@@ -129,12 +144,15 @@ class PublicStrip(QWidget):
 
 
 class PublicDialog(Dialog):
-    """Says what a public address means, and opens one. `chosen` carries the mode."""
+    """Says what a public address means, and opens one. `chosen` carries the mode; a token is kept before."""
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget) -> None:
         super().__init__("Public address", parent)
+        self._face = face
+        self._tasks = tasks
+        address = face.snapshot().address
         self.ways: dict[str, QRadioButton] = {}
         self.body.addWidget(Text(WHAT_IT_IS, wrap=True))
         self.body.addWidget(_warning(WHO_SEES))
@@ -143,16 +161,27 @@ class PublicDialog(Dialog):
         group = QButtonGroup(self)
         for mode, label, meaning in MODES:
             button = QRadioButton(label)
-            button.setToolTip(meaning)
             group.addButton(button)
             self.ways[mode] = button
-            text = Text(meaning, wrap=True, tone=Tone.MUTED)
+            text = Text(meaning.format(service=service(address)), wrap=True, tone=Tone.MUTED, selectable=True)
             text.setContentsMargins(6 * SPACE, 0, 0, SPACE)
             choices.addWidget(button)
             choices.addWidget(text)
+        self.token = QLineEdit()
+        self.token.setEchoMode(QLineEdit.EchoMode.Password)
+        self.token.setPlaceholderText(PASTE_HINT)
+        self.token.setAccessibleName("Command or token from Cloudflare")
+        self.token.textEdited.connect(lambda _: self.ways["named"].setChecked(True))
+        pasting = QHBoxLayout()
+        pasting.setContentsMargins(6 * SPACE, 0, 0, 0)
+        pasting.addWidget(self.token)
+        choices.addLayout(pasting)
+        self.problem = Strip("warning", Tone.BAD)
+        choices.addWidget(self.problem)
         self.ways["quick"].setChecked(True)
         self.body.addLayout(choices)
-        self.body.addWidget(Text(BESIDES, wrap=True, tone=Tone.MUTED, selectable=True))
+        port = urlsplit(address).port or 80
+        self.body.addWidget(Text(BESIDES.format(port=port), wrap=True, tone=Tone.MUTED, selectable=True))
         self.open_button = self.buttons.addButton(
             "Open to the internet", QDialogButtonBox.ButtonRole.ActionRole
         )
@@ -170,7 +199,29 @@ class PublicDialog(Dialog):
         return " ".join(label.text() for label in self.findChildren(QLabel))
 
     def _choose(self) -> None:
-        self.chosen.emit(next(mode for mode, button in self.ways.items() if button.isChecked()))
+        mode = next(mode for mode, button in self.ways.items() if button.isChecked())
+        self.problem.say("")
+        if mode == "named" and self.token.text().strip():
+            self.open_button.setEnabled(False)
+            self._tasks.start(self._keep(self.token.text()), "The token could not be kept")
+        else:
+            self._open(mode)
+
+    async def _keep(self, token: str) -> None:
+        try:
+            await self._face.keep_tunnel_token(token)
+        except (TunnelError, VaultUnavailable) as error:
+            self.problem.say(str(error))
+            self.grow()
+            self.token.setFocus()
+        else:
+            self.token.clear()
+            self._open("named")
+        finally:
+            self.open_button.setEnabled(True)
+
+    def _open(self, mode: str) -> None:
+        self.chosen.emit(mode)
         self.accept()
 
 

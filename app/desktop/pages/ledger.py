@@ -45,11 +45,11 @@ _SAMPLES: Final = {
     Column.OUTCOME: "engine failed",
     Column.TOKENS: "1,234 + 1,234",
     Column.DURATION: "12 min 34 s",
-    Column.ENERGY: "0.0561 Wh",
-    Column.COST: "0.00084 ¢",
-    Column.TOTAL: "$123.45",
+    Column.ENERGY: "0.0561 mWh",
+    Column.COST: "0.0000084 ¢",
+    Column.TOTAL: "0.0000084 ¢",
 }
-"""What the columns are made wide enough for."""
+"""What the columns are made wide enough for; on a card that takes little, a first request costs next to nothing."""
 
 
 class LedgerPage(PageWidget):

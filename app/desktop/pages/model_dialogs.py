@@ -40,7 +40,7 @@ def model_facts(entry: Entry, told: dict[str, Any]) -> list[tuple[str, str]]:
     abilities = told.get("capabilities")
     facts = (
         ("On the disk", fmt.size(entry.size_b) if entry.size_b else ""),
-        ("In the GPU's memory", entry.estimate.sentence),
+        ("In memory", entry.estimate.sentence),
         ("Loaded", wording.memory(entry)),
         ("Family", entry.family or str(details.get("family") or "")),
         ("Parameters", entry.parameter_size or str(details.get("parameter_size") or "")),
@@ -127,6 +127,7 @@ class UpdateDialog(Dialog):
             self.problem.say(
                 "That is no SHA-256: it has 64 digits from 0 to f. Copy it again, or leave it empty."
             )
+            self.grow()
             self.sha256.setFocus()
             return
         try:
@@ -135,5 +136,6 @@ class UpdateDialog(Dialog):
             )
         except ModelError as error:
             self.problem.say(str(error))
+            self.grow()
             return
         self.accept()

@@ -1,14 +1,16 @@
 """The models as rows in two cards: those on this machine, then those of the catalogue that are not.
 
 Rule 1: rows are keyed by the model's name and filled anew in place; nothing is moved that stays in its card.
-Rule 2: the list shows and passes on; what a press means, the page knows.
+Rule 2: the list shows and passes on; what a press means, the page knows. Rule 3: new rows are made a few in a turn of
+the loop, from the top: a row takes about a millisecond, and some people have hundreds of models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.desktop import model_wording as wording
@@ -17,6 +19,9 @@ from app.desktop.pages.model_row import ModelRow
 from app.desktop.text import ElidedText, Text
 from app.desktop.theme import CARD_GAP, PAGE_MARGIN, Tone
 from app.engine.models.base import Entry, Operation
+
+_IN_A_TURN: Final = 1
+"""So many new rows are made before the loop has its turn."""
 
 
 class Rows(Card):
@@ -28,6 +33,8 @@ class Rows(Card):
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(title, parent)
         self._rows: dict[str, ModelRow] = {}
+        self.missing = 0
+        """Rows that are still to be made."""
         self.sum = ElidedText(tone=Tone.MUTED)
         self.sum.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.head.addWidget(self.sum, 1)
@@ -48,26 +55,40 @@ class Rows(Card):
         return self._rows.get(name)
 
     def show_entries(
-        self, entries: Sequence[Entry], running: Mapping[str, Operation], *, able: bool, alone: bool = False
-    ) -> None:
-        """Fit to these models. `able`: the engine can be asked; `alone`: it manages its models itself."""
+        self,
+        entries: Sequence[Entry],
+        running: Mapping[str, Operation],
+        *,
+        able: bool,
+        most: int,
+        alone: bool = False,
+    ) -> int:
+        """Fit to these models, making at most so many new rows; how many more could have been made. `able`: the engine
+        can be asked; `alone`: it manages its models itself."""
         wanted = {entry.name for entry in entries}
         for gone in [name for name in self._rows if name not in wanted]:
             row = self._rows.pop(gone)
             self._column.removeWidget(row)
             row.hide()
             row.deleteLater()
-        for place, entry in enumerate(entries):
+        place = self.missing = 0
+        for entry in entries:
             row_of = self._rows.get(entry.name)
             if row_of is None:
+                if most <= 0:
+                    self.missing += 1
+                    continue
+                most -= 1
                 row_of = self._rows[entry.name] = self._make(entry.name)
                 self._column.insertWidget(place, row_of)
             elif self._column.indexOf(row_of) != place:
                 self._column.removeWidget(row_of)
                 self._column.insertWidget(place, row_of)
+            place += 1
             row_of.fill(entry, running.get(entry.name), able=able)
             if alone:
                 row_of.show_alone()
+        return most
 
     def say(self, sentence: str) -> None:
         """What stands where no rows do, or above them."""
@@ -93,6 +114,10 @@ class ModelList(QScrollArea):
         self.start = QPushButton("Start")
         self.start.clicked.connect(lambda: self.started.emit())
         self.start.hide()
+        self._go_on: Callable[[], None] = lambda: None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: self._go_on())
         self.here.body.insertWidget(1, self.start, 0, Qt.AlignmentFlag.AlignLeft)
         column = QWidget()
         layout = QVBoxLayout(column)
@@ -106,6 +131,11 @@ class ModelList(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setWidget(column)
+
+    @property
+    def making(self) -> bool:
+        """Whether rows are still being made."""
+        return self._soon.isActive()
 
     def row(self, name: str) -> ModelRow | None:
         """The row of a model, in whichever card."""
@@ -125,10 +155,18 @@ class ModelList(QScrollArea):
         able = not absence
         here = [entry for entry in entries if entry.installed]
         offered = [] if own_ways else [entry for entry in entries if not entry.installed]
-        self.here.show_entries(here, running, able=able, alone=bool(own_ways))
         self.here.sum.say(wording.sum_line(here))
         self.here.say(absence or own_ways or ("" if here else wording.EMPTY))
         self.start.setText(step)
         self.start.setVisible(bool(step))
-        self.catalogue.show_entries(offered, running, able=able)
         self.catalogue.setVisible(bool(offered))
+
+        def fit() -> None:
+            most = self.here.show_entries(here, running, able=able, most=_IN_A_TURN, alone=bool(own_ways))
+            self.catalogue.show_entries(offered, running, able=able, most=most)
+            if self.here.missing or self.catalogue.missing:
+                self._soon.start(0)
+
+        self._go_on = fit
+        self._soon.stop()
+        fit()

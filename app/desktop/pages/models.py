@@ -38,7 +38,6 @@ class ModelsPage(PageWidget):
         self._tasks = tasks
         self._seen = False
         self._starting = False
-        self._sources: dict[str, tuple[str, str, str]] = {}
         self.dialog: QDialog | None = None
 
         self.name = QLineEdit()
@@ -167,9 +166,7 @@ class ModelsPage(PageWidget):
         self._try(lambda: self._face.models.cancel(operation.id))
 
     def _resumable(self, operation: Operation) -> bool:
-        if operation.doing is Doing.UPDATE:
-            return operation.model in self._sources
-        return True
+        return operation.doing is not Doing.UPDATE or bool(operation.source)
 
     def _resume(self, operation: Operation) -> None:
         match operation.doing:
@@ -178,18 +175,15 @@ class ModelsPage(PageWidget):
             case Doing.LOAD:
                 self._try(lambda: self._face.models.load(operation.model))
             case Doing.UPDATE:
-                self._try(lambda: self._update(*self._sources[operation.model]))
+                update = self._face.models.update
+                self._try(lambda: update(operation.source, operation.model, operation.sha256))
 
     def _ask_for_address(self) -> None:
         def begin(url: str, name: str, sha256: str) -> None:
-            self._update(url, name, sha256)
+            self._face.models.update(url, name, sha256)
             self._look()
 
         self._open(UpdateDialog(begin, self.window()))
-
-    def _update(self, url: str, name: str, sha256: str) -> None:
-        operation = self._face.models.update(url, name, sha256)
-        self._sources[operation.model] = (url, name, sha256)
 
     def _show_details(self, entry: Entry) -> None:
         async def show() -> None:

@@ -88,7 +88,7 @@ class OverviewPage(PageWidget):
         if self.dialog is not None:
             self.dialog.raise_()
             return
-        self.dialog = PublicDialog(self.window())
+        self.dialog = PublicDialog(self._face, self._tasks, self.window())
         self.dialog.chosen.connect(self._open_public)
         self.dialog.finished.connect(self._forget)
         self.dialog.open()
