@@ -7,6 +7,7 @@ what went wrong is in what the faces see.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 from app.containers.base import DaemonUnreachable
 from app.settings.parameters import Settings
 from app.snapshot import PublicPhase, PublicView
-from app.tunnel.token import TOKEN_NAME
-from app.tunnel.tunnel import OFF, Tunnel
+from app.tunnel.token import TOKEN_NAME, read_token
+from app.tunnel.tunnel import Tunnel
 from app.tunnel.words import TunnelError
 from app.vault.base import Vault
 
@@ -42,6 +43,7 @@ class PublicAddress:
         docker: Callable[[], Awaitable[Docker]],
         *,
         profile: str,
+        home: str = "",
         mark: Path,
         vault: Vault,
         settings: Callable[[], Settings],
@@ -49,11 +51,16 @@ class PublicAddress:
         changed: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._vault = vault
         self._mark = mark
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
+        self._swept = False
+        """Nothing that an earlier run left open can be there any more."""
         self._tunnel = Tunnel(
             docker,
             profile=profile,
+            home=home,
             image=lambda: settings().tunnel_image,
             token=lambda: vault.get(TOKEN_NAME),
             address=address,
@@ -72,22 +79,39 @@ class PublicAddress:
             self.follow_settings()
 
     def follow_settings(self) -> None:
-        """Open or close it as the settings now say, in the background."""
+        """Open or close it as the settings now say, in the background; nothing once it is shut."""
+        if self._ended:
+            return
         self._task = asyncio.get_running_loop().create_task(self._follow(self._task), name="public-address")
 
+    async def keep_token(self, pasted: str) -> None:
+        """Keep a named tunnel's token, or the command that it stands in. Raises TunnelError and VaultUnavailable; the
+        text of either is all that a person needs."""
+        try:
+            await self._vault.set(TOKEN_NAME, read_token(pasted))
+        except TunnelError as error:
+            raise TunnelError(f"{error} {error.fix}".strip()) from None
+        except ValueError:
+            raise TunnelError(
+                "That is too long for a tunnel's token. Copy it again from Cloudflare."
+            ) from None
+
     async def settled(self) -> None:
-        """Wait until it is open, closed, or has failed."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        """Wait until it is open, closed, or has failed, also where somebody wants something else meanwhile."""
+        waited: asyncio.Task[None] | None = None
+        while self._task is not waited and self._task is not None:
+            waited = self._task
+            await asyncio.wait([waited])
 
     async def shut(self) -> None:
         """The gateway ends. Never raises."""
+        self._ended = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._mark.exists():
-            await self._tunnel.shut()
-            self._mark.unlink(missing_ok=True)
+        # What could not be removed stays marked: the next start sees to it.
+        if self._mark.exists() and await self._tunnel.shut():
+            self._unmark()
 
     async def _follow(self, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
@@ -95,13 +119,25 @@ class PublicAddress:
             await asyncio.wait([before])
         mode = self._settings().public_address
         try:
-            if self._mark.exists() and self._tunnel.state == OFF:
-                await self._tunnel.sweep()
+            if not self._mark.exists():
+                self._swept = True
+            elif not self._swept:
+                self._swept = await self._tunnel.sweep()
             if mode == "off":
                 await self._tunnel.close()
-                self._mark.unlink(missing_ok=True)
+                if self._swept:
+                    self._unmark()
             else:
                 self._mark.touch(mode=0o600)
                 await self._tunnel.open(mode)
         except TunnelError as error:
             log.warning("The public address: %s %s", error, error.fix)
+        except OSError as error:
+            # Without the mark a crash would leave it open unseen.
+            log.error(
+                "The public address was not opened, because %s cannot be written: %s", self._mark, error
+            )
+
+    def _unmark(self) -> None:
+        with contextlib.suppress(OSError):
+            self._mark.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from enum import StrEnum
 PREFIX = "org.mortdecai.gateway"
 LABEL_PROFILE = f"{PREFIX}.profile"
 """On every container, network and volume of ours: which profile it belongs to. What lacks it is never touched."""
+LABEL_HOME = f"{PREFIX}.home"
+"""Which gateway of that profile's name: two users, or two homes, may have a profile of the same name at one daemon."""
 LABEL_ROLE = f"{PREFIX}.role"
 """`engine` or `tunnel`."""
 LABEL_SPEC = f"{PREFIX}.spec"

@@ -6,6 +6,7 @@ owner's own (0700). Rule 3: a profile's name becomes a folder's name, so nothing
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -46,6 +47,11 @@ class Folders:
         things. Raises FolderError where the name cannot be a profile's."""
         check_profile_name(name)
         return cls(name, *(base / name for base in _bases(root)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this home's profile from one of the same name in another home, without saying where it is."""
+        return hashlib.sha256(os.fsencode(self.state)).hexdigest()[:16]
 
     @property
     def logs(self) -> Path:

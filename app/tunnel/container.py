@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from app.containers.base import LABEL_PROFILE, LABEL_ROLE, ContainerSpec, Daemon
+from app.containers.base import LABEL_HOME, LABEL_PROFILE, LABEL_ROLE, ContainerSpec, Daemon
 
 ROLE = "tunnel"
 _MEMORY_B = 256 * 1024**2
 _PIDS = 128
 
 
-def labels(profile: str) -> dict[str, str]:
-    """What our tunnel's container is known by."""
-    return {LABEL_PROFILE: profile, LABEL_ROLE: ROLE}
+def labels(profile: str, home: str = "") -> dict[str, str]:
+    """What our tunnel's container is known by. `home` tells gateways of one profile's name apart."""
+    return {LABEL_PROFILE: profile, LABEL_ROLE: ROLE, LABEL_HOME: home}
 
 
 def shares_network(daemon: Daemon) -> bool:
@@ -39,7 +39,9 @@ def origin(address: str, daemon: Daemon) -> str:
     return f"http://{daemon.host_alias}:{port}"
 
 
-def spec_of(*, profile: str, image: str, daemon: Daemon, address: str, token: str | None) -> ContainerSpec:
+def spec_of(
+    *, profile: str, home: str = "", image: str, daemon: Daemon, address: str, token: str | None
+) -> ContainerSpec:
     """A quick tunnel, or with a `token` the named one that it belongs to."""
     command = ["tunnel", "--no-autoupdate", "--metrics", "127.0.0.1:0"]
     # Where a named tunnel leads to is kept at Cloudflare, not here.
@@ -49,7 +51,7 @@ def spec_of(*, profile: str, image: str, daemon: Daemon, address: str, token: st
         image=image,
         command=tuple(command),
         secrets={} if token is None else {"TUNNEL_TOKEN": token},
-        labels=labels(profile),
+        labels=labels(profile, home),
         network="host" if shares_network(daemon) else "",
         memory_b=_MEMORY_B,
         pids=_PIDS,

@@ -9,7 +9,6 @@ of its log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -81,6 +80,7 @@ class Tunnel:
         find: Callable[[], Awaitable[Docker]],
         *,
         profile: str,
+        home: str = "",
         image: Callable[[], str],
         token: Callable[[], Awaitable[str | None]],
         address: Callable[[], str],
@@ -94,6 +94,7 @@ class Tunnel:
     ) -> None:
         self._find = find
         self._profile = profile
+        self._home = home
         self._image = image
         self._token = token
         self._address = address
@@ -158,22 +159,30 @@ class Tunnel:
         self._become(OFF)
         self._settled.set()
 
-    async def shut(self) -> None:
-        """The gateway ends: remove the container. Never raises, and takes at most ten seconds."""
+    async def shut(self) -> bool:
+        """The gateway ends: remove the container; whether that is done. Never raises, and takes at most ten seconds."""
+        gone = False
         try:
             async with asyncio.timeout(_SHUT_S):
                 await self._end_task()
                 await self._remove()
+                gone = self._docker is not None
         except (ContainerError, TimeoutError) as error:
             log.warning("The tunnel's container %s could not be removed: %s", self._name, error)
         self._become(OFF)
         self._settled.set()
+        return gone
 
-    async def sweep(self) -> None:
-        """Remove what an earlier run of this profile left behind; for the start of the gateway. Never raises."""
-        with contextlib.suppress(ContainerError):
+    async def sweep(self) -> bool:
+        """Remove what an earlier run of this profile left behind; for the start of the gateway. Whether that is done;
+        never raises."""
+        try:
             self._docker = await self._find()
             await self._remove()
+        except ContainerError as error:
+            log.warning("Whether an earlier run left a tunnel behind could not be found out: %s", error)
+            return False
+        return True
 
     @property
     def _name(self) -> str:
@@ -190,7 +199,7 @@ class Tunnel:
         """Every tunnel of this profile: also one that an earlier run of the gateway left behind."""
         if self._docker is None:
             return
-        for container in await self._docker.list(labels(self._profile)):
+        for container in await self._docker.list(labels(self._profile, self._home)):
             await self._docker.remove(container.id)
 
     # Keeping it open: one task from `open` to `close`.
@@ -210,8 +219,19 @@ class Tunnel:
         except Exception:
             log.exception("The tunnel failed by a fault of our own.")
             self._fail("The tunnel failed by a mistake of the gateway's own.", "Its log says which.", ())
-        with contextlib.suppress(ContainerError):
+        try:
             await self._remove()
+        except ContainerError as error:
+            log.error(
+                "The tunnel's container %s could not be removed: %s %s", self._name, error, error.detail
+            )
+            # A Docker that is gone has been said already, and has most likely taken the tunnel with it.
+            if self._past_gateway or not isinstance(error, DaemonUnreachable):
+                self._fail(
+                    "The public address may still be open, because Docker did not remove the tunnel's container.",
+                    f"Stop it by hand: docker rm -f {self._name}",
+                    self._state.log_tail,
+                )
 
     async def _again_and_again(self) -> None:
         while True:
@@ -259,7 +279,12 @@ class Tunnel:
             self._become(replace(self._state, progress=None))
         await self._remove()
         spec = spec_of(
-            profile=self._profile, image=image, daemon=docker.daemon, address=self._address(), token=token
+            profile=self._profile,
+            home=self._home,
+            image=image,
+            daemon=docker.daemon,
+            address=self._address(),
+            token=token,
         )
         container = await docker.create(spec)
         await docker.start(container.id)

@@ -16,10 +16,13 @@ from aiohttp import web
 from app.commands import tunnel as command
 from app.commands.common import CommandError
 from app.identity import OPERATOR_TOKEN
+from app.public_address import PublicAddress, no_docker
 from app.settings.folders import Folders
+from app.settings.parameters import Settings
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.words import TunnelError
 from app.vault.choice import open_vault
+from app.vault.memory import MemoryVault
 from tests.engine import lookalikes as like
 
 
@@ -53,6 +56,26 @@ def test_what_is_no_token_is_refused_with_a_sentence(pasted: str) -> None:
         read_token(pasted)
     assert caught.value.fix
     assert not pasted or pasted not in str(caught.value)
+
+
+async def test_the_gateway_keeps_a_token_that_a_face_was_given(tmp_path: Path) -> None:
+    vault = MemoryVault()
+    public = PublicAddress(
+        no_docker,
+        profile="default",
+        mark=tmp_path / "mark",
+        vault=vault,
+        settings=Settings,
+        address=lambda: "",
+        changed=lambda: None,
+    )
+    await public.keep_token(f"sudo cloudflared service install {token()}")
+    assert await vault.get(TOKEN_NAME) == token()
+    with pytest.raises(TunnelError, match="Copy the whole command"):
+        await public.keep_token("sudo cloudflared service install")
+    with pytest.raises(TunnelError, match="too long"):
+        await public.keep_token(token(a="a" * 2000))
+    assert await vault.get(TOKEN_NAME) == token(), "what was there stays"
 
 
 @pytest.fixture

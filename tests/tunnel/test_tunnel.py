@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.containers.base import LABEL_PROFILE, LABEL_ROLE, DaemonFailed, DaemonUnreachable
+from app.containers.base import LABEL_HOME, LABEL_PROFILE, LABEL_ROLE, DaemonFailed, DaemonUnreachable
 from app.tunnel.container import spec_of
 from app.tunnel.exposure import Reach
 from app.tunnel.tunnel import Tunnel, TunnelPhase, TunnelState
@@ -97,7 +97,7 @@ async def test_a_quick_tunnel_opens_with_the_address_of_its_log(bench: Make) -> 
         "http://127.0.0.1:8434",
     )
     assert (spec.network, spec.ports, spec.volumes, spec.read_only) == ("host", {}, {}, True)
-    assert spec.labels == {LABEL_PROFILE: "default", LABEL_ROLE: "tunnel"}
+    assert spec.labels == {LABEL_PROFILE: "default", LABEL_ROLE: "tunnel", LABEL_HOME: ""}
     await one.until(lambda: one.asked == [QUICK])
 
 
@@ -366,3 +366,31 @@ async def test_leaving_while_it_opens_does_not_stop_the_opening(bench: Make) -> 
     await asyncio.wait([waiting])
     one.docker.say(registered())
     await one.until(lambda: one.tunnel.state.phase is TunnelPhase.OPEN)
+
+
+async def test_a_tunnel_that_docker_does_not_remove_is_said_to_be_open_still(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench(OPEN)
+    one.reach = Reach.ENGINE
+    refused = DaemonFailed("Docker could not remove the container: device or resource busy.")
+
+    async def remove(_: str) -> None:
+        raise refused
+
+    await one.tunnel.open("quick")
+    one.docker.remove = remove  # type: ignore[method-assign]
+    await one.until(lambda: "may still be open" in (one.tunnel.state.problem or ""))
+    assert one.tunnel.state.phase is TunnelPhase.FAILED
+    assert one.tunnel.state.fix == "Stop it by hand: docker rm -f mortdecai-default-tunnel"
+
+
+async def test_the_end_says_whether_the_tunnel_is_gone(bench: Callable[..., Bench]) -> None:
+    one = bench(OPEN)
+    await one.tunnel.open("quick")
+    one.docker.down = DaemonUnreachable("Docker is not running.")
+    assert not await one.tunnel.shut()
+    assert not await one.tunnel.sweep()
+    one.docker.down = None
+    assert await one.tunnel.sweep()
+    assert await one.tunnel.shut()

@@ -15,8 +15,9 @@ from app.engine.managed.faults import NeverHealthy, crashed
 from app.engine.wire import Wire
 
 _FIRST_S, _LONGEST_S = 0.02, 0.5
-_ATTEMPT_S = 45.0
-"""One answer may take this long: Ollama looks for GPUs after it listens and before it answers."""
+_ATTEMPT_S, _LONGEST_ATTEMPT_S = 1.0, 45.0
+"""One answer may take long: Ollama looks for GPUs after it listens and before it answers. The first tries are short,
+because a port that has just moved to another network leaves a question on its old way without any answer."""
 _LOOK_S = 0.1
 """The daemon is asked about the container at most this often."""
 
@@ -36,12 +37,15 @@ async def wait_until_it_answers(
     loop = asyncio.get_running_loop()
     end_s = loop.time() + limit_s
     looked_s = loop.time()
-    pause_s = _FIRST_S
-    wire = Wire(url, silence_s=_ATTEMPT_S, connect_s=5.0)
+    pause_s, attempt_s = _FIRST_S, _ATTEMPT_S
+    wire = Wire(url, silence_s=_LONGEST_ATTEMPT_S, connect_s=5.0)
     try:
         while True:
-            if await _answers(wire, end_s - loop.time()):
+            began_s = loop.time()
+            if await _answers(wire, min(end_s - began_s, attempt_s)):
                 return
+            if loop.time() - began_s >= attempt_s:
+                attempt_s = min(attempt_s * 2, _LONGEST_ATTEMPT_S)
             if loop.time() - looked_s >= _LOOK_S:
                 container = await look()
                 looked_s = loop.time()
@@ -60,7 +64,7 @@ async def wait_until_it_answers(
 
 async def _answers(wire: Wire, limit_s: float) -> bool:
     try:
-        async with asyncio.timeout(max(0.0, min(limit_s, _ATTEMPT_S))):
+        async with asyncio.timeout(max(0.0, limit_s)):
             reply = await wire.get("/api/version")
             try:
                 await reply.read()

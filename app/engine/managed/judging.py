@@ -7,8 +7,10 @@ too large for the GPU must not make a restart of every answer.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
+from app.containers.base import DaemonFailed
 from app.containers.docker import Docker
 from app.engine.base import EngineError, Loaded
 from app.engine.host import Processor
@@ -16,6 +18,8 @@ from app.engine.managed.evidence import from_loaded, from_log
 from app.engine.ollama import OllamaEngine
 
 _LINES = 2000
+
+log = logging.getLogger(__name__)
 
 PROBLEM = "The engine computes on the processor, not on the GPU, and a restart did not change that."
 FIX = (
@@ -69,5 +73,9 @@ class Judge:
         except EngineError:
             verdict = Processor.UNKNOWN
         if verdict is Processor.UNKNOWN and self._log_counts:
-            verdict = from_log(await docker.logs(container, _LINES))
+            try:
+                verdict = from_log(await docker.logs(container, _LINES))
+            except DaemonFailed as error:
+                # Some log drivers cannot be read (Podman's «none»): that is no reason to have no engine.
+                log.info("%s", error)
         return verdict

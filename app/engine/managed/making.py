@@ -33,6 +33,7 @@ from app.engine.managed.names import (
 )
 from app.engine.managed.ports import free_port
 from app.engine.managed.recipe import PORT_INSIDE, Recipe, made_port, spec
+from app.engine.managed.tasks import unbroken
 
 _PORTS = 5
 """So many ports that we chose may be taken at the last moment before it is the person's turn."""
@@ -62,13 +63,7 @@ class Making:
 
     async def existing(self) -> Container | None:
         """Our container, or None. Raises NameTaken where somebody else's has the name."""
-        container = await self.docker.find(self.names.container)
-        if container is not None and not is_ours(container, self.recipe.profile):
-            raise NameTaken(
-                f"A container called {self.names.container} is there already and was not made by this app. "
-                "Rename or remove it, then start the engine again."
-            )
-        return container
+        return await require_ours(self.docker, self.recipe)
 
     async def image(self) -> Image:
         """The recipe's image: the one that is here, else pulled."""
@@ -82,9 +77,11 @@ class Making:
         """Have the container's own network, closed where the recipe says so and the daemon can."""
         name = self.names.sealed if self.recipe.isolated else self.names.opened
         wanted = NetworkSpec(
-            name, way_out=not self.recipe.isolated, labels=dict(labels_of(self.recipe.profile))
+            name,
+            way_out=not self.recipe.isolated,
+            labels=dict(labels_of(self.recipe.profile, self.recipe.home)),
         )
-        self.closed = await self.docker.ensure_network(wanted) and self.recipe.isolated
+        self.closed = await unbroken(self.docker.ensure_network(wanted)) and self.recipe.isolated
 
     async def make(self, image_id: str, digest: str, *, port: int = 0) -> Container:
         """A new container in place of ours, not started. `port`: to be taken unless the settings name another."""
@@ -150,19 +147,25 @@ class Making:
             raise ContainerGone("The engine's container was removed while it was being started.")
         return running
 
+    def is_open(self, container: Container) -> bool:
+        """Whether it has a way out that it is not to keep."""
+        return self.recipe.isolated and self.names.opened in container.networks
+
     async def cut(self, container: Container) -> None:
         """Take a way out away that an earlier run left open."""
-        if self.recipe.isolated and self.names.opened in container.networks:
-            await self.docker.disconnect(self.names.opened, container.id)
+        if self.is_open(container):
+            await unbroken(self.docker.disconnect(self.names.opened, container.id))
 
     async def open(self, container: Container) -> None:
         """Give the container a way out, where it has none."""
         if self.names.opened in container.networks:
             return
-        await self.docker.ensure_network(
-            NetworkSpec(self.names.opened, way_out=True, labels=dict(labels_of(self.recipe.profile)))
+        wanted = NetworkSpec(
+            self.names.opened, way_out=True, labels=dict(labels_of(self.recipe.profile, self.recipe.home))
         )
-        await self.docker.connect(self.names.opened, container.id)
+        # Half-made by one and made again by the next there would be two of the name, and Docker then takes neither.
+        await unbroken(self.docker.ensure_network(wanted))
+        await unbroken(self.docker.connect(self.names.opened, container.id))
 
     async def drop_image(self, image_id: str) -> None:
         """Remove an image that an update replaced, unless a container or a name of somebody's still needs it."""
@@ -185,16 +188,30 @@ class Making:
             ) from error
 
 
-async def find_ours(docker: Docker, profile: str) -> Container | None:
+async def find_ours(docker: Docker, recipe: Recipe) -> Container | None:
     """The profile's container, or None where there is none of ours."""
-    container = await docker.find(names_of(profile).container)
-    return container if container is not None and is_ours(container, profile) else None
+    container = await docker.find(names_of(recipe.profile).container)
+    ours = container is not None and is_ours(container, recipe.profile, recipe.home)
+    return container if ours else None
 
 
-async def clear(docker: Docker, profile: str, *, models: bool) -> None:
+async def require_ours(docker: Docker, recipe: Recipe) -> Container | None:
+    """The same, but raises NameTaken where somebody else's has the name."""
+    name = names_of(recipe.profile).container
+    container = await docker.find(name)
+    if container is not None and not is_ours(container, recipe.profile, recipe.home):
+        raise NameTaken(
+            f"A container called {name} is there already and was not made by this app's profile {recipe.profile}. "
+            "Rename or remove it, then start the engine again."
+        )
+    return container
+
+
+async def clear(docker: Docker, recipe: Recipe, *, models: bool) -> None:
     """Remove the profile's container and networks, and its models where `models`. Raises ContainerError."""
-    names = names_of(profile)
-    container = await find_ours(docker, profile)
+    names = names_of(recipe.profile)
+    # Where the name is somebody else's, so are the models.
+    container = await require_ours(docker, recipe)
     if container is not None:
         await docker.stop(container.id, GRACE_S)
         await docker.remove(container.id)

@@ -1,6 +1,7 @@
 """What everything of one profile's engine is called at the daemon, and the labels that say that it is ours.
 
-Rule: a name alone proves nothing. Only what carries both labels, with this profile, is ours to start, stop or remove.
+Rule: a name alone proves nothing. Only what carries the labels of this profile in this very home is ours to start,
+stop or remove.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.containers.base import LABEL_PROFILE, LABEL_ROLE, PREFIX, Container
+from app.containers.base import LABEL_HOME, LABEL_PROFILE, LABEL_ROLE, PREFIX, Container
 
 ROLE = "engine"
 LABEL_REFERENCE = f"{PREFIX}.image"
@@ -38,12 +39,11 @@ def names_of(profile: str) -> Names:
     return Names(container=stem, volume=f"{stem}-models", sealed=f"{stem}-sealed", opened=f"{stem}-open")
 
 
-def labels_of(profile: str) -> Mapping[str, str]:
-    """What every container, network and volume of this engine carries."""
-    return {LABEL_PROFILE: profile, LABEL_ROLE: ROLE}
+def labels_of(profile: str, home: str = "") -> Mapping[str, str]:
+    """What every container, network and volume of this engine carries. `home` tells profiles of one name apart."""
+    return {LABEL_PROFILE: profile, LABEL_ROLE: ROLE, LABEL_HOME: home}
 
 
-def is_ours(container: Container, profile: str) -> bool:
-    """Whether this profile's gateway made the container."""
-    labels = container.labels
-    return labels.get(LABEL_PROFILE) == profile and labels.get(LABEL_ROLE) == ROLE
+def is_ours(container: Container, profile: str, home: str = "") -> bool:
+    """Whether this profile's gateway in this home made the container."""
+    return all(container.labels.get(name) == value for name, value in labels_of(profile, home).items())

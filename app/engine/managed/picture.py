@@ -53,6 +53,13 @@ class Picture:
         else:
             self._become(HostPhase.PULLING, progress=progress)
 
+    def pulled(self, before: HostState) -> None:
+        """The image is not on its way any more; nothing else has become of the engine since `before`."""
+        if self.state.phase is HostPhase.PULLING:
+            self._tell(before)
+        else:
+            self.amend(progress=None)
+
     def running(self, up: Up, *, isolated: bool, notes: tuple[str, ...]) -> None:
         """It answers. `notes` go to the log, each once."""
         for note in notes:

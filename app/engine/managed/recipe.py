@@ -75,6 +75,8 @@ class Recipe:
     """The settings that shape the container."""
 
     profile: str = "default"
+    home: str = ""
+    """Tells gateways of one profile's name apart (see `names.labels_of`)."""
     image: str = ""
     """Empty: the one that suits the GPU."""
     processor: str = "auto"
@@ -91,10 +93,11 @@ class Recipe:
     isolated: bool = True
 
     @classmethod
-    def of(cls, settings: EngineSettingsLike, profile: str = "default") -> Recipe:
+    def of(cls, settings: EngineSettingsLike, profile: str = "default", home: str = "") -> Recipe:
         """The recipe that the settings of `profile` ask for."""
         return cls(
             profile=profile,
+            home=home,
             image=settings.engine_image,
             processor=settings.engine_gpu,
             port=settings.engine_port,
@@ -139,7 +142,7 @@ def spec(recipe: Recipe, choice: Choice, *, image: str, digest: str, port: int) 
         image=image,
         environment=environment(recipe, choice),
         labels={
-            **labels_of(recipe.profile),
+            **labels_of(recipe.profile, recipe.home),
             LABEL_REFERENCE: recipe.reference(choice.gpu),
             LABEL_DIGEST: digest,
         },

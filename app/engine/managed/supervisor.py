@@ -28,7 +28,7 @@ from app.engine.managed.names import names_of
 from app.engine.managed.picture import Picture
 from app.engine.managed.pulling import PullRate
 from app.engine.managed.recipe import Recipe
-from app.engine.managed.tasks import Tasks
+from app.engine.managed.tasks import Tasks, outcome_of, over
 from app.engine.managed.upbringing import TAIL, Up, Upbringing
 from app.engine.managed.updating import put_in_place
 from app.engine.managed.watching import Watch
@@ -77,15 +77,15 @@ class ManagedOllama:
         self._quietly = quietly
         self._picture = Picture(names_of(recipe().profile).container, on_change)
         self._judge = Judge(engine)
-        self._upbringing = Upbringing(engine, self._judge, healthy_s=healthy_s, busy=busy)
+        self._upbringing = Upbringing(engine, self._judge, healthy_s=healthy_s, busy=busy, quietly=quietly)
         self._crashes = Crashes()
         self._way_out = WayOut(self._open, self._shut)
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
         self._wanted = False
-        self._ended = False
         self._starting: asyncio.Task[None] | None = None
         self._recovering: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[Processor] | None = None
         self._watch: Watch | None = None
 
     @property
@@ -95,41 +95,36 @@ class ManagedOllama:
 
     async def start(self) -> None:
         """Bring the engine up and keep it up (see `EngineHost.start`)."""
-        if self._ended:
-            raise NotRunning("The app is closing. Start the engine after the app's next start.")
+        task = self._begin_start(renew=True)
         self._wanted = True
         self._crashes.forget()
         self._judge.forget()
-        task = self._begin_start(renew=True)
-        try:
-            # Shielded: one caller's cancellation must not take the start away from the others.
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            here = asyncio.current_task()
-            if task.cancelled() and not (here and here.cancelling()):
-                raise NotRunning(
-                    "The start was called off. Start the engine again when it is wanted."
-                ) from None
-            raise
+        # Before a daemon is found, which may take seconds: whoever has just pressed Contribute is not told to press it.
+        self._picture.starting()
+        await outcome_of(task)
 
     async def stop(self) -> None:
         """Stop the container; it stays, with its models."""
-        await self._rest()
+        self._rest()
         async with self._work() as docker:
-            container = await find_ours(docker, self._recipe().profile)
+            container = await find_ours(docker, self._recipe())
             if container is not None:
                 await docker.stop(container.id, GRACE_S)
             self._picture.stopped(container)
 
     async def remove(self, *, models: bool) -> None:
         """Stop and remove the container, and the models' volume where `models`."""
-        await self._rest()
+        self._rest()
         async with self._work() as docker:
-            await clear(docker, self._recipe().profile, models=models)
+            await clear(docker, self._recipe(), models=models)
             self._picture.stopped(None)
 
     async def update(self, image: str = "") -> str:
         """Re-create the container from the newest image and go back where that one does not come up."""
+        # A piece of work of its own: whoever asked may go away in the middle, when the old one is gone already.
+        return await outcome_of(self._tasks.begin(self._update(image)))
+
+    async def _update(self, image: str) -> str:
         async with self._work(spoils=False) as docker:
             making = self._making(docker, "Downloading the new Ollama")
             newest = await making.pull(image or making.reference)
@@ -152,6 +147,9 @@ class ManagedOllama:
 
     async def recreate(self) -> None:
         """Make the container anew with the present settings; models stay."""
+        await outcome_of(self._tasks.begin(self._recreate()))
+
+    async def _recreate(self) -> None:
         async with self._work() as docker:
             making = self._making(docker)
             old = await making.existing()
@@ -166,7 +164,7 @@ class ManagedOllama:
     async def log_tail(self, lines: int = 200) -> str:
         """The end of the container's log; empty where there is no container."""
         docker = await self._daemon.get()
-        container = await find_ours(docker, self._recipe().profile)
+        container = await find_ours(docker, self._recipe())
         return await docker.logs(container.id, lines) if container is not None else ""
 
     def way_out(self) -> AbstractAsyncContextManager[None]:
@@ -191,8 +189,8 @@ class ManagedOllama:
         verdict, known = self._judge.by(loaded), self.state.processor
         if verdict is Processor.GPU and known in (Processor.UNKNOWN, Processor.FALLBACK):
             self._picture.amend(processor=verdict, problem=None, fix=None)
-        elif verdict is Processor.FALLBACK and known is not Processor.FALLBACK:
-            self._tasks.begin(self._check())
+        elif verdict is Processor.FALLBACK is not known and over(self._checking) and not self._tasks.ended:
+            self._checking = self._tasks.begin(self._check())
 
     def settings_changed(self) -> None:
         """The recipe may have changed: say in `state` which settings wait for a re-create."""
@@ -200,17 +198,17 @@ class ManagedOllama:
 
     async def close(self) -> None:
         """Look after it no more; the container is left as it is. Never raises, and is over within seconds."""
-        self._ended = True
         with suppress(TimeoutError, ContainerError):
             async with asyncio.timeout(_CLOSE_S):
-                await self._rest()
+                self._rest()
+                await self._tasks.close()
                 await self._way_out.settle(_CLOSE_S)
                 await self._daemon.close()
 
     # Bringing up
 
     def _begin_start(self, *, renew: bool) -> asyncio.Task[None]:
-        if self._starting is None or self._starting.done():
+        if self._starting is None or over(self._starting):
             self._starting = self._tasks.begin(self._start(renew=renew))
         return self._starting
 
@@ -223,10 +221,10 @@ class ManagedOllama:
     async def _recover(self) -> None:
         """The container may have ended: bring it up again where that is so."""
         async with self._work() as docker:
-            if not self._wanted or (self._starting is not None and not self._starting.done()):
+            if not self._wanted or not over(self._starting):
                 # A start that waits for its turn sees to it, with all of its restarts.
                 return
-            container = await find_ours(docker, self._recipe().profile)
+            container = await find_ours(docker, self._recipe())
             if container is not None and container.running:
                 return
             tail = await docker.logs(container.id, TAIL) if container is not None else ""
@@ -266,7 +264,7 @@ class ManagedOllama:
     # Watching
 
     def _follow(self, away: DaemonUnreachable | None = None) -> None:
-        if self._watch is None and self._wanted and not self._ended:
+        if self._watch is None and self._wanted and not self._tasks.ended:
             self._watch = Watch(
                 self.state.container,
                 find=self._daemon.get,
@@ -279,7 +277,7 @@ class ManagedOllama:
 
     def look_again(self) -> None:
         """Something may be wrong with the container: look, and restart it where it has ended."""
-        if self._wanted and (self._recovering is None or self._recovering.done()):
+        if self._wanted and over(self._recovering):
             self._recovering = self._tasks.begin(self._recover())
 
     async def _gone(self, error: DaemonUnreachable) -> None:
@@ -312,21 +310,26 @@ class ManagedOllama:
     async def _work(self, *, spoils: bool = True) -> AsyncIterator[Docker]:
         """The daemon, for one piece of work at a time; what fails in it is also in `state`.
 
-        `spoils` False: a failure leaves the engine as it was, so it is not in `state` unless the daemon is gone.
+        `spoils` False: it touches no container, so other work may go on beside it, and its failure leaves the engine as
+        it was; that is not in `state` unless the daemon is gone.
         """
-        async with self._turn:
+        before = self.state
+        async with self._turn if spoils else nullcontext():
             try:
                 yield await self._daemon.get()
             except DaemonUnreachable as error:
                 self._daemon.lose()
                 self._picture.failed(error)
+                if self._watch is not None and not self._watch.away:
+                    # Its events go on where one call alone was not answered; then nobody would come back to this.
+                    self._stop_watching()
                 self._follow(error)
                 raise
             except ContainerError as error:
                 if spoils:
                     await self._failed(error)
                 else:
-                    self._picture.amend(progress=None)
+                    self._picture.pulled(before)
                 raise
 
     async def _failed(self, error: ContainerError) -> None:
@@ -338,16 +341,16 @@ class ManagedOllama:
             if isinstance(error, NeverHealthy):
                 # What does not answer would hold a GPU for nothing.
                 docker = await self._daemon.get()
-                container = await find_ours(docker, self._recipe().profile)
+                container = await find_ours(docker, self._recipe())
                 if container is not None:
                     await docker.stop(container.id, GRACE_S)
         self._picture.failed(error, tail)
 
-    async def _rest(self) -> None:
-        """Want nothing, watch nothing, and let nothing go on in the background."""
+    def _rest(self) -> None:
+        """Want nothing, watch nothing, and call off what goes on: it ends before the next piece of work begins."""
         self._wanted = False
         self._stop_watching()
-        await self._tasks.cancel()
+        self._tasks.call_off()
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -383,9 +386,10 @@ class ManagedOllama:
             making = self._making(await self._daemon.get())
             container = await making.existing()
             if container is not None:
-                async with self._quietly():
-                    await making.cut(container)
-                    await self._settled(making, container)
+                if making.is_open(container):
+                    async with self._quietly():
+                        await making.cut(container)
+                        await self._settled(making, container)
                 self._picture.amend(isolated=self._picture.closed and container.running)
 
     async def _settled(self, making: Making, container: Container) -> None:

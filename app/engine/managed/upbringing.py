@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 
-from app.containers.base import Container
+from app.containers.base import Container, ContainerError
 from app.engine.host import Processor
 from app.engine.managed.answering import wait_until_it_answers
 from app.engine.managed.judging import FIX, PROBLEM, Judge
@@ -46,16 +47,24 @@ class Up:
 class Upbringing:
     """Brings containers up for one engine. Methods raise ContainerError.
 
-    `healthy_s`: how long an engine may take to answer; `busy`: whether requests are under way.
+    `healthy_s`: how long an engine may take to answer; `busy`: whether requests are under way; `quietly`: inside it
+    none is, and none begins.
     """
 
     def __init__(
-        self, engine: OllamaEngine, judge: Judge, *, healthy_s: float, busy: Callable[[], bool]
+        self,
+        engine: OllamaEngine,
+        judge: Judge,
+        *,
+        healthy_s: float,
+        busy: Callable[[], bool],
+        quietly: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._engine = engine
         self._judge = judge
         self._healthy_s = healthy_s
         self._busy = busy
+        self._quietly = quietly
 
     async def container(self, making: Making, *, renew: bool) -> Container:
         """The container to bring up: ours as it is, or a new one where there is none; where `renew`, also in place of
@@ -85,12 +94,18 @@ class Upbringing:
         verdict = await self._judge.verdict(docker, container.id)
         unknown = verdict is Processor.UNKNOWN and if_unknown and not self._busy()
         if unknown or (verdict is Processor.FALLBACK and self._judge.may_cure()):
-            log.info("The engine is restarted so that it looks for its GPU again.")
-            await docker.stop(container.id, GRACE_S)
-            container = await making.run(await docker.find(container.id) or container)
-            await self.answers(making, container)
-            self._judge.started(making.choice.expected)
-            verdict = await self._judge.verdict(docker, container.id)
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(self._quietly())
+                except ContainerError as error:
+                    log.warning("The engine was not restarted to look for its GPU: %s", error)
+                    return Up(container, verdict, making.closed)
+                log.info("The engine is restarted so that it looks for its GPU again.")
+                await docker.stop(container.id, GRACE_S)
+                container = await making.run(await docker.find(container.id) or container)
+                await self.answers(making, container)
+                self._judge.started(making.choice.expected)
+                verdict = await self._judge.verdict(docker, container.id)
         return Up(container, verdict, making.closed)
 
     async def answers(self, making: Making, container: Container) -> None:

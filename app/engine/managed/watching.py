@@ -44,6 +44,8 @@ class Watch:
         self._back = back
         self._gone = gone
         self._reloaded = reloaded
+        self.away = away is not None
+        """The daemon is being waited for."""
         self._task = asyncio.get_running_loop().create_task(self._follow(away), name="engine-container")
 
     def stop(self) -> None:
@@ -67,9 +69,10 @@ class Watch:
                     away = DaemonUnreachable(
                         "Docker has stopped. Start it; the engine then starts by itself."
                     )
+            self.away = True
             await self._gone(away)
             await self._return()
-            away = None
+            self.away, away = False, None
 
     async def _events(self, docker: Docker) -> None:
         async for event in docker.events():

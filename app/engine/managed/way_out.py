@@ -26,6 +26,8 @@ class WayOut:
         self._disconnect = disconnect
         self._users = 0
         self._is_open = False
+        self._touched = False
+        """It may be open: somebody tried, and failed or was cancelled in the middle."""
         self._turn = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -41,6 +43,7 @@ class WayOut:
         try:
             async with self._turn:
                 if not self._is_open:
+                    self._touched = True
                     await self._connect()
                     self._is_open = True
             yield
@@ -60,9 +63,9 @@ class WayOut:
 
     async def _close(self) -> None:
         async with self._turn:
-            if self._users or not self._is_open:
+            if self._users or not self._touched:
                 return
-            self._is_open = False
+            self._is_open = self._touched = False
             try:
                 await self._disconnect()
             except ContainerError as error:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
-from app.containers.base import GpuRefused, ImageMissing
+from app.containers.base import GpuRefused, Image, ImageMissing, PullBroken, PullProgress
+from app.containers.docker import Docker
+from app.containers.find import find_daemon
 from app.engine.host import HostPhase
+from app.engine.managed.faults import NotRunning
 from app.engine.simulator import VERSION
-from tests.engine.managed.hosting import Make
+from tests.engine.managed.hosting import Make, eventually
 from tests.real.docker_engine import Engine
 from tests.real.docker_images import Images, layered
 from tests.real.docker_registry import Registry
@@ -181,3 +187,105 @@ async def test_a_recreate_without_a_container_makes_one(make: Make) -> None:
     managed = make()
     await managed.host.recreate()
     assert managed.state.phase is HostPhase.RUNNING
+
+
+async def test_an_update_that_breaks_off_leaves_a_stopped_engine_stopped(make: Make, dockerd: Engine) -> None:
+    async def find() -> Docker:
+        docker = await find_daemon(dockerd.socket)
+
+        async def pull(_: str, on_progress: Callable[[PullProgress], None]) -> Image:
+            on_progress(PullProgress(2, 1, 50, 100, "Downloading"))
+            raise PullBroken("The download broke off. Try again.")
+
+        docker.pull = pull  # type: ignore[method-assign]
+        return docker
+
+    managed = make(find=find)
+    await managed.host.start()
+    await managed.host.stop()
+    before = managed.state
+    with pytest.raises(PullBroken):
+        await managed.host.update()
+    assert HostPhase.PULLING in managed.phases
+    assert managed.state == before
+
+
+async def test_whoever_asked_for_a_new_container_may_go_away_before_it_is_there(make: Make) -> None:
+    managed = make()
+    await managed.host.start()
+    managed.set(parallel=2)
+    before = managed.container().id
+    asked = asyncio.ensure_future(managed.host.recreate())
+    await eventually(lambda: not managed.exists(), "the old one is gone")
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await eventually(lambda: managed.exists() and managed.container().id != before, "the new one is there")
+    await managed.running()
+    assert managed.state.drift == ()
+    assert HostPhase.FAILED not in managed.phases
+    assert all(state.problem is None for state in managed.said), "nobody took that for a crash"
+
+
+async def test_a_stop_ends_the_making_of_a_new_container_and_it_stays_stopped(make: Make) -> None:
+    managed = make()
+    await managed.host.start()
+    asked = asyncio.ensure_future(managed.host.recreate())
+    await eventually(lambda: not managed.exists(), "the old one is gone")
+    await managed.host.stop()
+    with pytest.raises(NotRunning, match="called off"):
+        await asked
+    managed.said.clear()
+    # What would bring it up again has an event of the daemon to wait for and a hundredth of a second.
+    end_s = asyncio.get_running_loop().time() + 1.0
+    while asyncio.get_running_loop().time() < end_s:
+        assert managed.said == [], "nobody brings it up again"
+        await asyncio.sleep(0.02)
+    assert managed.state.phase in (HostPhase.STOPPED, HostPhase.ABSENT)
+    await managed.host.start()
+    assert managed.state.phase is HostPhase.RUNNING
+
+
+async def test_the_last_word_counts_when_a_start_follows_a_stop_at_once(make: Make) -> None:
+    managed = make()
+    first = asyncio.ensure_future(managed.host.start())
+    await eventually(lambda: managed.exists(), "it is being made")
+    stopping = asyncio.ensure_future(managed.host.stop())
+    await asyncio.sleep(0)
+    await managed.host.start()
+    await stopping
+    assert managed.state.phase is HostPhase.RUNNING
+    assert managed.container().status == "running"
+    with pytest.raises(NotRunning):
+        await first
+    assert all(state.problem is None for state in managed.said), "nobody took the stop for a crash"
+
+
+async def test_quitting_while_the_new_image_comes_does_not_wait_for_it(
+    make: Make, dockerd: Engine, images: Images
+) -> None:
+    coming = asyncio.Event()
+
+    async def find() -> Docker:
+        docker = await find_daemon(dockerd.socket)
+
+        async def pull(*_: object) -> Image:
+            coming.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        docker.pull = pull  # type: ignore[method-assign]
+        return docker
+
+    managed = make(find=find)
+    await managed.host.start()
+    asked = asyncio.ensure_future(managed.host.update())
+    await coming.wait()
+    managed.container().kill()
+    await eventually(lambda: managed.state.phase is HostPhase.STARTING, "its end is noticed meanwhile")
+    await managed.running()
+    async with asyncio.timeout(5):
+        await managed.host.stop()
+    assert managed.container().status == "exited"
+    with pytest.raises(NotRunning):
+        await asked

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from app.containers.base import DaemonUnreachable
+from app.containers.docker import Docker
+from app.containers.find import find_daemon
 from app.engine.host import HostPhase
 from app.engine.managed.faults import EngineCrashed
 from app.engine.simulator import VERSION
@@ -196,3 +199,41 @@ async def test_a_daemon_reading_its_configuration_again_disturbs_nothing(make: M
         HostPhase.RUNNING,
         before,
     )
+
+
+async def test_one_call_that_docker_leaves_unanswered_ends_nothing_for_good(
+    make: Make, dockerd: Engine
+) -> None:
+    found: list[Docker] = []
+
+    async def find() -> Docker:
+        found.append(await find_daemon(dockerd.socket))
+        return found[-1]
+
+    async def hangs(_: str) -> None:
+        raise DaemonUnreachable("Docker does not answer. Restart Docker.")
+
+    managed = make(find=find)
+    await managed.host.start()
+    found[-1].find = hangs  # type: ignore[assignment]  the events go on meanwhile
+    with pytest.raises(DaemonUnreachable):
+        await managed.host.check_processor()
+    assert managed.state.phase is HostPhase.ABSENT
+    await managed.running()
+    assert managed.state.problem is None
+    await killed(managed)
+
+
+async def test_a_daemon_that_stays_away_is_asked_at_a_slower_and_slower_pace(make: Make) -> None:
+    asked: list[float] = []
+
+    async def find() -> Docker:
+        asked.append(asyncio.get_running_loop().time())
+        raise DaemonUnreachable("Docker is not running. Start it.")
+
+    managed = make(find=find)
+    with pytest.raises(DaemonUnreachable):
+        await managed.host.start()
+    await eventually(lambda: len(asked) == 4, "asked again")
+    pauses = [after - before for before, after in itertools.pairwise(asked)]
+    assert pauses[0] < pauses[1] < pauses[2]

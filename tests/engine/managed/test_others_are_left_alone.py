@@ -11,6 +11,7 @@ import pytest
 
 from app.containers.base import LABEL_PROFILE, LABEL_ROLE, ContainerError, NameTaken
 from app.engine.host import HostPhase
+from app.engine.managed.names import labels_of
 from tests.engine.managed.hosting import Make, Managed, eventually
 from tests.real.docker_engine import Engine
 
@@ -94,6 +95,26 @@ async def test_a_container_of_another_profile_or_role_is_foreign_too(make: Make,
         with suppress(ContainerError):
             await do(managed, verb)
     assert seen(other) == before
+
+
+async def test_a_profile_of_the_same_name_in_another_home_keeps_its_container_and_its_models(
+    make: Make, foreign: Foreign, dockerd: Engine
+) -> None:
+    managed = make()
+    names = managed.names
+    labels = dict(labels_of(managed.recipe.profile, "somebody else's home"))
+    dockerd.client.volumes.create(names.volume, labels=labels)
+    other = foreign(names.container, labels=labels)
+    before = seen(other)
+    for verb in VERBS:
+        with suppress(ContainerError):
+            await do(managed, verb)
+    assert seen(other) == before
+    with pytest.raises(NameTaken):
+        await managed.host.remove(models=True)
+    assert names.volume in {volume.name for volume in dockerd.client.volumes.list()}
+    other.remove(force=True)
+    dockerd.client.volumes.get(names.volume).remove()
 
 
 async def test_any_order_of_verbs_leaves_every_other_container_and_volume_as_it_was(

@@ -3,11 +3,15 @@ and scripted images write what Ollama writes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from app.containers.base import DaemonFailed
+from app.containers.docker import Docker
+from app.containers.find import find_daemon
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, Processor
 from app.engine.managed.gpu_choice import Machine
@@ -192,3 +196,33 @@ async def test_nothing_is_checked_in_a_container_that_does_not_run(make: Make, s
     managed = make(find=none)
     assert await managed.host.check_processor() is Processor.UNKNOWN
     assert await managed.host.resumed() is Processor.UNKNOWN
+
+
+async def test_what_many_have_heard_is_looked_into_once(make: Make, scripted: Scripted) -> None:
+    managed = make(AMD, image=scripted("ROCm"), processor="auto")
+    await managed.host.start()
+
+    def at_work() -> int:
+        return sum(task.get_name() == "engine-work" for task in asyncio.all_tasks())
+
+    await eventually(lambda: not at_work(), "at rest")
+    for _ in range(5):
+        managed.host.noticed([loaded(0)])
+    assert at_work() == 1
+
+
+async def test_an_engine_whose_log_cannot_be_read_runs_and_is_not_judged(
+    make: Make, scripted: Scripted, dockerd: Engine
+) -> None:
+    async def find() -> Docker:
+        docker = await find_daemon(dockerd.socket)
+
+        async def logs(*_: object) -> str:
+            raise DaemonFailed("Docker could not read the log: this log driver does not support reading.")
+
+        docker.logs = logs  # type: ignore[method-assign]
+        return docker
+
+    managed = make(AMD, find=find, image=scripted("ROCm"), processor="auto")
+    await managed.host.start()
+    assert (managed.state.phase, managed.state.processor) == (HostPhase.RUNNING, Processor.UNKNOWN)

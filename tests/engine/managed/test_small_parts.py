@@ -133,6 +133,9 @@ def test_only_both_labels_with_this_profile_make_a_container_ours() -> None:
     assert is_ours(ours, "work")
     assert not is_ours(ours, "default")
     assert not is_ours(ENDED, "default")
+    elsewhere = replace(ENDED, labels=dict(labels_of("work", "somebody else's home")))
+    assert not is_ours(elsewhere, "work", "this home")
+    assert is_ours(elsewhere, "work", "somebody else's home")
     for missing in labels_of("work"):
         labels = {key: value for key, value in labels_of("work").items() if key != missing}
         assert not is_ours(replace(ENDED, labels=labels), "work")

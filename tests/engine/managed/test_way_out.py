@@ -181,3 +181,70 @@ async def test_a_cancelled_opening_leaves_nothing_open(make: Make, dockerd: Engi
     async with managed.host.way_out():
         pass
     await eventually(lambda: managed.networks() == {managed.names.sealed}, "closed")
+
+
+async def test_one_that_was_opened_half_is_closed_again() -> None:
+    is_open = False
+
+    async def connect() -> None:
+        nonlocal is_open
+        is_open = True
+        raise DaemonFailed("It is connected, and the engine does not answer there.")
+
+    async def disconnect() -> None:
+        nonlocal is_open
+        is_open = False
+
+    way = WayOut(connect, disconnect)
+    with pytest.raises(DaemonFailed):
+        async with way.open():
+            pass
+    assert not is_open
+
+
+async def test_one_whose_user_is_cancelled_while_it_opens_is_closed_again(make: Make) -> None:
+    connected = asyncio.Event()
+
+    @asynccontextmanager
+    async def quietly() -> AsyncIterator[None]:
+        yield
+        if managed.names.opened in managed.networks() and not connected.is_set():
+            # As where somebody presses Cancel at this very moment.
+            connected.set()
+            await asyncio.Event().wait()
+
+    managed = make({"quietly": quietly})
+    await managed.host.start()
+
+    async def use() -> None:
+        async with managed.host.way_out():
+            pass
+
+    user = asyncio.ensure_future(use())
+    await connected.wait()
+    user.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await user
+    assert managed.networks() == {managed.names.sealed}
+    assert managed.state.isolated
+
+
+async def test_one_that_is_cancelled_while_docker_opens_it_is_closed_and_the_engine_answers(
+    make: Make,
+) -> None:
+    """Docker goes on with what it was asked, whether or not anybody waits for it."""
+    managed = make({"healthy_s": 5.0})
+    await managed.host.start()
+
+    async def use() -> None:
+        async with managed.host.way_out():
+            await asyncio.Event().wait()
+
+    for tenth in range(10):
+        user = asyncio.ensure_future(use())
+        await asyncio.sleep(tenth / 100)
+        user.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await user
+        assert managed.networks() == {managed.names.sealed}
+        assert await managed.engine.version()
