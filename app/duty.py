@@ -17,6 +17,7 @@ from app.billing.budget import Budget
 from app.billing.money import format_money
 from app.clock import mono_us, wall_us
 from app.containers.base import ContainerError
+from app.engine.host import Processor
 from app.engine_blockers import CODES, engine_blocker
 from app.presence.conduct import PREPARING, Conduct, Wish, cap_reached, storage_fault
 from app.proxy.jobs import STOPPED, Job, Jobs
@@ -96,12 +97,15 @@ class Duty:
     async def _bring_up(self) -> None:
         await self._upstream.up()
         exposed = await self._upstream.exposure()
-        if exposed is not None:
+        # Whoever has paused meanwhile reads what that gave back.
+        if exposed is not None and self.on:
             self.notice = exposed
             self._changed()
 
     def finish_then_pause(self) -> None:
         """Let what runs end, then pause."""
+        if not self.on:
+            self._uptime.begin()
         self._forget()
         self._conduct.finish()
         if not len(self._jobs):
@@ -154,11 +158,19 @@ class Duty:
 
     def _look_at_loaded(self, job: Job) -> None:
         """A model that was loaded for this request should show; engines that never tell are not pestered."""
-        if all(job.call.model != loaded.name for loaded in self._upstream.watch.state.loaded):
+        host = self._upstream.host
+        if host.managed and host.state.processor is Processor.UNKNOWN:
+            # This answer may have come from the processor unseen: it is to be the last one that did.
+            self._spawn(self._look_at_processor())
+        elif all(job.call.model != loaded.name for loaded in self._upstream.watch.state.loaded):
             now_us = mono_us()
             if now_us - self._looked_us >= LOOK_AGAIN_US:
                 self._looked_us = now_us
                 self._spawn(self._upstream.watch.refresh())
+
+    async def _look_at_processor(self) -> None:
+        state = await self._upstream.watch.refresh()
+        self._upstream.host.noticed(state.loaded)
 
     def busy(self) -> bool:
         """Whether requests are under way."""
@@ -217,6 +229,9 @@ class Duty:
 
     def _free_gpu(self) -> None:
         """Unload every model once nothing runs, and say what that gave back."""
+        if self._releasing is not None:
+            # Two at once would each take the other's work for their own, and only one could be called off.
+            self._releasing.cancel()
         self._releasing = self._spawn(self._release())
 
     async def _release(self) -> None:

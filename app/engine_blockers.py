@@ -40,7 +40,7 @@ def engine_blocker(
             return Blocker(
                 "engine_stopped",
                 "The engine's container is stopped.",
-                "Press Contribute, or start the engine.",
+                "Start the engine to serve again.",
                 Weight.TEMPORARY,
                 retry_after_s=300,
             )
@@ -48,7 +48,7 @@ def engine_blocker(
             return Blocker(
                 "engine_failed",
                 host.problem or "The engine's container is not there yet.",
-                host.fix or "Press Contribute, or start the engine.",
+                host.fix or "Start the engine.",
                 # A container that nobody has asked for yet is no fault: whoever has paused reads that they paused.
                 Weight.FAULT if host.problem is not None else Weight.TEMPORARY,
                 retry_after_s=120,

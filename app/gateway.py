@@ -96,7 +96,7 @@ class Gateway:
         try:
             await self._listen(contribute)
         except BaseException:
-            await self._close_books()
+            await (self.stop() if self.address else self._close_books())
             raise
 
     async def _listen(self, contribute: bool) -> None:
@@ -160,6 +160,7 @@ class Gateway:
         self._public = PublicAddress(
             self._docker,
             profile=self._folders.profile,
+            home=self._folders.fingerprint,
             mark=self._folders.state / "public-address",
             vault=self._vault,
             settings=lambda: self._store.current,
@@ -189,8 +190,9 @@ class Gateway:
             await self._public.shut()
             await self._server.stop_listening()
             await self._duty.stop()
-            await self._server.stop()
+            # First what operators may still wait for, a pull or a start: their answers end with it.
             await self._upstream.close()
+            await self._server.stop()
             self._meter.stop()
             await self._close_books()
 
@@ -311,6 +313,8 @@ class Gateway:
         self._derive()
         self._duty.check_cap()
         self._upstream.host.settings_changed()
+        # Settings may end a blocker: the processor is a choice from now on, and no fault.
+        self._duty.engine_changed()
         if any(getattr(before, name) != getattr(now, name) for name in PUBLIC_SETTINGS):
             self._public.follow_settings()
         self._changed()
@@ -349,6 +353,10 @@ class Gateway:
         # Also where the settings said so already: asking again is the way out of a failure.
         self._public.follow_settings()
         await self._public.settled()
+
+    async def keep_tunnel_token(self, text: str) -> None:
+        """See `PublicAddress.keep_token`."""
+        await self._public.keep_token(text)
 
     def stop_request(self, request_id: str) -> None:
         """Cut one request after settling it."""

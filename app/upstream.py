@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.health import EngineState, EngineWatch
-from app.engine.host import EngineHost, NoHost, Processor
+from app.engine.host import EngineHost, HostPhase, NoHost, Processor
 from app.engine.managed.waking import Waking
 from app.engine.models.base import ModelError
 from app.engine.models.shelf import Shelf
 from app.engine.models.updates import UpdateReport
 from app.power.meter import Meter
-from app.release import Released, release
+from app.release import NOTHING, Released, release
 from app.settings.parameters import Settings
 from app.tunnel.exposure import check_engine
 
@@ -100,6 +100,13 @@ class Upstream:
     async def release(self) -> Released:
         """Give the GPU back."""
         self._waking.stop()
+        if (
+            self.host.managed
+            and self.host.state.phase is not HostPhase.RUNNING
+            and not self.watch.state.reachable
+        ):
+            # A container that does not run holds nothing, and an engine that is not there yet has loaded nothing.
+            return NOTHING
         came = await release(self.engine, self._meter.memory_used)
         await self.watch.refresh()
         return came

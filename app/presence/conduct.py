@@ -40,7 +40,7 @@ FINISHING = Blocker(
 
 PREPARING = Blocker(
     "preparing",
-    "The engine is being prepared for a download.",
+    "The engine is being prepared.",
     "Serving goes on in a moment.",
     Weight.TEMPORARY,
     retry_after_s=5,

@@ -70,6 +70,7 @@ class Admission:
         """The call to make for `request`; raises Refusal."""
         blocker = self._blocker()
         if blocker is not None:
+            self._models.wanted()
             status = 402 if blocker.code == "cap_reached" else 503
             raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.retry_after_s)
         policy = self._policy()

@@ -107,8 +107,10 @@ class Machine:
     async def engine_verb(self, request: web.BaseRequest) -> web.Response:
         """`{"verb": "start" | "stop" | "restart" | "update" | "recreate"}`; answers when it is done."""
         verb = (await self._body(request)).get("verb")
+        if not isinstance(verb, str):
+            raise Refusal(400, "invalid_value", "verb must name what to do, such as start or stop.")
         try:
-            said = await self._verbs.engine_verb(str(verb))
+            said = await self._verbs.engine_verb(verb)
         except LookupError as error:
             raise Refusal(400, "invalid_value", str(error)) from None
         except ContainerError as error:

@@ -28,8 +28,15 @@ def origin(headers: Mapping[str, str], peer: str | None) -> str | None:
     for mark in _MARKS:
         value = headers.get(mark)
         if value is not None:
-            return _remote(value.rpartition(",")[2]) if mark == "X-Forwarded-For" else UNKNOWN
+            return _remote(_last(headers, mark)) if mark == "X-Forwarded-For" else UNKNOWN
     return peer
+
+
+def _last(headers: Mapping[str, str], mark: str) -> str:
+    """The nearest proxy's entry; some proxies (HAProxy) add a line of their own instead."""
+    every = getattr(headers, "getall", None)
+    value: str = every(mark)[-1] if every is not None else headers[mark]
+    return value.rpartition(",")[2]
 
 
 def _remote(text: str) -> str:

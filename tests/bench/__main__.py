@@ -142,6 +142,9 @@ def _docker_loop(seen: dict[str, float]) -> None:
         "ms",
         seen["own_ms"] <= 5,
     )
+    _row("  and its other threads', 99 in 100 ticks / longest", "≤ 5 ms", seen["held_p99_ms"], "ms",
+         seen["held_p99_ms"] <= 5)  # fmt: skip
+    _row("", "", seen["held_ms"], "ms", None)
     _row("  latest tick while they run / in a process beside", "", seen["docker_ms"], "ms", None)
     _row("", "", seen["beside_ms"], "ms", None)
 

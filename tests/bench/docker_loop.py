@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -50,7 +51,9 @@ asyncio.run(main())
 def measure(rounds: int = 5) -> dict[str, float]:
     """Milliseconds: `docker_ms` the longest pause of the loop while Docker works, `docker_p99_ms` what one in a hundred
     exceeds, `beside_ms` and `beside_p99_ms` the same in a process beside, `own_ms` the most CPU time that the loop's
-    thread itself used between two ticks. BenchFailed where there is no Docker Engine to start."""
+    thread itself used between two ticks, `held_ms` and `held_p99_ms` what is left of the pauses without the time that
+    the kernel let the thread wait for a processor: the loop's own work, and other threads of ours that held Python's
+    lock. BenchFailed where there is no Docker Engine to start."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     dockerd, server = shutil.which("dockerd", path=path), shutil.which("docker-registry", path=path)
     if dockerd is None or server is None:
@@ -89,19 +92,22 @@ async def _measure(engine: Engine, image: str, reference: str, rounds: int) -> d
         for _ in range(rounds):
             await _round(docker, image, reference)
 
-    late, own = await _late(work)
+    late, held, own = await _late(work)
     beside.stdin.close()
     beside_worst, beside_p99 = map(float, beside.stdout.readline().split())
     beside.wait(10)
     beside.stdout.close()
     await docker.close()
     late.sort()
+    held.sort()
     return {
         "docker_ms": late[-1],
         "docker_p99_ms": late[int(len(late) * 0.99)],
         "beside_ms": beside_worst,
         "beside_p99_ms": beside_p99,
         "own_ms": own,
+        "held_ms": held[-1],
+        "held_p99_ms": held[int(len(held) * 0.99)],
     }
 
 
@@ -123,25 +129,36 @@ async def _round(docker: Docker, image: str, reference: str) -> None:
     await docker.remove_image(reference)
 
 
-async def _late(work: Callable[[], Coroutine[Any, Any, None]]) -> tuple[list[float], float]:
-    """By how many milliseconds each tick was late while `work` ran, and the loop's own CPU time at most."""
+async def _late(work: Callable[[], Coroutine[Any, Any, None]]) -> tuple[list[float], list[float], float]:
+    """By how many milliseconds each tick was late while `work` ran, the same without waiting for a processor, and the
+    loop's own CPU time at most."""
     late: list[float] = []
+    held: list[float] = []
     own = 0.0
 
-    async def tick() -> None:
+    async def tick(kept: Any) -> None:
         nonlocal own
         while True:
-            due, used = time.perf_counter() + _TICK_S, time.thread_time()
+            due, used, waited = time.perf_counter() + _TICK_S, time.thread_time(), _waited_s(kept)
             await asyncio.sleep(_TICK_S)
             late.append((time.perf_counter() - due) * 1e3)
+            held.append(max(0.0, late[-1] - (_waited_s(kept) - waited) * 1e3))
             own = max(own, (time.thread_time() - used) * 1e3)
 
-    ticker = asyncio.ensure_future(tick())
-    try:
-        await work()
-    finally:
-        ticker.cancel()
-    return late, own
+    with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb", buffering=0) as kept:
+        ticker = asyncio.ensure_future(tick(kept))
+        try:
+            await work()
+        finally:
+            ticker.cancel()
+            await asyncio.wait([ticker])
+    return late, held, own
+
+
+def _waited_s(schedstat: Any) -> float:
+    """How long the kernel has let this thread wait for a processor (Documentation/scheduler/sched-stats.rst)."""
+    schedstat.seek(0)
+    return int(schedstat.read().split()[1]) / 1e9
 
 
 if __name__ == "__main__":

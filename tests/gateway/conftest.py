@@ -18,6 +18,9 @@ from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
 from app.vault.memory import MemoryVault
+from tests.gateway.contained import Contained, contained_gateway
+from tests.real.docker_engine import Engine
+from tests.real.docker_images import Images
 
 MODEL = "qwen2.5:3b"
 
@@ -94,3 +97,22 @@ def chat(text: str = "Hello", *, stream: bool = True, tokens: int = 20, **more: 
         "options": {"num_predict": tokens},
         **more,
     }
+
+
+Contain = Callable[..., Awaitable[Contained]]
+
+
+@pytest.fixture
+async def contain(tmp_path: Path, dockerd: Engine, images: Images) -> AsyncIterator[Contain]:
+    """`contain(…)` is one gateway with a container of its own (see `contained_gateway`); all is cleared away after."""
+    dockerd.clean()
+    async with AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> Contained:
+            options.setdefault("dockerd", dockerd)
+            return await stack.enter_async_context(
+                contained_gateway(options.pop("home", tmp_path), images=images, **options)
+            )
+
+        yield make
+    dockerd.clean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,14 @@ from typing import Any
 
 import pytest
 
+from app.cli import parser
+from app.commands.common import CommandError, Ground
+from app.commands.setup import Setup
+from app.engine.managed.gpu_choice import Machine as Gpus
+from app.engine.managed.supervisor import ManagedOllama
+from app.settings.folders import Folders
+from app.settings.store import SettingsStore
+from tests.gateway.contained import assert_for_a_person, variant
 from tests.real.docker_engine import Engine
 from tests.real.docker_images import Images, layered
 from tests.real.docker_registry import Registry
@@ -135,3 +144,83 @@ def test_an_engine_that_runs_already_is_used_and_left_running(machine: Machine, 
         assert len(machine.containers) == 1
     finally:
         container.remove(force=True)
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence with which it ended."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mortdecai-gateway: ")]
+    assert done.stderr.rstrip().endswith(sentence)
+    sentence = sentence.removeprefix("mortdecai-gateway: ")
+    assert_for_a_person(sentence, at_most=3)
+    return sentence
+
+
+def test_a_name_that_somebody_else_has_is_said_and_setup_goes_on_once_it_is_free(
+    machine: Machine, images: Images
+) -> None:
+    theirs = machine.dockerd.client.containers.run(images.deaf, name="mortdecai-ollama", detach=True)
+    assert "mortdecai-ollama" in told(machine.setup())
+    theirs.reload()
+    assert theirs.status == "running"
+    theirs.rename("theirs")
+    assert connection(machine.setup())["model"]
+    theirs.reload()
+    assert theirs.status == "running"
+
+
+def test_a_port_that_is_taken_is_said_and_setup_goes_on_once_it_is_free(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert str(port) in told(machine.setup("--set", f"engine_port={port}"))
+    assert connection(machine.setup("--set", f"engine_port={port}"))["model"]
+    (container,) = machine.containers
+    assert container.attrs["HostConfig"]["PortBindings"]["11434/tcp"][0]["HostPort"] == str(port)
+
+
+def test_a_gpu_that_docker_refuses_is_said_and_with_the_processor_it_goes_on(machine: Machine) -> None:
+    assert "NVIDIA" in told(machine.setup("--set", "engine_gpu=nvidia"))
+    assert connection(machine.setup("--set", "engine_gpu=cpu"))["model"]
+
+
+def test_an_image_that_is_nowhere_is_said(machine: Machine, registry: Registry) -> None:
+    missing = f"engine_image={registry.address}/nobody/has-this:1"
+    assert "nobody/has-this" in told(machine.setup("--set", missing))
+    assert not machine.containers
+    assert connection(machine.setup())["model"]
+
+
+def test_a_docker_that_is_stopped_is_said_and_setup_goes_on_once_it_runs(machine: Machine) -> None:
+    machine.dockerd.stop()
+    try:
+        assert "Docker" in told(machine.setup())
+    finally:
+        machine.dockerd.start()
+    assert connection(machine.setup())["model"]
+
+
+def test_an_engine_that_ends_by_itself_is_said_with_its_last_words(machine: Machine, images: Images) -> None:
+    machine.environment["MORTDECAI_ENGINE_IMAGE"] = images.crashing
+    sentence = told(machine.setup())
+    assert "libcudart" in sentence
+    assert "3 times" in sentence
+
+
+async def test_setup_does_not_end_well_where_the_model_lies_beside_the_gpu(
+    machine: Machine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, because the GPU is pretended: /dev/null stands for its device file."""
+    image = variant(machine.dockerd, images, "beside-the-gpu", ["--cpu-only"])
+    pretended = {**ManagedOllama.__init__.__kwdefaults__, "machine": lambda: Gpus(rocm=("/dev/null",))}
+    monkeypatch.setattr(ManagedOllama.__init__, "__kwdefaults__", pretended)
+    given = {"port": 0, "vault": "memory", "engine_image": image, "docker_host": machine.dockerd.socket}
+    folders = Folders.for_profile("default", machine.home)
+    folders.prepare()
+    store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
+    options = parser().parse_args(["setup", "--yes", "--json", "--engine", "container"])
+    with pytest.raises(CommandError, match="on the processor, not on the GPU"):
+        await Setup(Ground(folders, store, "default"), options).do()
+    (container,) = machine.containers
+    assert container.status == "exited"
