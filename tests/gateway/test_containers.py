@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from app.engine.host import HostPhase
+from app.engine.managed.names import names_of
 from tests.gateway.conftest import Contain
 from tests.gateway.contained import NAMES, assert_for_a_person, no_traceback, until
 from tests.gateway.processes import ROOT
@@ -62,6 +63,10 @@ def small_disk() -> Iterator[Callable[[str], Path]]:
         yield size
         if mounted:
             subprocess.run(["umount", "-l", name], check=True)
+
+
+ALONE = ("--profile", "alone")
+"""A command without a gateway has a profile of its own: what the gateway's home made is not its to use."""
 
 
 class Faults:
@@ -123,13 +128,17 @@ class Faults:
         return Fault("engine_failed", "no Docker", mend=mend, settings={"docker_host": f"unix://{path}"})
 
     def name_taken(self) -> Fault:
+        names = (NAMES.container, names_of(ALONE[1]).container)
+
         def begin() -> None:
-            self.dockerd.client.containers.run(self.images.deaf, name=NAMES.container, detach=True)
+            for name in names:
+                self.dockerd.client.containers.run(self.images.deaf, name=name, detach=True)
 
         def mend() -> None:
-            other = self.dockerd.client.containers.get(NAMES.container)
-            assert other.status == "running", "it is somebody else's and was left alone"
-            other.remove(force=True)
+            for name in names:
+                other = self.dockerd.client.containers.get(name)
+                assert other.status == "running", "it is somebody else's and was left alone"
+                other.remove(force=True)
 
         return Fault("engine_failed", NAMES.container, begin, mend)
 
@@ -261,7 +270,7 @@ async def test_a_fault_is_one_clear_sentence_and_with_its_cause_gone_contributin
         **fault.settings,
     }
     fault.begin()
-    assert_one_sentence(command(tmp_path / "alone", "engine", "start", **settings), fault.says)
+    assert_one_sentence(command(tmp_path / "alone", "engine", "start", *ALONE, **settings), fault.says)
 
     fault.begin() if name == "pull_broken_off" else None
     house = await contain(dockerd=dockerd, **settings)
@@ -277,9 +286,11 @@ async def test_a_fault_is_one_clear_sentence_and_with_its_cause_gone_contributin
     if fault.mended:
         status, said = await house.operate("POST", "/config", fault.mended)
         assert status == 200, said
-    again = command(tmp_path / "alone", "engine", "start", **{**settings, **fault.mended})
+    again = command(tmp_path / "alone", "engine", "start", *ALONE, **{**settings, **fault.mended})
     assert again.returncode == 0, again.stderr
     assert "The engine runs." in again.stdout
+    removed = command(tmp_path / "alone", "engine", "remove", "--models", "--yes", *ALONE, **settings)
+    assert removed.returncode == 0, removed.stderr
     assert (await house.operate("POST", "/admin/resume"))[0] == 200
     await house.serves()
     no_traceback(caplog)
