@@ -93,6 +93,8 @@ def seen(
 ) -> Iterator[Seen]:
     for name, package in PROGRAMS.items():
         program(name, package)
+    # What other tests made belongs to other homes, and has the name.
+    dockerd.clean()
     with screen_with_panel() as display:
         environment = {
             "DISPLAY": display,
