@@ -84,7 +84,7 @@ class ManagedOllama:
         self._tasks = Tasks()
         self._wanted = False
         self._starting: asyncio.Task[None] | None = None
-        self._recovering: asyncio.Task[None] | None = None
+        self._looks: list[asyncio.Task[None]] = []
         self._checking: asyncio.Task[Processor] | None = None
         self._watch: Watch | None = None
 
@@ -277,8 +277,10 @@ class ManagedOllama:
 
     def look_again(self) -> None:
         """Something may be wrong with the container: look, and restart it where it has ended."""
-        if self._wanted and over(self._recovering):
-            self._recovering = self._tasks.begin(self._recover())
+        # One under way may have looked before what was just heard; so one more waits for its turn behind it.
+        self._looks = [look for look in self._looks if not over(look)]
+        if self._wanted and len(self._looks) < 2:
+            self._looks.append(self._tasks.begin(self._recover()))
 
     async def _gone(self, error: DaemonUnreachable) -> None:
         self._daemon.lose()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.containers.base import DaemonUnreachable
+from app.containers.base import Container, DaemonUnreachable
 from app.containers.docker import Docker
 from app.containers.find import find_daemon
 from app.engine.host import HostPhase
@@ -237,3 +237,43 @@ async def test_a_daemon_that_stays_away_is_asked_at_a_slower_and_slower_pace(mak
     await eventually(lambda: len(asked) == 4, "asked again")
     pauses = [after - before for before, after in itertools.pairwise(asked)]
     assert pauses[0] < pauses[1] < pauses[2]
+
+
+async def test_an_end_that_comes_while_a_look_is_under_way_is_not_missed(make: Make, dockerd: Engine) -> None:
+    heard, armed = asyncio.Event(), False
+
+    async def find() -> Docker:
+        docker = await find_daemon(dockerd.socket)
+        real = docker.find
+
+        async def stale(name: str) -> Container | None:
+            nonlocal armed
+            seen = await real(name)
+            if armed:
+                armed = False
+                heard.clear()
+                managed.container().kill()
+                await heard.wait()
+            return seen
+
+        docker.find = stale  # type: ignore[method-assign]
+        return docker
+
+    managed = make(find=find)
+    look_again = managed.host.look_again
+
+    def look() -> None:
+        heard.set()
+        look_again()
+
+    managed.host.look_again = look  # type: ignore[method-assign]
+    await managed.host.start()
+    await asyncio.wait_for(heard.wait(), 20)
+    before = len(managed.said)
+    armed = True
+    managed.host.look_again()
+    await eventually(
+        lambda: any(state.phase is HostPhase.STARTING for state in managed.said[before:]), "the end is seen"
+    )
+    await managed.running()
+    assert managed.container().status == "running"
