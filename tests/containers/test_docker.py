@@ -212,7 +212,7 @@ async def test_a_gpu_that_cannot_be_handed_over_is_refused_and_without_it_it_wor
     docker: Docker, images: Images
 ) -> None:
     if docker.daemon.nvidia:
-        pytest.skip("platform: has an NVIDIA runtime")
+        pytest.skip("this machine's Docker has an NVIDIA runtime, so it refuses no GPU")
     await docker.create(spec("gpu", images.deaf, gpu=Gpu.NVIDIA))
     with pytest.raises(GpuRefused, match="NVIDIA Container Toolkit"):
         await docker.start("gpu")

@@ -102,7 +102,10 @@ async def test_a_daemon_is_found_at_a_usual_socket_past_others_that_are_dead(
     assert docker.daemon.url in (f"unix://{folder}/run/docker.sock", "unix:///var/run/docker.sock")
 
 
-@pytest.mark.skipif(os.path.exists("/var/run/docker.sock"), reason="platform: has a Docker of its own")
+@pytest.mark.skipif(
+    os.path.exists("/var/run/docker.sock"),
+    reason="this machine has a Docker of its own, which would be found",
+)
 async def test_without_any_socket_docker_is_not_installed() -> None:
     assert (await why()).startswith("Docker is not installed.")
 
@@ -180,7 +183,10 @@ async def test_windows_containers_are_refused(folder: Path) -> None:
         assert "Switch to Linux containers" in await why(url)
 
 
-@pytest.mark.skipif(os.path.exists("/var/run/docker.sock"), reason="platform: has a Docker of its own")
+@pytest.mark.skipif(
+    os.path.exists("/var/run/docker.sock"),
+    reason="this machine has a Docker of its own, which would be found",
+)
 async def test_of_several_refusals_the_most_telling_one_is_said(folder: Path) -> None:
     (folder / ".rd").mkdir()
     dead = socket.socket(socket.AF_UNIX)
