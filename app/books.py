@@ -12,7 +12,6 @@ from app.billing.money import to_pico
 from app.billing.pricing import Pricing
 from app.client_keys import ClientKeys
 from app.clock import mono_us, wall_us
-from app.engine.models.updates import Ended, UpdateReport
 from app.identity import Identity
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
@@ -20,6 +19,7 @@ from app.ledger.ids import new_id
 from app.ledger.records import decode
 from app.ledger.schema import LEDGER_FILE
 from app.ledger.store import Ledger
+from app.models.updates import Ended, UpdateReport
 from app.proxy.access import Access
 from app.settings.errors import SettingError
 from app.settings.folders import Folders

@@ -20,9 +20,9 @@ from app.clock import wall_us
 from app.duty import Duty
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
-from app.engine.models.shelf import Shelf
 from app.identity import Identity
 from app.ledger.reader import LedgerRow, Page
+from app.models.shelf import Shelf
 from app.power.history import PowerPoint
 from app.power.meter import Meter
 from app.power.sensors.base import Sensor

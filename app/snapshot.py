@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from app.engine.host import NO_HOST_STATE, HostState
-from app.engine.models.base import ModelsFace
 from app.ledger.reader import LedgerRow, Page
+from app.models.base import ModelsFace
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker
 

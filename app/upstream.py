@@ -17,10 +17,10 @@ from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.health import EngineState, EngineWatch
 from app.engine.host import EngineHost, HostPhase, NoHost, Processor
-from app.engine.managed.waking import Waking
-from app.engine.models.base import ModelError
-from app.engine.models.shelf import Shelf
-from app.engine.models.updates import UpdateReport
+from app.managed.waking import Waking
+from app.models.base import ModelError
+from app.models.shelf import Shelf
+from app.models.updates import UpdateReport
 from app.power.meter import Meter
 from app.release import NOTHING, Released, release
 from app.settings.parameters import Settings

@@ -19,9 +19,9 @@ from app.containers.base import ContainerError
 from app.engine.base import Engine, EngineError, Loaded, Model
 from app.engine.endpoint import EndpointEngine
 from app.engine.host import EngineHost, NoHost, Processor
-from app.engine.models.base import ModelError, Operation
-from app.engine.models.shelf import Shelf
-from app.engine.models.updates import UpdateReport
+from app.models.base import ModelError, Operation
+from app.models.shelf import Shelf
+from app.models.updates import UpdateReport
 from app.proxy.model_admin import as_entry, as_line
 from app.settings.instance import InstanceLock
 
@@ -101,7 +101,7 @@ async def _engine(base: Ground, action: str, stack: contextlib.AsyncExitStack) -
 
 async def _runs(base: Ground, *, needed: bool) -> bool:
     """Whether the profile's container runs already; CommandError where there is none and one is `needed`."""
-    from app.engine.managed.making import find_ours
+    from app.managed.making import find_ours
 
     docker = await finder(base)()
     try:

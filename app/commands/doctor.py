@@ -14,7 +14,7 @@ from app.containers.base import ContainerError
 from app.containers.find import find_daemon
 from app.engine.base import EngineError
 from app.engine.endpoint import EndpointEngine
-from app.engine.managed.names import names_of
+from app.managed.names import names_of
 from app.power.sensors.probe import probe_sensors
 from app.proxy.server import port_is_free, port_owner
 from app.tunnel.exposure import check_engine

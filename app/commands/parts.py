@@ -19,7 +19,7 @@ from app.power.sensors.probe import probe_sensors
 
 if TYPE_CHECKING:
     from app.containers.docker import Docker
-    from app.engine.managed.recipe import Recipe
+    from app.managed.recipe import Recipe
 
 UNPLACED = "http://127.0.0.1:9"
 """Where a managed engine is until its container tells its port: nothing answers on the discard port."""
@@ -56,8 +56,8 @@ async def parts(base: Ground, simulate: bool) -> AsyncIterator[Parts]:
 
 def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
     """The parts of a profile whose engine is a container."""
-    from app.engine.managed.supervisor import ManagedOllama
     from app.engine.ollama import OllamaEngine
+    from app.managed.supervisor import ManagedOllama
 
     engine = OllamaEngine(UNPLACED, silence_s=base.store.current.request_timeout_seconds)
 
@@ -76,7 +76,7 @@ def contained(base: Ground, sensor: Sensor | None = None) -> Parts:
 
 def recipe_of(base: Ground) -> Recipe:
     """What the profile's container is made from now."""
-    from app.engine.managed.recipe import Recipe
+    from app.managed.recipe import Recipe
 
     return Recipe.of(base.store.current, base.profile, base.folders.fingerprint)
 
@@ -109,8 +109,8 @@ async def probed() -> Sensor:
 
 @contextlib.asynccontextmanager
 async def _simulated(base: Ground) -> AsyncIterator[Parts]:
-    from app.engine.simulator import Simulator, SimulatorEngine
     from app.power.sensors.simulated import SimulatedSensor
+    from app.simulator import Simulator, SimulatorEngine
 
     simulator = Simulator(parallel=base.store.current.engine_parallel)
     url = await simulator.start()

@@ -15,12 +15,12 @@ from typing import Any
 from aiohttp import web
 
 from app.clock import wall_us
-from app.engine.models.base import Entry, ModelError, Operation, Outcome
-from app.engine.models.names import spelled
-from app.engine.models.said import Passing
-from app.engine.models.shelf import Busy, Shelf
-from app.engine.models.source import Refused
 from app.ledger.ids import new_id
+from app.models.base import Entry, ModelError, Operation, Outcome
+from app.models.names import spelled
+from app.models.said import Passing
+from app.models.shelf import Busy, Shelf
+from app.models.source import Refused
 from app.proxy.access import Access, Principal, Role
 from app.proxy.admission import read_body
 from app.proxy.control import reply

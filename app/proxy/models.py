@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from app.engine.base import Model
 from app.engine.health import EngineWatch
-from app.engine.models.names import is_passing
+from app.models.names import is_passing
 
 _REGISTRIES = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 

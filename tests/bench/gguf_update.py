@@ -56,7 +56,7 @@ def measure(gb: float = 5.0) -> dict[str, float]:
         arguments = [word for setting in SETTINGS for word in ("--set", setting)]
         with (
             started([sys.executable, "-c", FILES, str(source)]) as files,
-            started([sys.executable, "-m", "app.engine.simulator", "--speed", "1000"]) as simulator,
+            started([sys.executable, "-m", "app.simulator", "--speed", "1000"]) as simulator,
             gateway(folder / "home", "--upstream", first_line(simulator), *arguments) as (
                 process,
                 connection,

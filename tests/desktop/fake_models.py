@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.engine.host import Progress
-from app.engine.models.base import Doing, Entry, Estimate, Fit, ModelError, Operation, Outcome
+from app.models.base import Doing, Entry, Estimate, Fit, ModelError, Operation, Outcome
 
 GB = 1_000_000_000
 GIB = 2**30

@@ -14,7 +14,7 @@ from app.desktop.pages.model_row import ModelRow
 from app.desktop.pages.model_shelf import OperationRow
 from app.desktop.pages.models import ModelsPage
 from app.desktop.tasks import Tasks
-from app.engine.models.base import Doing
+from app.models.base import Doing
 from app.snapshot import Snapshot
 from tests.desktop.fake_gateway import FakeGateway
 from tests.desktop.fake_models import FakeModels

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QWidge
 
 from app.desktop.pages.model_dialogs import DetailsDialog, model_facts
 from app.engine.host import HostPhase, HostState
-from app.engine.models.base import Doing, ModelError
+from app.models.base import Doing, ModelError
 from tests.desktop.fake_gateway import a_snapshot
 from tests.desktop.fake_models import (
     OFFERS,

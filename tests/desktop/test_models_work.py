@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 
 from app.engine.host import Progress
-from app.engine.models.base import Doing, Fit, Outcome
+from app.models.base import Doing, Fit, Outcome
 from tests.desktop.fake_models import (
     GIB,
     OFFERS,

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from app.desktop.pages.ledger import LedgerPage
 from app.desktop.pages.overview import OverviewPage
 from app.desktop.window import MainWindow
-from app.engine.models.base import Outcome
+from app.models.base import Outcome
 from app.snapshot import Serving
 from tests.desktop.fake_gateway import MANAGED, PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
 from tests.desktop.fake_models import an_operation

@@ -15,7 +15,7 @@ from app.commands.engines import lines
 from app.engine.discovery import Finding, scan
 from app.engine.evidence import PATHS, Answer, Software, judge
 from app.engine.identify import identify
-from app.engine.simulator import Simulator
+from app.simulator import Simulator
 from tests.engine import lookalikes as like
 from tests.engine.conftest import Serve
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from app.engine.base import CannotUnload, Engine, EngineBroken, EngineTimeout, EngineUnreachable
 from app.engine.endpoint import EndpointEngine
-from app.engine.simulator import Simulator
+from app.simulator import Simulator
 from tests.engine import lookalikes as like
 from tests.engine.conftest import Serve
 

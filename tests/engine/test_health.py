@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.base import EngineBroken, EngineUnreachable
 from app.engine.health import EngineState, EngineWatch
-from app.engine.simulator import VERSION, Simulator, SimulatorEngine
+from app.simulator import VERSION, Simulator, SimulatorEngine
 
 
 class Timers:

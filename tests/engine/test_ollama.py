@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.base import Engine, EngineBroken, EngineUnreachable, Loaded, Model
 from app.engine.ollama import OllamaEngine
-from app.engine.simulator import VERSION, Simulator, SimulatorEngine
+from app.simulator import VERSION, Simulator, SimulatorEngine
 
 Serve = Callable[[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]], Awaitable[str]]
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import ollama
 import pytest
 
-from app.engine.simulator import Simulator
+from app.simulator import Simulator
 
 HELLO = [{"role": "user", "content": "hello"}]
 MODEL = "llama3.1:8b"

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from app.engine.simulator import Simulator
+from app.simulator import Simulator
 
 MODEL = "qwen2.5:3b"
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "hello"}]

@@ -149,7 +149,7 @@ ROUND = """
 import asyncio, gc, sys, warnings
 sys.path.insert(0, {root!r})
 from app.engine.base import EngineUnreachable
-from app.engine.simulator import Simulator, SimulatorEngine
+from app.simulator import Simulator, SimulatorEngine
 
 async def main():
     simulator = Simulator(speed=10_000, parallel=8)

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.engine.simulator import Simulator, SimulatorEngine
 from app.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
+from app.simulator import Simulator, SimulatorEngine
 from app.vault.memory import MemoryVault
 from tests.gateway.contained import Contained, contained_gateway
 from tests.real.docker_engine import Engine

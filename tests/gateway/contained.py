@@ -19,17 +19,17 @@ import pytest
 from app.commands.common import Ground
 from app.commands.parts import UNPLACED, finder
 from app.engine.host import EngineHost, HostCare
-from app.engine.managed.gpu_choice import Machine
-from app.engine.managed.names import names_of
-from app.engine.managed.recipe import Recipe
-from app.engine.managed.supervisor import ManagedOllama
 from app.engine.ollama import OllamaEngine
 from app.gateway import Gateway
+from app.managed.gpu_choice import Machine
+from app.managed.names import names_of
+from app.managed.recipe import Recipe
+from app.managed.supervisor import ManagedOllama
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
 from app.vault.memory import MemoryVault
-from tests.engine.managed.hosting import entry
+from tests.managed.hosting import entry
 from tests.real.docker_engine import Engine
 from tests.real.docker_images import Images
 

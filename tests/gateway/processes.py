@@ -88,7 +88,7 @@ def gateway(home: Path, *arguments: str, command: str = "serve") -> Iterator[Pro
 def simulator(home: Path, speed: float = 1.0, parallel: int = 8) -> Iterator[Process]:
     """The simulator alone; what it said ends with its URL."""
     with program(
-        home, "app.engine.simulator", "--port", "0", "--speed", str(speed), "--parallel", str(parallel)
+        home, "app.simulator", "--port", "0", "--speed", str(speed), "--parallel", str(parallel)
     ) as process:
         yield process
 

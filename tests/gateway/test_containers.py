@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from app.engine.host import HostPhase
-from app.engine.managed.names import names_of
+from app.managed.names import names_of
 from tests.gateway.conftest import Contain
 from tests.gateway.contained import NAMES, assert_for_a_person, no_traceback, until
 from tests.gateway.processes import ROOT

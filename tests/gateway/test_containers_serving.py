@@ -12,7 +12,7 @@ import pytest
 
 from app.containers.base import LABEL_ROLE
 from app.engine.host import HostPhase, Processor
-from app.engine.managed.gpu_choice import Machine
+from app.managed.gpu_choice import Machine
 from tests.gateway.conftest import Contain
 from tests.gateway.contained import (
     MODEL,

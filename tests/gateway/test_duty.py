@@ -17,7 +17,6 @@ from app.commands import operator as asking
 from app.commands.operator import operator
 from app.duty import Duty
 from app.engine.host import HostCare, HostPhase, HostState, NoHost
-from app.engine.simulator import Faults, Simulator, SimulatorEngine
 from app.gateway import Gateway
 from app.power.sensors.base import NullSensor, Sensor
 from app.power.sensors.simulated import SimulatedSensor
@@ -26,6 +25,7 @@ from app.release import Released
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.store import SettingsStore
+from app.simulator import Faults, Simulator, SimulatorEngine
 from app.vault.memory import MemoryVault
 from tests.gateway.conftest import House, chat
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from app.engine.managed.names import names_of
-from app.engine.simulator import Simulator
+from app.managed.names import names_of
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
+from app.simulator import Simulator
 from tests.engine import lookalikes
-from tests.engine.models.file_server import FileServer
 from tests.gateway.processes import ROOT
+from tests.models.file_server import FileServer
 from tests.real.docker_engine import Engine
 from tests.real.docker_images import Images
 

@@ -9,8 +9,8 @@ import pytest
 
 from app.engine.base import EngineUnreachable, Loaded
 from app.engine.endpoint import EndpointEngine
-from app.engine.simulator import Simulator, SimulatorEngine
 from app.release import release
+from app.simulator import Simulator, SimulatorEngine
 from tests.engine import lookalikes
 
 MODELS = ("qwen2.5:3b", "llama3.1:8b")

@@ -15,8 +15,8 @@ import pytest
 from app.cli import parser
 from app.commands.common import CommandError, Ground
 from app.commands.setup import Setup
-from app.engine.managed.gpu_choice import Machine as Gpus
-from app.engine.managed.supervisor import ManagedOllama
+from app.managed.gpu_choice import Machine as Gpus
+from app.managed.supervisor import ManagedOllama
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
 from tests.gateway.contained import assert_for_a_person, variant

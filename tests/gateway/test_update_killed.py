@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.engine.models.file_server import FileServer
 from tests.gateway.processes import Process, gateway, run, simulator
+from tests.models.file_server import FileServer
 
 NAME = "mortdecai:0.5.0"
 SETTINGS = ("--set", "model_update_http=true", "--set", "model_update_hosts=127.0.0.1")

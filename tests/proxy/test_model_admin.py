@@ -21,19 +21,19 @@ from app.commands import models as command
 from app.commands.common import CommandError
 from app.commands.progress import Shown, duration, from_line, in_words
 from app.engine.host import NoHost
-from app.engine.models.download import Downloads
-from app.engine.models.shelf import Shelf
-from app.engine.models.updates import UpdateReport
-from app.engine.simulator import Library, Simulator, SimulatorEngine
 from app.identity import OPERATOR_TOKEN
+from app.models.download import Downloads
+from app.models.shelf import Shelf
+from app.models.updates import UpdateReport
 from app.proxy.access import Access, Principal, Role, key_digest, new_key
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.server import Server
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
+from app.simulator import Library, Simulator, SimulatorEngine
 from app.vault.choice import open_vault
-from tests.engine.models.file_server import FileServer
+from tests.models.file_server import FileServer
 
 NAME = "mortdecai:0.5.0"
 KEY, TOKEN = new_key(), new_key()

@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 
 from app.engine.endpoint import EndpointEngine
-from app.engine.simulator import Simulator
 from app.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
+from app.simulator import Simulator
 from app.vault.memory import MemoryVault
 from tests.engine import lookalikes as like
 

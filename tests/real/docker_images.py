@@ -29,9 +29,9 @@ if not host:
 sys.path.insert(0, "/code")
 sys.argv = ["simulator", "--host", host, "--port", port, "--speed", os.environ.get("SIMULATOR_SPEED", "200"),
             "--parallel", os.environ.get("OLLAMA_NUM_PARALLEL", "1")]
-if '"--models"' in open("/code/app/engine/simulator/__main__.py").read():
+if '"--models"' in open("/code/app/simulator/__main__.py").read():
     sys.argv += ["--models", "/root/.ollama"]
-runpy.run_module("app.engine.simulator", run_name="__main__")
+runpy.run_module("app.simulator", run_name="__main__")
 """
 
 CRASHING = """

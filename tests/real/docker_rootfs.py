@@ -23,7 +23,7 @@ _LEFT_OUT = re.compile(
     r"|config-[^/]*)(/|$)|/_tkinter\.|/_curses|/readline\.|/_(test|xx)|/(_dbm|_gdbm|nis)\."
 )
 _IMPORTED = """
-import json, sys, app.engine.simulator.__main__
+import json, sys, app.simulator.__main__
 print(json.dumps([[getattr(m, "__file__", None), getattr(m, "__cached__", None)] for m in sys.modules.values()]))
 """
 

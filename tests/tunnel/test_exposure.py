@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.engine.simulator import Simulator
+from app.simulator import Simulator
 from app.tunnel.exposure import (
     Reach,
     Seen,

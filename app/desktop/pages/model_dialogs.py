@@ -19,7 +19,7 @@ from app.desktop.cards.headline import Strip
 from app.desktop.dialogs import Dialog, reading
 from app.desktop.text import Text
 from app.desktop.theme import CARD_GAP, SPACE, Tone
-from app.engine.models.base import Entry, ModelError
+from app.models.base import Entry, ModelError
 
 _TEXTS: Final = (
     ("parameters", "Parameters"),

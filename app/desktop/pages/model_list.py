@@ -18,7 +18,7 @@ from app.desktop.cards.card import Card
 from app.desktop.pages.model_row import ModelRow
 from app.desktop.text import ElidedText, Text
 from app.desktop.theme import CARD_GAP, PAGE_MARGIN, Tone
-from app.engine.models.base import Entry, Operation
+from app.models.base import Entry, Operation
 
 _IN_A_TURN: Final = 1
 """So many new rows are made before the loop has its turn."""

@@ -17,7 +17,7 @@ from app.desktop import format as fmt
 from app.desktop import model_wording as wording
 from app.desktop.text import ElidedText, IconButton, Mark, Text, sized
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
-from app.engine.models.base import Entry, Fit, Operation, Outcome
+from app.models.base import Entry, Fit, Operation, Outcome
 
 _FACTS: Final = "999.9B · Q4_K_M"
 _SIZE: Final = "999.9 GB"

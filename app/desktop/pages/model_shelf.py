@@ -26,7 +26,7 @@ from app.desktop import model_wording as wording
 from app.desktop.cards.card import Bar, Card
 from app.desktop.text import ElidedText, IconButton, Mark, Text
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
-from app.engine.models.base import Doing, Operation, Outcome
+from app.models.base import Doing, Operation, Outcome
 
 Key = tuple[Doing, str]
 
