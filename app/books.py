@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
 from app.client_keys import ClientKeys
-from app.clock import mono_us, wall_us
 from app.identity import Identity
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft

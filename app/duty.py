@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
+from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import format_money
-from app.clock import mono_us, wall_us
 from app.containers.base import ContainerError
 from app.engine.host import Processor
 from app.engine_blockers import CODES, engine_blocker

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from app.basics.clock import wall_us
 from app.billing.money import pico_to_decimal
 from app.billing.pricing import BillingMode, Pricing
 from app.books import Books
-from app.clock import wall_us
 from app.duty import Duty
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost

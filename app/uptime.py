@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from app.basics.clock import wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import BillingMode, Pricing
-from app.clock import wall_us
 from app.ledger.drafts import UptimeDraft
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger

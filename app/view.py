@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
-from app.clock import mono_us, wall_us
 from app.engine.base import Engine
 from app.engine.health import EngineWatch
 from app.engine.host import HostState

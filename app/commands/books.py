@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from app.clock import wall_us
+from app.basics.clock import wall_us
 from app.commands.common import CommandError, Ground
 from app.identity import Identity
 from app.ledger.checkpoint import Signer

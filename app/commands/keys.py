@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from app.basics.clock import mono_us
 from app.client_keys import ClientKeys
-from app.clock import mono_us
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ask_running, ground
 from app.proxy.access import Access

@@ -17,8 +17,8 @@ from typing import Any
 
 import aiohttp
 
+from app.basics.clock import mono_us
 from app.billing.money import format_money
-from app.clock import mono_us
 from app.commands.common import CommandError, Ground, ground, kept_or_not
 from app.commands.operator import Operator, operator
 from app.commands.run import logs, run

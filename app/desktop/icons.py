@@ -13,8 +13,8 @@ from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
+from app.basics.resources import resource
 from app.desktop.theme import TRAY_COLOURS
-from app.resources import resource
 from app.snapshot import Serving
 
 # What panels, task bars and toolbars ask for, up to a doubled resolution.

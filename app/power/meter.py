@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.clock import mono_us, wall_us
+from app.basics.clock import mono_us, wall_us
 from app.power.accounts import ClosedAccount, EnergyBook, StaticWatts, Totals
 from app.power.baseline import IdleBaseline
 from app.power.history import PowerHistory

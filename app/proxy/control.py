@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
-from app.clock import wall_us
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.proxy.access import Access, Principal, Role

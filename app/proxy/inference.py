@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
+from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
-from app.clock import mono_us, wall_us
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
 from app.ledger.drafts import UsageDraft
 from app.ledger.holds import HoldRow

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
-from app.clock import mono_us, wall_us
 from app.ledger.store import Ledger
 from app.power.accounts import ClosedAccount
 from app.power.meter import Meter

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from app.clock import wall_us
+from app.basics.clock import wall_us
 from app.ledger.ids import new_id
 from app.models.base import Entry, ModelError, Operation, Outcome
 from app.models.names import spelled

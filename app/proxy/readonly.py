@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from app.clock import wall_us
+from app.basics.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.ledger.ids import new_id
 from app.proxy.access import Access
