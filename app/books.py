@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.access.client_keys import ClientKeys
+from app.access.identify import Access
+from app.access.identity import Identity
 from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
-from app.client_keys import ClientKeys
-from app.identity import Identity
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
 from app.ledger.ids import new_id
@@ -20,7 +21,6 @@ from app.ledger.records import decode
 from app.ledger.schema import LEDGER_FILE
 from app.ledger.store import Ledger
 from app.models.updates import Ended, UpdateReport
-from app.proxy.access import Access
 from app.settings.errors import SettingError
 from app.settings.folders import Folders
 from app.settings.parameters import Settings

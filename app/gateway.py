@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_decimal
 from app.billing.pricing import BillingMode, Pricing
@@ -20,7 +21,6 @@ from app.books import Books
 from app.duty import Duty
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
-from app.identity import Identity
 from app.ledger.reader import LedgerRow, Page
 from app.models.shelf import Shelf
 from app.power.history import PowerPoint

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.commands.common import CommandError, Ground
-from app.identity import Identity
 from app.ledger.checkpoint import Signer
 from app.ledger.schema import LEDGER_FILE
 from app.ledger.store import Ledger

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from app.identity import OPERATOR_TOKEN
+from app.access.identity import OPERATOR_TOKEN
 from app.settings.folders import Folders
 from app.settings.instance import running
 from app.settings.store import SettingsStore

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from app.access.client_keys import ClientKeys
+from app.access.identify import Access
 from app.basics.clock import mono_us
-from app.client_keys import ClientKeys
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ask_running, ground
-from app.proxy.access import Access
 
 
 def keys(options: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from app.access.identity import OPERATOR_TOKEN
 from app.commands.common import CommandError, Ground
-from app.identity import OPERATOR_TOKEN
 
 LONG_S = 6 * 3600.0
 """A model may take hours over a slow line."""

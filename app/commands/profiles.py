@@ -7,10 +7,10 @@ import asyncio
 import os
 import sys
 
-from app.client_keys import kept_name
+from app.access.client_keys import kept_name
+from app.access.identity import OPERATOR_TOKEN, SIGNING_KEY
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground
-from app.identity import OPERATOR_TOKEN, SIGNING_KEY
 from app.ledger.errors import LedgerError
 from app.settings.folders import Folders, create_profile, delete_profile, list_profiles
 from app.settings.instance import running

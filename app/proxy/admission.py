@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from app.access.identify import Principal
+from app.access.refusals import Refusal
 from app.engine.base import Engine
 from app.presence.blockers import Blocker
-from app.proxy.access import Principal
 from app.proxy.dialects.base import Endpoint, Frames
-from app.proxy.errors import Refusal
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object
 

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from app.access.identify import Access, Principal, Role
+from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
-from app.proxy.access import Access, Principal, Role
 from app.proxy.admission import read_body
 from app.proxy.dialects.base import JSON, dump
-from app.proxy.errors import Refusal
 from app.proxy.metadata import three_figures
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError

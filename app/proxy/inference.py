@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from app.access.identify import Access
+from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
@@ -25,10 +27,8 @@ from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.power.meter import Meter
-from app.proxy.access import Access
 from app.proxy.admission import Admission, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, splice
-from app.proxy.errors import Refusal
 from app.proxy.jobs import STOPPED, STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
 

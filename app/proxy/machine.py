@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from app.access.identify import Access, Role
+from app.access.refusals import Refusal
 from app.containers.base import ContainerError
-from app.proxy.access import Access, Role
 from app.proxy.admission import read_body
 from app.proxy.control import reply
-from app.proxy.errors import Refusal
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
 from app.snapshot import Snapshot

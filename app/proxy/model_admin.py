@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
+from app.access.identify import Access, Principal, Role
+from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
 from app.models.base import Entry, ModelError, Operation, Outcome
@@ -21,10 +23,8 @@ from app.models.names import spelled
 from app.models.said import Passing
 from app.models.shelf import Busy, Shelf
 from app.models.source import Refused
-from app.proxy.access import Access, Principal, Role
 from app.proxy.admission import read_body
 from app.proxy.control import reply
-from app.proxy.errors import Refusal
 from app.proxy.models import canonical
 from app.proxy.strict_json import parse_object, refuse_case_variants
 from app.settings.parameters import Settings

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from app import __version__
+from app.access.identify import Access, Role, is_loopback
+from app.access.origin import origin
 from app.basics.resources import resource
 from app.ledger.store import Ledger
-from app.proxy.access import Access, Role, is_loopback
 from app.proxy.control import Verbs, reply, stats
-from app.proxy.origin import origin
 from app.settings.store import SettingsStore
 
 _LOCAL_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)

@@ -12,13 +12,13 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from app.access.identify import Access
+from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.ledger.ids import new_id
-from app.proxy.access import Access
 from app.proxy.admission import Policy, read_body, require_dialect
 from app.proxy.dialects.base import JSON, dump, json_object
-from app.proxy.errors import Refusal
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants
 

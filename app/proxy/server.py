@@ -20,12 +20,12 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
+from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.dialects.openai import OPENAI
-from app.proxy.errors import Refusal, management_forbidden, not_found
 
 log = logging.getLogger(__name__)
 

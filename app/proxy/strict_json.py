@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection
 from typing import Any, NoReturn
 
-from app.proxy.errors import Refusal
+from app.access.refusals import Refusal
 
 
 class _Repeated(ValueError):

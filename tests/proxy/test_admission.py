@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
+from app.access.identify import Principal
+from app.access.refusals import Refusal
 from app.engine.base import EngineUnreachable
 from app.engine.health import EngineWatch
 from app.presence.blockers import Blocker, Weight
-from app.proxy.access import Principal
 from app.proxy.admission import Admission, Policy
 from app.proxy.dialects.ollama import CHAT
-from app.proxy.errors import Refusal
 from app.proxy.models import Models
 
 DOWN = Blocker("engine_down", "No engine answers.", "Start it.", Weight.FAULT, retry_after_s=15)

@@ -16,16 +16,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.access.identify import Access, Principal, Role, key_digest, new_key
+from app.access.identity import OPERATOR_TOKEN
 from app.commands import arguments
 from app.commands import models as command
 from app.commands.common import CommandError
 from app.commands.progress import Shown, duration, from_line, in_words
 from app.engine.host import NoHost
-from app.identity import OPERATOR_TOKEN
 from app.models.download import Downloads
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport
-from app.proxy.access import Access, Principal, Role, key_digest, new_key
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.server import Server
 from app.settings.folders import Folders

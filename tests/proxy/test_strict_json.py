@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.access.refusals import Refusal
 from app.proxy.dialects.ollama import CHAT, GENERATE
-from app.proxy.errors import Refusal
 from app.proxy.strict_json import dump_object, parse_object
 
 

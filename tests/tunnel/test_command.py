@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.access.identity import OPERATOR_TOKEN
 from app.commands import tunnel as command
 from app.commands.common import CommandError
-from app.identity import OPERATOR_TOKEN
 from app.public_address import PublicAddress, no_docker
 from app.settings.folders import Folders
 from app.settings.parameters import Settings

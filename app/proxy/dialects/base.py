@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.proxy.errors import Refusal
+from app.access.refusals import Refusal
 
 JSON = "application/json; charset=utf-8"
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
-from app.proxy.errors import Refusal
 from app.proxy.strict_json import refuse_case_variants
 
 _DONE = re.compile(rb'"done"\s*:\s*true')

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
-from app.proxy.errors import Refusal
 from app.proxy.strict_json import refuse_case_variants
 
 _SPECIAL = re.compile(rb'"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|data:\s*\[DONE\]|data:\s*\{\s*"error"')

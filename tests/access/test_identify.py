@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from app.proxy.access import Access, Principal, Role, is_loopback, key_digest, new_key, presented_key
-from app.proxy.errors import Refusal
+from app.access.identify import Access, Principal, Role, is_loopback, key_digest, new_key, presented_key
+from app.access.refusals import Refusal
 
 KEY, TOKEN = new_key(), new_key()
 CLIENT = Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", key_digest(KEY))

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.proxy.errors import Refusal
-from app.proxy.origin import origin
+from app.access.origin import origin
+from app.access.refusals import Refusal
 
 FAILURES_A_MINUTE = 20
 ADDRESSES_REMEMBERED = 10_000
