@@ -21,7 +21,7 @@ import aiohttp
 from app.commands.common import CommandError, Ground
 from app.commands.run import Ready, logs, run
 from app.commands.sentences import for_people
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
 from app.proxy.server import port_is_free
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore

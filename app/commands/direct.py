@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
-from app.books import Books
 from app.commands.common import CommandError, Ground
 from app.commands.engine import alone
 from app.commands.parts import finder, probed, recipe_of
@@ -19,6 +18,7 @@ from app.containers.base import ContainerError
 from app.engine.base import Engine, EngineError, Loaded, Model
 from app.engine.endpoint import EndpointEngine
 from app.engine.host import EngineHost, NoHost, Processor
+from app.gateway.books import Books
 from app.models.base import ModelError, Operation
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from app.commands.common import Ground, ground, kept_or_not
 from app.commands.parts import parts
 from app.commands.sentences import for_people
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
 from app.settings.logs import Logs
 
 log = logging.getLogger(__name__)

@@ -23,10 +23,10 @@ from app.commands.common import CommandError, Ground, ground, kept_or_not
 from app.commands.operator import Operator, operator
 from app.commands.run import logs, run
 from app.containers.base import ContainerError, Daemon
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
+from app.gateway.setup import EngineChoice, NothingToServeWith, choose_engine
 from app.proxy.models import canonical
 from app.settings.store import SettingsStore
-from app.setup import EngineChoice, NothingToServeWith, choose_engine
 from app.vault.base import VaultUnavailable
 
 STEPS = ("Secrets", "Engine", "Start", "Model", "Test", "Connection")

@@ -13,7 +13,7 @@ from app.desktop.model_wording import progress
 from app.desktop.theme import Tone
 from app.desktop.wording import sentences
 from app.engine.host import HostPhase, HostState, Processor
-from app.snapshot import PublicPhase, PublicView, Serving, Snapshot
+from app.face import PublicPhase, PublicView, Serving, Snapshot
 
 DRIFT: Final = "Settings changed: re-create the container to use them."
 

@@ -15,7 +15,7 @@ from PySide6.QtSvg import QSvgRenderer
 
 from app.basics.resources import resource
 from app.desktop.theme import TRAY_COLOURS
-from app.snapshot import Serving
+from app.face import Serving
 
 # What panels, task bars and toolbars ask for, up to a doubled resolution.
 _SIZES: Final = (16, 20, 22, 24, 32, 44, 48, 64)

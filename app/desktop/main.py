@@ -19,7 +19,7 @@ from app.desktop.icons import app_icon
 from app.desktop.loop import run
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
-from app.snapshot import GatewayFace
+from app.face import GatewayFace
 
 Ready = Callable[[Any, asyncio.Event], Awaitable[None]]
 

@@ -14,8 +14,8 @@ from app.desktop import format as fmt
 from app.desktop.theme import Tone
 from app.desktop.wording import sentences
 from app.engine.host import HostPhase, Progress
+from app.face import EngineView, Snapshot
 from app.models.base import Doing, Entry, Fit, Operation, Outcome
-from app.snapshot import EngineView, Snapshot
 
 EMPTY: Final = "No models yet. Choose one below, or type the name of one."
 ALL_HERE: Final = "Every model of the catalogue is here already."

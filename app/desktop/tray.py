@@ -20,7 +20,7 @@ from app.desktop.icons import tray_icon
 from app.desktop.tasks import Tasks
 from app.desktop.verbs import Verbs
 from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
-from app.snapshot import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
+from app.face import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
 
 _TICK_MS: Final = 1000
 

@@ -14,7 +14,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
 from app.desktop import format as fmt
-from app.snapshot import GatewayFace, Serving, Snapshot
+from app.face import GatewayFace, Serving, Snapshot
 
 _SNOOZE_HOURS: Final = (1, 3, 6, 12)
 

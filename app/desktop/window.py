@@ -21,7 +21,7 @@ from app.desktop.tasks import Tasks
 from app.desktop.theme import PAGE_MARGIN, SPACE, Tone
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
-from app.snapshot import GatewayFace, Snapshot
+from app.face import GatewayFace, Snapshot
 
 MINIMUM: Final = QSize(720, 520)
 DEFAULT: Final = QSize(960, 680)

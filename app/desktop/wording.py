@@ -9,7 +9,7 @@ from __future__ import annotations
 from app.billing.money import format_money
 from app.desktop import format as fmt
 from app.desktop.theme import Tone
-from app.snapshot import GpuView, MoneyView, PublicPhase, RunningRequest, Serving, Snapshot
+from app.face import GpuView, MoneyView, PublicPhase, RunningRequest, Serving, Snapshot
 
 APP_NAME = "Mortdecai Gateway"
 

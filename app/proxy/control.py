@@ -15,6 +15,7 @@ from app.access.identify import Access, Principal, Role
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
+from app.face import Snapshot
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.proxy.admission import read_body
@@ -23,7 +24,6 @@ from app.proxy.metadata import three_figures
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore
-from app.snapshot import Snapshot
 
 _SMALL_BODY_B = 64 * 1024
 _UJ_PER_WH = 3_600_000_000

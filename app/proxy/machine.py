@@ -13,11 +13,11 @@ from aiohttp import web
 from app.access.identify import Access, Role
 from app.access.refusals import Refusal
 from app.containers.base import ContainerError
+from app.face import Snapshot
 from app.proxy.admission import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
-from app.snapshot import Snapshot
 
 _SMALL_BODY_B = 4096
 _MODES = ("off", "quick", "named")

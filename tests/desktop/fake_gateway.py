@@ -14,10 +14,7 @@ from typing import Any
 
 from app.billing.money import PICO
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.ledger.reader import LedgerRow, Page
-from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
-from app.presence.blockers import Blocker, Weight
-from app.snapshot import (
+from app.face import (
     EngineView,
     GpuView,
     MoneyView,
@@ -28,6 +25,9 @@ from app.snapshot import (
     Snapshot,
     UsageView,
 )
+from app.ledger.reader import LedgerRow, Page
+from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
+from app.presence.blockers import Blocker, Weight
 from tests.desktop.fake_models import FakeModels
 
 NOW_US = 1_796_306_551_000_000

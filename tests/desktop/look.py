@@ -26,9 +26,9 @@ from app.desktop.loop import run
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
 from app.engine.host import HostPhase, HostState, Processor, Progress
+from app.face import EngineView, PublicPhase, PublicView, RunningRequest, Serving, Snapshot
 from app.models.base import Doing, ModelError, Outcome
 from app.power.history import PowerPoint
-from app.snapshot import EngineView, PublicPhase, PublicView, RunningRequest, Serving, Snapshot
 from tests.desktop import fake_gateway as fake
 from tests.desktop import fake_models
 

@@ -14,8 +14,8 @@ from app.desktop.pages.model_row import ModelRow
 from app.desktop.pages.model_shelf import OperationRow
 from app.desktop.pages.models import ModelsPage
 from app.desktop.tasks import Tasks
+from app.face import Snapshot
 from app.models.base import Doing
-from app.snapshot import Snapshot
 from tests.desktop.fake_gateway import FakeGateway
 from tests.desktop.fake_models import FakeModels
 from tests.desktop.playing import play, settle, settled

@@ -18,7 +18,7 @@ from app.desktop.pages.overview import OverviewPage
 from app.desktop.tasks import Tasks
 from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor
-from app.snapshot import PublicPhase, PublicView, Serving, Snapshot
+from app.face import PublicPhase, PublicView, Serving, Snapshot
 from app.tunnel.words import TunnelError
 from tests.desktop.fake_gateway import (
     CRASHED,

@@ -11,8 +11,8 @@ from app.desktop import engine_wording, model_wording, wording
 from app.desktop.icons import render
 from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor, Progress
+from app.face import EngineView, PublicPhase, PublicView, Serving
 from app.models.base import Doing, Fit, Outcome
-from app.snapshot import EngineView, PublicPhase, PublicView, Serving
 from tests.desktop.fake_gateway import (
     CRASHED,
     DOCKER_GONE,

@@ -15,7 +15,7 @@ from app.desktop.cards.headline import Headline
 from app.desktop.cards.running import MOST_ROWS, RunningCard
 from app.desktop.pages.overview import OverviewPage
 from app.desktop.tasks import Tasks
-from app.snapshot import Serving
+from app.face import Serving
 from tests.desktop.fake_gateway import (
     CAP_REACHED,
     ENGINE_DOWN,

@@ -15,7 +15,7 @@ import app.desktop
 from app.desktop.icons import render, state_name, tray_icon
 from app.desktop.text import Mark, Text
 from app.desktop.theme import TRAY_COLOURS, Tone, contrast, luminance, theme_for
-from app.snapshot import Serving
+from app.face import Serving
 from tests.desktop.playing import PALETTES, desktop_colours, palette
 
 ROLES = QPalette.ColorRole

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from app.desktop.clipboard import copy_text, forget_secret
 from app.desktop.tray import Tray
-from app.snapshot import PublicPhase, PublicView, Serving
+from app.face import PublicPhase, PublicView, Serving
 from tests.desktop.fake_gateway import PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
 from tests.desktop.playing import play, running_timers, settled, until
 

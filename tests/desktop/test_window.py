@@ -25,8 +25,8 @@ from PySide6.QtWidgets import (
 from app.desktop.pages.ledger import LedgerPage
 from app.desktop.pages.overview import OverviewPage
 from app.desktop.window import MainWindow
+from app.face import Serving
 from app.models.base import Outcome
-from app.snapshot import Serving
 from tests.desktop.fake_gateway import MANAGED, PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
 from tests.desktop.fake_models import an_operation
 from tests.desktop.playing import OFFSCREEN_NOTE, desktop_colours, play, running_timers, settled, until

@@ -9,9 +9,9 @@ import pytest
 from app.billing.money import PICO
 from app.desktop import format as fmt
 from app.desktop import wording
+from app.face import Serving
 from app.power.history import DAY_US
 from app.presence import conduct
-from app.snapshot import Serving
 from tests.desktop.fake_gateway import (
     CAP_REACHED,
     ENGINE_DOWN,

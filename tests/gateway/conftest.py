@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders

@@ -20,7 +20,7 @@ from app.commands.common import Ground
 from app.commands.parts import UNPLACED, finder
 from app.engine.host import EngineHost, HostCare
 from app.engine.ollama import OllamaEngine
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
 from app.managed.gpu_choice import Machine
 from app.managed.names import names_of
 from app.managed.recipe import Recipe

@@ -15,13 +15,13 @@ from aiohttp import web
 from app.billing.budget import Budget
 from app.commands import operator as asking
 from app.commands.operator import operator
-from app.duty import Duty
 from app.engine.host import HostCare, HostPhase, HostState, NoHost
-from app.gateway import Gateway
+from app.gateway.duty import Duty
+from app.gateway.gateway import Gateway
+from app.gateway.release import Released
 from app.power.sensors.base import NullSensor, Sensor
 from app.power.sensors.simulated import SimulatedSensor
 from app.presence.conduct import STARTING, Conduct
-from app.release import Released
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.store import SettingsStore

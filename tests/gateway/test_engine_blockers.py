@@ -7,7 +7,7 @@ import pytest
 from app.engine.base import Loaded
 from app.engine.health import EngineState
 from app.engine.host import NO_HOST_STATE, HostPhase, HostState, Processor, Progress
-from app.engine_blockers import CODES, engine_blocker
+from app.gateway.engine_blockers import CODES, engine_blocker
 from app.presence.blockers import Weight
 
 URL = "http://127.0.0.1:11434"

@@ -211,7 +211,7 @@ def test_a_broken_settings_file_stops_the_start_with_one_sentence(tmp_path: Path
 
 def test_serve_never_imports_qt(tmp_path: Path) -> None:
     script = (
-        "import sys, app.cli, app.commands.run, app.gateway, app.simulator\n"
+        "import sys, app.cli, app.commands.run, app.gateway.gateway, app.simulator\n"
         "sys.exit(any(name.split('.')[0] in ('PySide6', 'qasync', 'pyqtgraph') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.containers.base import DaemonUnreachable
-from app.public_address import PublicAddress
+from app.face import PublicPhase
+from app.gateway.public_address import PublicAddress
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
-from app.snapshot import PublicPhase
 from app.vault.memory import MemoryVault
 from tests.tunnel.fake_docker import BOX, FakeDocker, registered
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.base import EngineUnreachable, Loaded
 from app.engine.endpoint import EndpointEngine
-from app.release import release
+from app.gateway.release import release
 from app.simulator import Simulator, SimulatorEngine
 from tests.engine import lookalikes
 

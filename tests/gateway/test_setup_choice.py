@@ -7,7 +7,7 @@ import pytest
 from app.containers.base import Daemon
 from app.engine.discovery import Finding
 from app.engine.evidence import Found, Software
-from app.setup import NothingToServeWith, choose_engine
+from app.gateway.setup import NothingToServeWith, choose_engine
 
 DOCKER = Daemon(
     url="unix:///var/run/docker.sock",

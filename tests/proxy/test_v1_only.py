@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from app.engine.endpoint import EndpointEngine
-from app.gateway import Gateway
+from app.gateway.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import QApplication
 from app.desktop.loop import run
 from app.desktop.theme import TRAY_COLOURS
 from app.desktop.tray import Tray
-from app.snapshot import Serving
+from app.face import Serving
 from tests.desktop.fake_gateway import PAUSED, FakeGateway, a_snapshot
 
 async def until(condition):

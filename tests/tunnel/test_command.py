@@ -16,7 +16,7 @@ from aiohttp import web
 from app.access.identity import OPERATOR_TOKEN
 from app.commands import tunnel as command
 from app.commands.common import CommandError
-from app.public_address import PublicAddress, no_docker
+from app.gateway.public_address import PublicAddress, no_docker
 from app.settings.folders import Folders
 from app.settings.parameters import Settings
 from app.tunnel.token import TOKEN_NAME, read_token

@@ -18,8 +18,8 @@ from app.desktop.cards.graph_data import cap_reached_at
 from app.desktop.tasks import Tasks
 from app.desktop.text import ElidedText, Text, sized
 from app.desktop.theme import INNER_GAP, SPACE, Tone
+from app.face import GatewayFace, MoneyView, Snapshot
 from app.power.history import DAY_US, MINUTE_US, SPANS_US
-from app.snapshot import GatewayFace, MoneyView, Snapshot
 
 
 class MoneyField(QLineEdit):

@@ -21,7 +21,7 @@ from app.desktop.tasks import Tasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.engine.host import HostPhase
-from app.snapshot import GatewayFace, Snapshot
+from app.face import GatewayFace, Snapshot
 
 log = logging.getLogger(__name__)
 

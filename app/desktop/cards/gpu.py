@@ -13,7 +13,7 @@ from app.desktop import wording
 from app.desktop.cards.card import Bar, Card
 from app.desktop.text import ElidedText, Text
 from app.desktop.theme import CARD_GAP, INNER_GAP, Tone
-from app.snapshot import GpuView, Snapshot
+from app.face import GpuView, Snapshot
 
 
 class GpuCard(Card):

@@ -29,8 +29,8 @@ from app.desktop.cards.graph_data import SPANS, Span
 from app.desktop.tasks import Tasks
 from app.desktop.text import ElidedText, Text, current_theme
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
+from app.face import GatewayFace, MoneyView, Snapshot
 from app.power.history import MINUTE_US, PowerPoint
-from app.snapshot import GatewayFace, MoneyView, Snapshot
 
 if TYPE_CHECKING:
     from app.desktop.cards.plot import PowerPlot

@@ -16,7 +16,7 @@ from app.desktop.icons import state_name
 from app.desktop.text import ElidedText, IconButton, Mark, Text
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
 from app.desktop.verbs import Verbs
-from app.snapshot import GatewayFace, PublicPhase, Serving, Snapshot
+from app.face import GatewayFace, PublicPhase, Serving, Snapshot
 
 
 class Headline(QWidget):

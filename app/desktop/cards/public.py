@@ -31,7 +31,7 @@ from app.desktop.dialogs import Dialog
 from app.desktop.tasks import Tasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
-from app.snapshot import GatewayFace, PublicPhase, Snapshot
+from app.face import GatewayFace, PublicPhase, Snapshot
 from app.tunnel.words import TunnelError
 from app.vault.base import VaultUnavailable
 

@@ -17,7 +17,7 @@ from app.desktop import format as fmt
 from app.desktop.cards.card import Card
 from app.desktop.text import ElidedText, IconButton, Text
 from app.desktop.theme import CARD_GAP, SPACE, Tone
-from app.snapshot import GatewayFace, RunningRequest, Snapshot
+from app.face import GatewayFace, RunningRequest, Snapshot
 
 MOST_ROWS: Final = 20
 

@@ -32,8 +32,8 @@ from app.desktop.pages.record import RecordPanel
 from app.desktop.tasks import Tasks
 from app.desktop.text import IconButton, Text, current_theme, sized
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
+from app.face import GatewayFace, Snapshot
 from app.ledger.reader import LedgerRow
-from app.snapshot import GatewayFace, Snapshot
 
 _PAUSE_MS: Final = 250
 """A search begins when typing pauses this long."""

@@ -19,8 +19,8 @@ from app.desktop import format as fmt
 from app.desktop.pages.ledger_rows import LedgerRows
 from app.desktop.tasks import Tasks
 from app.desktop.text import sized
+from app.face import GatewayFace
 from app.ledger.reader import LedgerRow, Page
-from app.snapshot import GatewayFace
 
 PAGE_ROWS: Final = 200
 _FAILING: Final = "The ledger could not be read"

@@ -23,8 +23,8 @@ from app.desktop.pages.model_shelf import Shelf
 from app.desktop.pages.page import PageWidget
 from app.desktop.tasks import Tasks
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
+from app.face import GatewayFace, Snapshot
 from app.models.base import Doing, Entry, ModelError, Operation, Outcome
-from app.snapshot import GatewayFace, Snapshot
 
 _SHELF_LEAST: Final = 24 * SPACE
 

@@ -22,7 +22,7 @@ from app.desktop.pages.page import PageWidget
 from app.desktop.tasks import Tasks
 from app.desktop.theme import CARD_GAP, PAGE_MARGIN, Tone
 from app.desktop.wording import SIMULATION
-from app.snapshot import GatewayFace, Snapshot
+from app.face import GatewayFace, Snapshot
 
 _TWO_COLUMNS: Final = 760
 

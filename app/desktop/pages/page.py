@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
 
-from app.snapshot import Snapshot
+from app.face import Snapshot
 
 
 class PageWidget(QWidget):

@@ -17,10 +17,17 @@ from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_decimal
 from app.billing.pricing import BillingMode, Pricing
-from app.books import Books
-from app.duty import Duty
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
+from app.face import Snapshot
+from app.gateway.books import Books
+from app.gateway.duty import Duty
+from app.gateway.public_address import PublicAddress, no_docker
+from app.gateway.routes import routes
+from app.gateway.terms import watts_of
+from app.gateway.upstream import Upstream
+from app.gateway.uptime import Uptime
+from app.gateway.view import snapshot as view
 from app.ledger.reader import LedgerRow, Page
 from app.models.shelf import Shelf
 from app.power.history import PowerPoint
@@ -30,18 +37,11 @@ from app.presence.conduct import Conduct
 from app.proxy.admission import Policy
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
-from app.public_address import PublicAddress, no_docker
-from app.routes import routes
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
 from app.settings.store import SettingsStore
-from app.snapshot import Snapshot
-from app.terms import watts_of
-from app.upstream import Upstream
-from app.uptime import Uptime
 from app.vault.base import Vault
-from app.view import snapshot as view
 
 if TYPE_CHECKING:
     from app.containers.docker import Docker

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from app.books import Books
+from app.gateway.books import Books
+from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
@@ -23,7 +24,6 @@ from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.server import Handler
 from app.settings.store import SettingsStore
-from app.upstream import Upstream
 
 
 class AllVerbs(Verbs, MachineVerbs, Protocol):

@@ -17,12 +17,12 @@ from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.health import EngineState, EngineWatch
 from app.engine.host import EngineHost, HostPhase, NoHost, Processor
+from app.gateway.release import NOTHING, Released, release
 from app.managed.waking import Waking
 from app.models.base import ModelError
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport
 from app.power.meter import Meter
-from app.release import NOTHING, Released, release
 from app.settings.parameters import Settings
 from app.tunnel.exposure import check_engine
 

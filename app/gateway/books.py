@@ -14,6 +14,7 @@ from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
+from app.gateway.terms import pricing_of, terms_record
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
 from app.ledger.ids import new_id
@@ -24,7 +25,6 @@ from app.models.updates import Ended, UpdateReport
 from app.settings.errors import SettingError
 from app.settings.folders import Folders
 from app.settings.parameters import Settings
-from app.terms import pricing_of, terms_record
 from app.vault.base import Vault
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.containers.base import DaemonUnreachable
+from app.face import PublicPhase, PublicView
 from app.settings.parameters import Settings
-from app.snapshot import PublicPhase, PublicView
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.tunnel import Tunnel
 from app.tunnel.words import TunnelError

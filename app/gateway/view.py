@@ -8,11 +8,7 @@ from app.billing.pricing import Pricing
 from app.engine.base import Engine
 from app.engine.health import EngineWatch
 from app.engine.host import HostState
-from app.ledger.store import Ledger
-from app.power.meter import Meter
-from app.presence.conduct import Conduct, Wish
-from app.proxy.jobs import Job, Jobs
-from app.snapshot import (
+from app.face import (
     EngineView,
     GpuView,
     MoneyView,
@@ -22,6 +18,10 @@ from app.snapshot import (
     Snapshot,
     UsageView,
 )
+from app.ledger.store import Ledger
+from app.power.meter import Meter
+from app.presence.conduct import Conduct, Wish
+from app.proxy.jobs import Job, Jobs
 
 
 def snapshot(

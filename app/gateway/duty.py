@@ -18,11 +18,11 @@ from app.billing.budget import Budget
 from app.billing.money import format_money
 from app.containers.base import ContainerError
 from app.engine.host import Processor
-from app.engine_blockers import CODES, engine_blocker
+from app.gateway.engine_blockers import CODES, engine_blocker
+from app.gateway.upstream import Upstream
+from app.gateway.uptime import Uptime
 from app.presence.conduct import PREPARING, Conduct, Wish, cap_reached, storage_fault
 from app.proxy.jobs import STOPPED, Job, Jobs
-from app.upstream import Upstream
-from app.uptime import Uptime
 
 log = logging.getLogger(__name__)
 
