@@ -10,9 +10,6 @@ from app.engine.health import EngineState
 from app.engine.host import HostPhase, HostState, Processor
 from app.presence.blockers import Blocker, Weight
 
-CODES = ("engine_down", "engine_starting", "engine_stopped", "engine_failed", "gpu_unused")
-"""Every code that `engine_blocker` may give."""
-
 
 def engine_blocker(
     engine: EngineState, url: str, host: HostState, *, gpu_expected: bool = False

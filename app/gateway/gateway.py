@@ -23,7 +23,9 @@ from app.face import Snapshot
 from app.gateway.books import Books
 from app.gateway.duty import Duty
 from app.gateway.public_address import PublicAddress, no_docker
+from app.gateway.quiet import Quiet
 from app.gateway.routes import routes
+from app.gateway.rules import rules
 from app.gateway.terms import watts_of
 from app.gateway.upstream import Upstream
 from app.gateway.uptime import Uptime
@@ -33,6 +35,7 @@ from app.models.shelf import Shelf
 from app.power.history import PowerPoint
 from app.power.meter import Meter
 from app.power.sensors.base import Sensor
+from app.presence.alarm import Alarm
 from app.presence.conduct import Conduct
 from app.proxy.admission import Policy
 from app.proxy.jobs import Jobs
@@ -79,7 +82,6 @@ class Gateway:
         self._docker = docker
         self._listeners: list[Callable[[], None]] = []
         self._changing = False
-        self.conduct = Conduct(self._changed)
         self.address = ""
 
     # Starting and stopping.
@@ -112,30 +114,23 @@ class Gateway:
             cost_per_hour=lambda watts: self._books.pricing.ceiling(watts, 3600, wall_us()),
             loop=loop,
         )
-        self._duty = Duty(
-            self.conduct,
-            budget=self._books.budget,
-            currency=lambda: self._books.pricing.tariff.currency,
-            changed=self._changed,
-        )
-        self._upstream = Upstream(
-            self._engine,
-            self._make_host(HostCare(self._duty.engine_changed, self._duty.busy, self._duty.quietly)),
-            self._meter,
-            settings=lambda: self._store.current,
-            folder=self._folders.data / "downloads",
-            engine_changed=lambda state: self._duty.engine_changed(),
-            changed=self._changed,
-            audit=self._books.record_update,
-        )
         self._jobs = Jobs(
             self._books.budget,
             self._books.ledger,
             self._meter,
             hold_seconds=lambda: self._store.current.hold_seconds,
             stall_seconds=lambda: self._store.current.request_timeout_seconds,
-            began=self._changed,
-            ended=self._duty.job_ended,
+        )
+        quiet = Quiet(self._jobs)
+        self._upstream = Upstream(
+            self._engine,
+            self._make_host,
+            self._meter,
+            quiet,
+            settings=lambda: self._store.current,
+            folder=self._folders.data / "downloads",
+            changed=self._changed,
+            audit=self._books.record_update,
         )
         self._uptime = Uptime(
             self._books.ledger,
@@ -143,9 +138,15 @@ class Gateway:
             self._books.budget,
             lambda: self._books.pricing,
             self._books.keys.first_log,
-            lambda: self._duty.on,
         )
-        self._duty.attach(self._jobs, self._upstream, self._uptime)
+        self._alarm = Alarm()
+        self.conduct = Conduct(
+            rules(self._books, self._meter, self._upstream, quiet, self._store), wake_at=self._alarm.set
+        )
+        self._duty = Duty(self.conduct, self._jobs, self._upstream, self._uptime, changed=self._changed)
+        self._jobs.began.connect(self._changed)
+        quiet.changed.connect(self.conduct.look)
+        self._alarm.rang.connect(self.conduct.look)
         table = routes(
             self._books,
             self._upstream,
@@ -190,6 +191,7 @@ class Gateway:
             await self._public.shut()
             await self._server.stop_listening()
             await self._duty.stop()
+            self._alarm.stop()
             # First what operators may still wait for, a pull or a start: their answers end with it.
             await self._upstream.close()
             await self._server.stop()
@@ -309,12 +311,11 @@ class Gateway:
             dedicated=pricing.mode is BillingMode.DEDICATED,
             parallel=now.engine_parallel,
         )
-        self._uptime.begin()
+        self._uptime.go_on()
         self._derive()
-        self._duty.check_cap()
         self._upstream.host.settings_changed()
-        # Settings may end a blocker: the processor is a choice from now on, and no fault.
-        self._duty.engine_changed()
+        # Settings may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
+        self.conduct.look()
         if any(getattr(before, name) != getattr(now, name) for name in PUBLIC_SETTINGS):
             self._public.follow_settings()
         self._changed()
@@ -383,9 +384,6 @@ class Gateway:
             max_body_b=settings.max_body_mb << 20,
             max_output_tokens=settings.max_output_tokens,
             allowed_models=frozenset(settings.allowed_models),
-        )
-        self._duty.least_room_pico = self._books.pricing.ceiling(
-            self._meter.full_w, settings.hold_seconds, wall_us()
         )
 
     def _changed(self) -> None:

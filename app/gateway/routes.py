@@ -44,7 +44,7 @@ def routes(
     models = Models(upstream.watch)
     inference = Inference(
         access=books.access,
-        admission=Admission(conduct.blockers.first, models, policy),
+        admission=Admission(conduct.first, models, policy),
         budget=books.budget,
         ledger=books.ledger,
         meter=meter,

@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.basics.signal import Signal
 from app.containers.base import ContainerError
 from app.engine.base import Engine
-from app.engine.health import EngineState, EngineWatch
-from app.engine.host import EngineHost, HostPhase, NoHost, Processor
+from app.engine.health import EngineWatch
+from app.engine.host import EngineHost, HostCare, HostPhase, NoHost, Processor
+from app.gateway.quiet import Quiet
 from app.gateway.release import NOTHING, Released, release
 from app.managed.waking import Waking
 from app.models.base import ModelError
@@ -42,26 +44,28 @@ class Upstream:
     def __init__(
         self,
         engine: Engine,
-        host: EngineHost,
+        make_host: Callable[[HostCare], EngineHost],
         meter: Meter,
+        quiet: Quiet,
         *,
         settings: Callable[[], Settings],
         folder: Path,
-        engine_changed: Callable[[EngineState], None],
         changed: Callable[[], None],
         audit: Callable[[UpdateReport], Awaitable[None]],
     ) -> None:
         self.engine = engine
-        self.host = host
+        self.moved: Signal[[]] = Signal()
+        """Told whenever the engine or its container came, went, or is different."""
+        self.host = make_host(HostCare(self.moved, quiet.busy, quiet.quietly))
         self._meter = meter
         self._settings = settings
-        self.watch = EngineWatch(engine, engine_changed)
+        self.watch = EngineWatch(engine, lambda _: self.moved())
         self.models = Shelf(
             engine=engine,
             models=lambda: self.watch.state.models,
             loaded=lambda: self.watch.state.loaded,
             refresh=self.watch.refresh,
-            host=host,
+            host=self.host,
             gpu_memory_b=self._gpu_memory,
             settings=settings,
             changed=changed,

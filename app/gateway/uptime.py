@@ -1,7 +1,7 @@
 """Dedicated mode: the uptime that no request carries goes to the client the machine is kept for.
 
-Every few minutes, and whenever serving begins or ends or the terms change, what has run up is one `uptime` record in
-the first client's log. Time in which the contributor had paused is nobody's bill. In marginal mode nothing is billed.
+Every few minutes, and whenever lending begins or ends or the terms change, what has run up is one `uptime` record in
+the first client's log. Time in which the machine was not lent is nobody's bill. In marginal mode nothing is billed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERY_S = 300.0
 
 
 class Uptime:
-    """Bills uptime while `running` says that the gateway serves."""
+    """Bills uptime between `begin` and `end`."""
 
     def __init__(
         self,
@@ -30,32 +30,42 @@ class Uptime:
         budget: Budget,
         pricing: Callable[[], Pricing],
         log: Callable[[], str],
-        serving: Callable[[], bool],
     ) -> None:
         self._ledger = ledger
         self._meter = meter
         self._budget = budget
         self._pricing = pricing
         self._log = log
-        self._serving = serving
+        self._lent = False
         self._timer: asyncio.TimerHandle | None = None
         self._began_us = wall_us()
 
     def begin(self) -> None:
-        """Serving begins, or the terms changed: what ran up until now is nobody's bill or billed already."""
-        self._meter.take_uptime()
-        self._began_us = wall_us()
+        """The machine is lent from now on; what ran up until now is nobody's bill."""
+        self.bill()
+        self._lent = True
         self._stop_timer()
         if self._pricing().mode is BillingMode.DEDICATED:
             self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
 
+    def go_on(self) -> None:
+        """The terms have changed, and what ran up under the old ones is billed."""
+        if self._lent:
+            self.begin()
+
+    def end(self) -> None:
+        """The machine is lent no more: bill the last stretch. Again is harmless."""
+        self.bill()
+        self._lent = False
+        self._stop_timer()
+
     def bill(self) -> None:
-        """Record what has run up since `begin` or the last `bill`."""
+        """Record what has run up since `begin` or the last `bill`; what ran up while it was not lent is dropped."""
         pricing = self._pricing()
         t0_us, t1_us = self._began_us, wall_us()
         self._began_us = t1_us
         energy_uj, dur_us = self._meter.take_uptime()
-        if pricing.mode is not BillingMode.DEDICATED or not self._serving() or dur_us <= 0:
+        if pricing.mode is not BillingMode.DEDICATED or not self._lent or dur_us <= 0:
             return
         cost = pricing.request_cost(pricing.tariff.spread(energy_uj, t0_us, t1_us), dur_us)
         draft = UptimeDraft(
@@ -69,11 +79,6 @@ class Uptime:
             cost=self._budget.charge(cost),
         )
         self._ledger.append(self._log(), draft)
-
-    def stop(self) -> None:
-        """Bill the last stretch and end the timer."""
-        self.bill()
-        self._stop_timer()
 
     def _tick(self) -> None:
         self.bill()

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from app.access.identify import Principal
 from app.access.refusals import Refusal
+from app.basics.clock import wall_us
 from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.dialects.base import Endpoint, Frames
@@ -72,7 +73,7 @@ class Admission:
         if blocker is not None:
             self._models.wanted()
             status = 402 if blocker.code == "cap_reached" else 503
-            raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.retry_after_s)
+            raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.wait_s(wall_us()))
         policy = self._policy()
         headers = request.headers
         if headers.get("Content-Encoding", "identity").lower() != "identity":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from app.basics.clock import mono_us, wall_us
+from app.basics.signal import Signal
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
 from app.ledger.store import Ledger
@@ -107,16 +108,16 @@ class Jobs:
         *,
         hold_seconds: Callable[[], float],
         stall_seconds: Callable[[], float],
-        began: Callable[[], None],
-        ended: Callable[[Job], None],
     ) -> None:
         self._budget = budget
         self._ledger = ledger
         self._meter = meter
         self._hold_seconds = hold_seconds
         self._stall_seconds = stall_seconds
-        self._began = began
-        self._ended = ended
+        self.began: Signal[[]] = Signal()
+        """The first request after none ran for a while."""
+        self.ended: Signal[[Job]] = Signal()
+        """A request is over; told after every one."""
         self._jobs: dict[str, Job] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
@@ -136,7 +137,7 @@ class Jobs:
         self._jobs[job.id] = job
         if self._timer is None:
             # So at most once a second: the first request after a pause, which faces want to know of.
-            self._began()
+            self.began()
             self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
 
     def remove(self, job: Job) -> None:
@@ -144,7 +145,7 @@ class Jobs:
         self._jobs.pop(job.id, None)
         if not self._jobs and self._idle is not None:
             self._idle.set()
-        self._ended(job)
+        self.ended(job)
 
     def end(self, job: Job, ending: Ending) -> None:
         """Wake the job's task so that it settles and finishes, saying why. A second call changes nothing."""

@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from app.billing.budget import Budget
+from app.basics.signal import Signal
 from app.commands import operator as asking
 from app.commands.operator import operator
+from app.engine.base import Loaded
+from app.engine.health import EngineState
 from app.engine.host import HostCare, HostPhase, HostState, NoHost
 from app.gateway.duty import Duty
 from app.gateway.gateway import Gateway
 from app.gateway.release import Released
 from app.power.sensors.base import NullSensor, Sensor
 from app.power.sensors.simulated import SimulatedSensor
-from app.presence.conduct import STARTING, Conduct
+from app.presence.blockers import Blocker, Lending, Weight
+from app.presence.conduct import STARTING, Conduct, Wish
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.store import SettingsStore
@@ -31,38 +35,64 @@ from tests.gateway.conftest import House, chat
 
 
 class Stage:
-    """What Duty has around it, with every wait in the test's hands. It stands for jobs, upstream and uptime."""
+    """What Duty has around it, with every wait and the clock in the test's hands. It stands for jobs, upstream and
+    uptime, and `way` is what stands in the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, contribute: bool = False) -> None:
         self.unbilled_s = self.billed_s = 0
+        self.lent = False
+        self.running = 0
+        self.cuts = 0
+        self.ups = 0
         self.releases = 0
         self.called_off = 0
         self.told = asyncio.Event()
         self.found = asyncio.Event()
-        self.conduct = Conduct(lambda: None)
-        self.duty = Duty(self.conduct, budget=Budget(10**15, 0), currency=lambda: "EUR", changed=lambda: None)
+        self.way: Blocker | None = None
+        self.now_us = 0
+        self.ended: Signal[[Any]] = Signal()
+        self.moved: Signal[[]] = Signal()
+        self.host, self.watch = NoHost(), self
+        self.state = EngineState(reachable=True, problem=None, version=None, models=(), loaded=(LOADED,))
+        self.conduct = Conduct([lambda _: self.way], now_us=lambda: self.now_us)
         here = cast(Any, self)
-        self.duty.attach(here, here, here)
-        self.duty.started(contribute=False)
+        self.duty = Duty(self.conduct, here, here, here, changed=lambda: None, now_us=lambda: self.now_us)
+        self.duty.started(contribute=contribute)
+
+    def stands(self, lending: Lending) -> None:
+        self.way = Blocker("game", "A game runs.", "It ends with the game.", Weight.CHOSEN, lending=lending)
+        self.conduct.look()
+
+    def goes(self) -> None:
+        self.way = None
+        self.conduct.look()
+
+    def ends(self) -> None:
+        self.running -= 1
+        self.ended(cast(Any, SimpleNamespace(call=SimpleNamespace(model=LOADED.name))))
 
     def __len__(self) -> int:
-        return 0
+        return self.running
 
     def begin(self) -> None:
+        self.lent = True
         self.unbilled_s = 0
 
-    def bill(self) -> None:
-        self.billed_s += self.unbilled_s if self.duty.on else 0
+    def end(self) -> None:
+        self.billed_s += self.unbilled_s if self.lent else 0
         self.unbilled_s = 0
+        self.lent = False
 
-    def stop(self) -> None: ...
-
-    def end_all(self, _: object) -> None: ...
+    def end_all(self, _: object) -> None:
+        self.cuts += self.running
+        while self.running:
+            self.ends()
 
     async def wait_idle(self, _: float) -> bool:
         return True
 
-    async def up(self) -> None: ...
+    async def up(self) -> None:
+        self.ups += 1
 
     async def exposure(self) -> str:
         await self.found.wait()
@@ -76,6 +106,9 @@ class Stage:
             self.called_off += 1
             raise
         return Released((), (), 0, None, "Released 5.0 GB of the GPU's memory.")
+
+
+LOADED = Loaded("qwen2.5:3b", "", 2 * 10**9, 2 * 10**9, "")
 
 
 async def turn() -> None:
@@ -118,6 +151,110 @@ async def test_finishing_while_paused_bills_nobody_for_the_pause() -> None:
     stage.duty.finish_then_pause()
     assert stage.billed_s == 100
     await stage.duty.stop()
+
+
+@pytest.mark.parametrize("lending", [Lending.ENDS, Lending.ENDS_WITH_REQUESTS])
+async def test_a_blocker_that_ends_lending_ends_uptime_and_gives_the_gpu_back_though_the_wish_is_to_contribute(
+    lending: Lending,
+) -> None:
+    stage = Stage(contribute=True)
+    await turn()
+    stage.unbilled_s = 60
+    stage.stands(lending)
+    await turn()
+    assert not stage.duty.on
+    assert (stage.billed_s, stage.releases) == (60, 1)
+    assert stage.conduct.wish is Wish.CONTRIBUTE
+    stage.unbilled_s = 3600
+    stage.goes()
+    await turn()
+    assert stage.duty.on
+    assert (stage.billed_s, stage.called_off, stage.ups) == (60, 1, 2)
+    await stage.duty.stop()
+
+
+async def test_a_blocker_that_passes_keeps_the_models_the_uptime_and_what_runs() -> None:
+    stage = Stage(contribute=True)
+    await turn()
+    stage.running, stage.unbilled_s = 1, 60
+    stage.stands(Lending.GOES_ON)
+    await turn()
+    assert stage.duty.on
+    assert (stage.cuts, stage.releases, stage.billed_s, stage.ups) == (0, 0, 0, 1)
+    stage.goes()
+    await turn()
+    assert stage.ups == 1
+    await stage.duty.stop()
+
+
+async def test_lending_that_ends_with_the_requests_waits_for_the_last_one() -> None:
+    stage = Stage(contribute=True)
+    stage.running = 2
+    stage.stands(Lending.ENDS_WITH_REQUESTS)
+    stage.ends()
+    await turn()
+    assert stage.duty.on
+    assert (stage.cuts, stage.releases) == (0, 0)
+    stage.ends()
+    await turn()
+    assert not stage.duty.on
+    assert stage.releases == 1
+    await stage.duty.stop()
+
+
+async def test_lending_that_ends_at_once_cuts_what_runs() -> None:
+    stage = Stage(contribute=True)
+    stage.running = 2
+    stage.stands(Lending.ENDS)
+    await turn()
+    assert (stage.cuts, stage.releases) == (2, 1)
+    await stage.duty.stop()
+
+
+async def test_what_keeps_the_gpu_from_being_lent_is_not_ended_by_pressing_contribute() -> None:
+    stage = Stage()
+    stage.stands(Lending.ENDS)
+    stage.duty.contribute()
+    await turn()
+    assert not stage.duty.on
+    assert stage.ups == 0
+    stage.goes()
+    await turn()
+    assert stage.ups == 1
+    await stage.duty.stop()
+
+
+async def test_contributing_again_while_a_fault_stands_tries_again() -> None:
+    stage = Stage(contribute=True)
+    stage.stands(Lending.GOES_ON)
+    stage.duty.contribute()
+    await turn()
+    assert stage.ups == 2
+    await stage.duty.stop()
+
+
+async def test_a_snooze_ends_lending_and_brings_the_engine_up_when_it_is_over() -> None:
+    stage = Stage(contribute=True)
+    await turn()
+    stage.duty.snooze(3600.0)
+    await turn()
+    assert not stage.duty.on
+    assert stage.releases == 1
+    stage.now_us = 3600 * 10**6
+    stage.conduct.look()
+    await turn()
+    assert stage.duty.on
+    assert (stage.called_off, stage.ups) == (1, 2)
+    await stage.duty.stop()
+
+
+async def test_quitting_bills_the_last_stretch_and_leaves_the_models_to_the_engine() -> None:
+    stage = Stage(contribute=True)
+    await turn()
+    stage.unbilled_s = 60
+    await stage.duty.stop()
+    await turn()
+    assert (stage.billed_s, stage.releases) == (60, 0)
 
 
 @asynccontextmanager
@@ -213,3 +350,16 @@ async def test_an_engines_verb_that_is_none_is_refused_in_words(house: House, bo
     async with house.post("/admin/engine", body, key=house.operator) as reply:
         assert reply.status == 400
         assert await reply.json() == {"error": "verb must name what to do, such as start or stop."}
+
+
+async def test_a_snooze_tells_a_client_its_seconds_and_ends_by_itself(house: House) -> None:
+    house.gateway.snooze(3600.0)
+    async with house.post("/api/chat", chat()) as reply:
+        assert reply.status == 503
+        assert 3590 <= int(reply.headers["Retry-After"]) <= 3600
+    house.gateway.snooze(0.05)
+    async with asyncio.timeout(5):
+        while house.gateway.snapshot().blocker is not None:
+            await asyncio.sleep(0.01)
+    async with house.post("/api/chat", chat()) as reply:
+        assert reply.status == 200
