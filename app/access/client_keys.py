@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.access.identify import Access, Principal, Role, key_digest, new_key
+from app.access.identify import Access
+from app.access.principals import Principal, Role, key_digest, new_key
 from app.ledger.parties import Client, Key
 from app.ledger.store import Ledger
 from app.vault.base import Vault

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.access.identify import new_key
+from app.access.principals import new_key
 from app.vault.base import Vault
 
 SIGNING_KEY = "ledger-signing-key"

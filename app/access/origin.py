@@ -20,7 +20,7 @@ _MARKS = ("X-Forwarded-For", "Cf-Ray", "Forwarded", "X-Real-Ip", "X-Forwarded-Ho
 
 def origin(headers: Mapping[str, str], peer: str | None) -> str | None:
     """The address that a request counts as coming from. `peer` is the connection's; `headers` know no case."""
-    if peer is None or not _is_loopback(peer):
+    if peer is None or not is_loopback(peer):
         return peer
     connecting = headers.get("Cf-Connecting-Ip")
     if connecting is not None:
@@ -42,7 +42,7 @@ def _last(headers: Mapping[str, str], mark: str) -> str:
 def _remote(text: str) -> str:
     """`text` as an address, unless it is none or claims to be this machine."""
     text = text.strip()
-    if _is_loopback(text):
+    if is_loopback(text):
         return UNKNOWN
     try:
         return str(ipaddress.ip_address(text))
@@ -50,11 +50,12 @@ def _remote(text: str) -> str:
         return UNKNOWN
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str | None) -> bool:
+    """True for this machine's own addresses, IPv4 mapped into IPv6 included."""
     if address == "127.0.0.1":
         return True
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None)

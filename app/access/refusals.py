@@ -30,3 +30,10 @@ def not_found() -> Refusal:
 def management_forbidden() -> Refusal:
     """The answer to the engine's own management endpoints, whoever asks."""
     return Refusal(403, "management_forbidden", "The engine's management endpoints are not shared.")
+
+
+def foreign_page() -> Refusal:
+    """The answer to what a web page of somebody else's had a browser send."""
+    return Refusal(
+        403, "foreign_page", "A web page of another origin sent this request; only the gateway's own may."
+    )

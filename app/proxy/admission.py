@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from app.access.identify import Principal
+from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.engine.base import Engine

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from app.access.identify import Access, Principal, Role
+from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
@@ -78,18 +78,17 @@ class Control:
 
     async def stats(self, request: web.BaseRequest) -> web.Response:
         """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
-        principal = self._identify(request)
-        log = None if principal.role is Role.OPERATOR else principal.log
+        log = self._access.identify(request.headers, request.remote).scope
         return reply(stats(self._verbs.look(), self._ledger, self._store, log))
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return reply(self._store.to_json())
 
     async def write_config(self, request: web.BaseRequest) -> web.Response:
         """Change parameters live, all or none."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         changes = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
             return reply(await self._verbs.configure(changes))
@@ -98,8 +97,7 @@ class Control:
 
     async def recent(self, request: web.BaseRequest) -> web.Response:
         """The newest records (`?limit=`, `?before=` the last answer's `next`) and what they cost in all."""
-        principal = self._identify(request)
-        log = None if principal.role is Role.OPERATOR else principal.log
+        log = self._access.identify(request.headers, request.remote).scope
         limit = _whole(request, "limit", 50, 1, 1000)
         before = _whole(request, "before", 0, 1, 2**62) or None
         page = await self._ledger.page(before, limit, log=log)
@@ -137,8 +135,7 @@ class Control:
 
     async def reconcile(self, request: web.BaseRequest) -> web.Response:
         """Re-hash the whole log and compare it with the counters kept beside it."""
-        principal = self._identify(request)
-        log = None if principal.role is Role.OPERATOR else principal.log
+        log = self._access.identify(request.headers, request.remote).scope
         report = (await self._ledger.verify()).of(log)
         difference = report.recomputed.cost_pico - report.counters.cost_pico
         return reply(
@@ -170,12 +167,12 @@ class Control:
 
     async def list_keys(self, request: web.BaseRequest) -> web.Response:
         """Every key, without its secret."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return reply({"keys": self._verbs.keys()})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
         """`{"label", "client"?}` → the new key, in plain text this once."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         label, client = body.get("label"), body.get("client")
         if not isinstance(label, str) or not 1 <= len(label.strip()) <= 64:
@@ -186,19 +183,12 @@ class Control:
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working with the next request."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
             return reply(await self._verbs.revoke_key(str(body.get("key", ""))))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
-
-    def _identify(self, request: web.BaseRequest) -> Principal:
-        return self._access.identify(request.headers, request.remote)
-
-    def _operator(self, request: web.BaseRequest) -> None:
-        if self._identify(request).role is not Role.OPERATOR:
-            raise Refusal(403, "operator_only", "Only the gateway's operator may do this.")
 
 
 def _whole(request: web.BaseRequest, name: str, default: int, least: int, most: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from app.access.identify import Access, Role
+from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.containers.base import ContainerError
 from app.face import Snapshot
@@ -81,13 +81,13 @@ class Machine:
 
     async def finish(self, request: web.BaseRequest) -> web.Response:
         """Let what runs end, then pause. Answers at once."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         self._verbs.finish_then_pause()
         return await self._standing(wait=False)
 
     async def resume(self, request: web.BaseRequest) -> web.Response:
         """Contribute."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         self._verbs.contribute()
         return await self._standing(wait=False)
 
@@ -101,7 +101,7 @@ class Machine:
 
     async def engine(self, request: web.BaseRequest) -> web.Response:
         """The engine and its container."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return reply(engine(self._verbs.look()))
 
     async def engine_verb(self, request: web.BaseRequest) -> web.Response:
@@ -119,7 +119,7 @@ class Machine:
 
     async def engine_log(self, request: web.BaseRequest) -> web.Response:
         """The last 200 lines of the container's log."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         try:
             return reply({"log": (await self._verbs.engine_log(200)).splitlines()})
         except ContainerError as error:
@@ -127,7 +127,7 @@ class Machine:
 
     async def public(self, request: web.BaseRequest) -> web.Response:
         """The public address."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return reply(public(self._verbs.look()))
 
     async def public_address(self, request: web.BaseRequest) -> web.Response:
@@ -150,13 +150,9 @@ class Machine:
         return reply({"serving": self._verbs.look().serving.value, **answer})
 
     async def _body(self, request: web.BaseRequest) -> dict[str, Any]:
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         raw = await read_body(request, _SMALL_BODY_B)
         return parse_object(raw) if raw.strip() else {}
-
-    def _operator(self, request: web.BaseRequest) -> None:
-        if self._access.identify(request.headers, request.remote).role is not Role.OPERATOR:
-            raise Refusal(403, "operator_only", "Only the gateway's operator may do this.")
 
 
 def engine(now: Snapshot) -> dict[str, Any]:

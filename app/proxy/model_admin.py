@@ -14,7 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-from app.access.identify import Access, Principal, Role
+from app.access.identify import Access
+from app.access.principals import Role
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
@@ -61,7 +62,7 @@ class ModelAdmin:
 
     async def update(self, request: web.BaseRequest) -> web.StreamResponse:
         """`{"url", "name", "sha256"?}`: make the GGUF file at `url` the model `name`, and tell how far it is."""
-        principal = self._identify(request)
+        principal = self._access.identify(request.headers, request.remote)
         settings = self._settings()
         if principal.role is not Role.OPERATOR and not settings.allow_model_updates:
             raise Refusal(
@@ -88,13 +89,13 @@ class ModelAdmin:
 
     async def entries(self, request: web.BaseRequest) -> web.StreamResponse:
         """The engine's models, then the catalogue's that are not there."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         listed = [as_entry(entry) for entry in self._shelf.entries()]
         return reply({"models": listed, "suggested": self._shelf.suggested()})
 
     async def operations(self, request: web.BaseRequest) -> web.StreamResponse:
         """What runs now and what has ended lately, the newest first."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return reply({"operations": [_operation(operation) for operation in self._shelf.operations()]})
 
     async def pull(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -133,7 +134,7 @@ class ModelAdmin:
 
     async def cancel(self, request: web.BaseRequest) -> web.StreamResponse:
         """`{"operation"}`: stop it; what has come is kept."""
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         operation = _text(await _object(request, _OPERATION), "operation")
         with _in_http():
             self._shelf.cancel(operation)
@@ -156,15 +157,8 @@ class ModelAdmin:
         return response
 
     async def _model(self, request: web.BaseRequest) -> str:
-        self._operator(request)
+        self._access.operator(request.headers, request.remote)
         return _text(await _object(request, _MODEL), "model")
-
-    def _identify(self, request: web.BaseRequest) -> Principal:
-        return self._access.identify(request.headers, request.remote)
-
-    def _operator(self, request: web.BaseRequest) -> None:
-        if self._identify(request).role is not Role.OPERATOR:
-            raise Refusal(403, "operator_only", "Only the gateway's operator may do this.")
 
 
 @contextmanager

@@ -6,20 +6,17 @@ A web page that a browser on this machine shows could ask for the figures under 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from app import __version__
-from app.access.identify import Access, Role, is_loopback
-from app.access.origin import origin
+from app.access.identify import Access
 from app.basics.resources import resource
 from app.ledger.store import Ledger
 from app.proxy.control import Verbs, reply, stats
 from app.settings.store import SettingsStore
 
-_LOCAL_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -85,13 +82,7 @@ class Public:
 
     async def figures(self, request: web.BaseRequest) -> web.Response:
         """What the page shows: everything to this machine and to the operator, a client's own to a client."""
-        log = None
-        if not (
-            is_loopback(origin(request.headers, request.remote))
-            and _LOCAL_HOST.fullmatch(request.headers.get("Host", ""))
-        ):
-            principal = self._access.identify(request.headers, request.remote)
-            log = None if principal.role is Role.OPERATOR else principal.log
+        log = self._access.viewer(request.headers, request.remote)
         now = self._verbs.look()
         figures = stats(now, self._ledger, self._store, log)
         if log is None:

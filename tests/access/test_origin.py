@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from app.access.identify import is_loopback
-from app.access.origin import UNKNOWN, origin
+from app.access.origin import UNKNOWN, is_loopback, origin
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.8.9.1"])

@@ -58,6 +58,30 @@ async def test_twenty_wrong_keys_a_minute_close_the_door_to_that_address(house: 
     async with house.post("/api/chat", chat(), key="mg_wrong") as reply:
         assert reply.status == 429
         assert reply.headers["Retry-After"] == "60"
+    async with house.get("/stats") as reply:
+        assert reply.status == 200, "a valid key is never throttled"
+    async with house.get("/stats", key=house.operator) as reply:
+        assert reply.status == 200
+
+
+async def test_a_web_page_in_a_local_browser_locks_nobody_out_and_gets_nothing(house: House) -> None:
+    foreign = {"Origin": "https://evil.example"}
+    for _ in range(25):
+        async with house.session.get("/api/tags", headers=foreign) as reply:
+            assert await refused(reply) == (
+                403,
+                "A web page of another origin sent this request; only the gateway's own may.",
+            )
+    async with house.session.post("/v1/chat/completions", data=b"{}", headers=foreign) as reply:
+        error = (await reply.json())["error"]
+        assert (reply.status, error["code"]) == (403, "foreign_page")
+    for sender in (foreign, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        async with house.session.get("/dashboard/data", headers=sender) as reply:
+            assert reply.status == 403
+    async with house.session.get("/api/tags") as reply:
+        assert reply.status == 401, "none of them counted"
+    async with house.post("/admin/pause", {}, key=house.operator) as reply:
+        assert reply.status == 200
 
 
 @pytest.mark.parametrize(

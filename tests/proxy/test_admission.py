@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from app.access.identify import Principal
+from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.engine.base import EngineUnreachable
 from app.engine.health import EngineWatch

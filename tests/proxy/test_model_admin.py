@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.access.identify import Access, Principal, Role, key_digest, new_key
+from app.access.identify import Access
 from app.access.identity import OPERATOR_TOKEN
+from app.access.principals import Principal, Role, key_digest, new_key
 from app.commands import arguments
 from app.commands import models as command
 from app.commands.common import CommandError
