@@ -78,7 +78,7 @@ class Reply(Protocol):
         """The Content-Type header as sent, or empty."""
 
     async def read(self) -> bytes:
-        """All of the answer. Raises EngineBroken or EngineTimeout."""
+        """All of the answer, 32 MB at most. Raises EngineBroken or EngineTimeout."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The answer's bytes as they come, never empty, cut wherever the network cut. Raises like `read`."""

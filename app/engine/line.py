@@ -17,6 +17,9 @@ from app.engine.http1 import BadResponse, ResponseParser
 _BUFFER_B = 256 * 1024
 """How much of an answer waits here for a slow reader before the engine is made to wait."""
 
+MOST_WHOLE_B = 32 * 2**20
+"""The longest answer that is read in one piece: as much as the largest request."""
+
 
 class Owner(Protocol):
     """Who keeps the lines."""
@@ -73,7 +76,7 @@ class Answer:
                 raise
 
     async def read(self) -> bytes:
-        """All of the answer."""
+        """All of the answer; EngineBroken where it is longer than `MOST_WHOLE_B`."""
         if not self.ended:
             self.whole = True
             self._take()
@@ -231,9 +234,15 @@ class Line(asyncio.Protocol):
             self._finish(answer)
         else:
             answer.buffered_b += len(data)
-            if answer.buffered_b > _BUFFER_B and not answer.whole and not self.paused:
-                self.paused = True
-                self.transport.pause_reading()
+            if answer.buffered_b > _BUFFER_B:
+                if answer.whole:
+                    if answer.buffered_b > MOST_WHOLE_B:
+                        why = f"its answer is longer than {MOST_WHOLE_B // 2**20} MB"
+                        self.fail(self._owner.broken(why))
+                        return
+                elif not self.paused:
+                    self.paused = True
+                    self.transport.pause_reading()
         answer.arrived()
 
     def connection_lost(self, exc: Exception | None) -> None:

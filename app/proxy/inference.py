@@ -27,8 +27,8 @@ from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.power.meter import Meter
-from app.proxy.admission import Admission, Call, require_dialect
-from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, splice
+from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Call, require_dialect
+from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STOPPED, STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
 
@@ -155,7 +155,8 @@ class Inference:
     async def _answer_whole(self, job: Job, reply: Reply) -> web.Response:
         """An answer in one piece leaves when its record is durable."""
         body = await reply.read()
-        answer = json_object(body)
+        large = len(body) > PARSE_IN_THREAD_B
+        answer = await asyncio.to_thread(large_json_object, body) if large else json_object(body)
         tokens, outcome = Tokens(), UPSTREAM_ERROR
         if reply.status == 200 and answer is not None:
             tokens, outcome = job.call.endpoint.whole_tokens(answer), COMPLETE
@@ -164,7 +165,7 @@ class Inference:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
         status = reply.status if reply.status == 200 or reply.status >= 400 else 502
         return web.Response(
-            body=splice(body, gateway),
+            body=await asyncio.to_thread(splice, body, gateway) if large else splice(body, gateway),
             status=status,
             headers={"Content-Type": JSON, "X-Request-Id": job.id},
         )

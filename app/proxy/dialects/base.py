@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.access.refusals import Refusal
+from app.engine.base import EngineBroken
 
 JSON = "application/json; charset=utf-8"
+
+MOST_UNFINISHED_B = 8 * 2**20
+"""The longest line or event an engine may send. Pictures and token lists of a last frame take a few MB."""
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ class Frames(Protocol):
     """Content deltas that passed by."""
 
     def feed(self, data: bytes) -> bytes:
-        """What may go to the client now; may be empty."""
+        """What may go to the client now; may be empty. Raises EngineBroken where a line or an event has no end."""
 
     def finish(self, gateway: bytes) -> bytes:
         """The held-back end of the stream, with the JSON object `gateway` as `_gateway` in its last frame."""
@@ -101,6 +105,47 @@ class Endpoint(Protocol):
         """The engine's figures in an unstreamed answer."""
 
 
+class Unfinished:
+    """The beginning of a line or an event whose end has not come. Each byte is looked at once for its end.
+
+    `ends`: what ends one. Of several, the longest has at most three bytes.
+    """
+
+    __slots__ = ("_ends", "_waiting")
+
+    def __init__(self, *ends: bytes) -> None:
+        self._ends = ends
+        self._waiting = bytearray()
+
+    def whole(self, data: bytes) -> bytes:
+        """Everything up to the last end that has come, `data` included; the rest waits for its own.
+
+        Raises EngineBroken where that is more than `MOST_UNFINISHED_B`.
+        """
+        waiting = self._waiting
+        if not waiting:
+            if data.endswith(self._ends):
+                return data
+            cut = self._cut(data, 0)
+            waiting += data[cut:]
+            data = data[:cut]
+        else:
+            begin = max(0, len(waiting) - 2)  # an end may have begun in what waited
+            waiting += data
+            cut = self._cut(waiting, begin)
+            data = bytes(waiting[:cut])
+            del waiting[:cut]
+        if len(waiting) > MOST_UNFINISHED_B:
+            waiting.clear()
+            most_mb = MOST_UNFINISHED_B // 2**20
+            raise EngineBroken(f"The engine's answer has a line of more than {most_mb} MB: see its log.")
+        return data
+
+    def _cut(self, data: bytes | bytearray, begin: int) -> int:
+        found = ((data.rfind(end, begin), len(end)) for end in self._ends)
+        return max((at + size for at, size in found if at >= 0), default=0)
+
+
 def splice(body: bytes, gateway: bytes) -> bytes:
     """`body`, a JSON object's bytes, with `_gateway` before its closing brace; nothing else is touched.
 
@@ -123,6 +168,24 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def large_json_object(data: bytes) -> dict[str, Any] | None:
+    """Like `json_object`, for a thread: the hooks let other threads have their turn, which the decoder, being C,
+    would otherwise keep from them until its end."""
+    try:
+        parsed = json.loads(data, object_pairs_hook=_pairs, parse_int=_whole)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(pairs)
+
+
+def _whole(digits: str) -> int:
+    return int(digits)
 
 
 def dump(value: object) -> bytes:

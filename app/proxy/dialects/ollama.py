@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.access.refusals import Refusal
-from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
+from app.proxy.dialects.base import (
+    Dialect,
+    Tokens,
+    Unfinished,
+    boolean,
+    clamp_tokens,
+    dump,
+    json_object,
+    splice,
+)
 from app.proxy.strict_json import refuse_case_variants
 
 _DONE = re.compile(rb'"done"\s*:\s*true')
 _DELTA = re.compile(rb'"(?:content|response|thinking)"\s*:\s*"(?!")|"tool_calls"')
 _BLANK = re.compile(rb"(?:^|\n)[ \t\r]*\n")
-_ERROR = re.compile(rb'(?:^|\n)\s*\{\s*"error"')
+_ERROR = re.compile(rb'(?:^|\n)[ \t\r]*\{\s*"error"')
 
 RELOADING_OPTIONS = frozenset(
     "num_ctx num_batch num_gpu main_gpu use_mmap use_mlock num_thread numa low_vram vocab_only".split()
@@ -89,7 +98,7 @@ class OllamaEndpoint:
 class NdjsonFrames:
     """Lines in, lines out; the last one waits for `finish`."""
 
-    __slots__ = ("_empty", "_held", "_model", "_partial", "deltas", "ended", "failure", "tokens")
+    __slots__ = ("_empty", "_held", "_lines", "_model", "deltas", "ended", "failure", "tokens")
 
     def __init__(self, model: str, empty: dict[str, Any]) -> None:
         self.tokens = Tokens()
@@ -98,20 +107,14 @@ class NdjsonFrames:
         self.deltas = 0
         self._model = model
         self._empty = empty
-        self._partial = b""
+        self._lines = Unfinished(b"\n")
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """Complete lines pass at once; an unfinished line waits for its end, for it might be the last."""
         if self.ended:
             return b""
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        if not data.endswith(b"\n"):
-            cut = data.rfind(b"\n") + 1
-            self._partial = data[cut:]
-            data = data[:cut]
+        data = self._lines.whole(data)
         if not _BLANK.search(data) and not _DONE.search(data) and not _ERROR.search(data):
             # The usual case by far: whole lines, none of them the last.
             self.deltas += len(_DELTA.findall(data))

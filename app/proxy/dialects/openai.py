@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.access.refusals import Refusal
-from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump, json_object, splice
+from app.proxy.dialects.base import (
+    Dialect,
+    Tokens,
+    Unfinished,
+    boolean,
+    clamp_tokens,
+    dump,
+    json_object,
+    splice,
+)
 from app.proxy.strict_json import refuse_case_variants
 
 _SPECIAL = re.compile(rb'"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|data:\s*\[DONE\]|data:\s*\{\s*"error"')
@@ -94,10 +103,10 @@ class SseFrames:
     """Events in, events out; the last data event before `[DONE]` waits for `finish`."""
 
     __slots__ = (
+        "_events",
         "_held",
         "_last_seen",
         "_model",
-        "_partial",
         "_wants_usage",
         "deltas",
         "ended",
@@ -112,7 +121,7 @@ class SseFrames:
         self.deltas = 0
         self._model = model
         self._wants_usage = wants_usage
-        self._partial = b""
+        self._events = Unfinished(b"\n\n", b"\n\r\n")
         self._held = b""
         self._last_seen = b""
 
@@ -120,17 +129,9 @@ class SseFrames:
         """Complete events pass at once; an unfinished event waits for its end."""
         if self.ended:
             return b""
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        if not data.endswith(b"\n\n"):
-            cut = 0
-            for match in _EVENT_END.finditer(data):
-                cut = match.end()
-            self._partial = data[cut:]
-            data = data[:cut]
-            if not data:
-                return b""
+        data = self._events.whole(data)
+        if not data:
+            return b""
         if not self._held and not _SPECIAL.search(data):
             # The usual case by far: whole events, all of them content.
             self.deltas += len(_DELTA.findall(data))
@@ -219,8 +220,8 @@ class SseFrames:
 
 def _payload(event: bytes) -> bytes:
     """The data of an event's (last, when several events came together) `data:` line."""
-    at = event.rfind(b"data:")
-    return event[at + 5 :].strip() if at >= 0 else b""
+    at = event.rfind(b"\ndata:") + 1
+    return event[at + 5 :].strip() if at or event.startswith(b"data:") else b""
 
 
 CHAT_COMPLETIONS = OpenAIEndpoint("/v1/chat/completions", "messages")
