@@ -74,8 +74,8 @@ class CreateKey:
         transaction.parties = replace(parties, keys=(*parties.keys, key))
         transaction.statements.append(
             (
-                "INSERT INTO key (id, sha256, label, role, client, created, revoked) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (key.id, key.sha256, key.label, key.role, key.client, key.created_us, key.revoked_us),
+                "INSERT INTO key (id, sha256, label, role, client, created, limits) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key.id, key.sha256, key.label, key.role, key.client, key.created_us, key.limits),
             )
         )
         return key

@@ -29,7 +29,8 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An access key. `sha256` is 32 bytes; `client` is a client's id, None for the operator's keys."""
+    """An access key. `sha256` is 32 bytes; `client` is a client's id, None for the operator's keys; `limits` is a JSON
+    object that only `access` reads."""
 
     id: str
     sha256: bytes
@@ -38,6 +39,7 @@ class Key:
     client: str | None
     created_us: int
     revoked_us: int | None
+    limits: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,6 @@ def stored_parties(connection: apsw.Connection) -> Parties:
     """What the tables say."""
     clients = connection.execute("SELECT id, name, log, created FROM client ORDER BY created, id")
     keys = connection.execute(
-        "SELECT id, sha256, label, role, client, created, revoked FROM key ORDER BY created, id"
+        "SELECT id, sha256, label, role, client, created, revoked, limits FROM key ORDER BY created, id"
     )
     return Parties(tuple(Client(*row) for row in clients), tuple(Key(*row) for row in keys))

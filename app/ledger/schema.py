@@ -103,7 +103,9 @@ CREATE TABLE key (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (_V1,)
+_V2 = "ALTER TABLE key ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';"
+
+MIGRATIONS = (_V1, _V2)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 

@@ -290,11 +290,11 @@ class Ledger:
         return future
 
     def create_key(
-        self, *, label: str, sha256: bytes, client: str | None, role: str = "client"
+        self, *, label: str, sha256: bytes, client: str | None, role: str = "client", limits: str = "{}"
     ) -> Future[Key]:
         """A new key, of which only the SHA-256 (32 bytes) is kept; `client` is a client's id, None for an operator."""
         future: Future[Key] = self._loop.create_future()
-        key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None)
+        key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None, limits)
         self._submit(CreateKey(key, self.new_id(), future))
         return future
 

@@ -139,3 +139,20 @@ async def test_a_database_browser_in_the_way_is_waited_for_and_then_named(openin
     finally:
         browser.close()
     assert (await opening()).totals().requests == 10
+
+
+async def test_a_ledger_of_the_first_schema_keeps_its_keys_which_then_have_no_limits(opening, drafts, rows):
+    ledger = await opening()
+    client = await ledger.create_client("Anna")
+    key = await ledger.create_key(
+        label="laptop", sha256=b"1" * 32, client=client.id, limits='{"models":["a:b"]}'
+    )
+    await ledger.close()
+    ledger = await opening()
+    assert ledger.keys() == (key,)
+    assert key.limits == '{"models":["a:b"]}'
+    await ledger.close()
+    rows("ALTER TABLE key DROP COLUMN limits")
+    rows("PRAGMA user_version = 1")
+    (found,) = (await opening()).keys()
+    assert (found.id, found.sha256, found.limits) == (key.id, key.sha256, "{}")
