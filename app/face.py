@@ -6,13 +6,13 @@ Rule 2: a face never reaches past it. The window, the tray, the dashboard and `/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
 from app.engine.host import NO_HOST_STATE, HostState
-from app.ledger.reader import LedgerRow, Page
+from app.ledger.reader import Page
 from app.models.base import ModelsFace
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker
@@ -156,50 +156,8 @@ class Snapshot:
     public: PublicView = PublicView(PublicPhase.OFF)
 
 
-class GatewayFace(Protocol):
-    """What a face may ask of the gateway. Everything runs on the loop's thread; nothing blocks."""
-
-    @property
-    def models(self) -> ModelsFace:
-        """The engine's models, and what can be done with them."""
-
-    async def engine_verb(self, verb: str) -> str:
-        """`start`, `stop`, `restart`, `update` or `recreate` the engine's container. One sentence about what came of
-        it; raises an error whose text is a sentence."""
-
-    async def public_address(self, mode: str) -> None:
-        """`off`, `quick` or `named`: close or open the public address, and keep that."""
-
-    async def keep_tunnel_token(self, text: str) -> None:
-        """Keep the token of a named tunnel, or what Cloudflare shows with the token at its end. Raises an error whose
-        text is a sentence."""
-
-    def snapshot(self) -> Snapshot:
-        """The present moment; cheap enough for once a second."""
-
-    def watching(self, watcher: object, *, active: bool) -> None:
-        """A visible face says that it looks, so that the sensor is read; hidden faces must say so too."""
-
-    def on_changed(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when what must be instant changed (state, cap, errors); returns the un-subscriber."""
-
-    def history(self, span_us: int) -> Sequence[PowerPoint]:
-        """Points of the graph for the last `span_us` microseconds, oldest first."""
-
-    async def ledger_page(self, before: int | None, limit: int, search: str = "") -> Page:
-        """Newest records first; `before` is the last page's `next`."""
-
-    async def verify_ledger(self) -> str:
-        """Re-hash everything; one sentence with the verdict."""
-
-    async def record_body(self, row: LedgerRow) -> bytes:
-        """The canonical bytes of one record, exactly as hashed."""
-
-    async def set_cap(self, cap_pico: int) -> None:
-        """Takes effect at once and is kept; raises SettingError on a value out of bounds."""
-
-    async def configure(self, changes: dict[str, Any]) -> None:
-        """Apply settings; raises SettingError, applying nothing, when one is invalid."""
+class DutyFace(Protocol):
+    """Serving and not serving."""
 
     def contribute(self) -> None:
         """Serve (ends a pause or a snooze)."""
@@ -213,8 +171,112 @@ class GatewayFace(Protocol):
     def snooze(self, seconds: float) -> None:
         """Pause now, and contribute again after `seconds`."""
 
-    async def client_key(self) -> str:
-        """The first client's key in plain text, for the clipboard."""
-
     def stop_request(self, request_id: str) -> None:
         """Cut one running request after settling it."""
+
+    async def released(self) -> str | None:
+        """Wait until the GPU is given back, or could not be; the sentence about it."""
+
+
+class UpstreamFace(Protocol):
+    """The engine, and its container where that is ours."""
+
+    async def verb(self, verb: str) -> str:
+        """`start`, `stop`, `restart`, `update` or `recreate` the engine's container. One sentence about what came of
+        it; raises an error whose text is a sentence."""
+
+    async def log_tail(self) -> str:
+        """The end of the container's log."""
+
+
+class PublicFace(Protocol):
+    """The public address."""
+
+    async def set_mode(self, mode: str) -> None:
+        """`off`, `quick` or `named`: close or open it, and keep that."""
+
+    async def keep_token(self, pasted: str) -> None:
+        """Keep the token of a named tunnel, or what Cloudflare shows with the token at its end. Raises an error whose
+        text is a sentence."""
+
+
+class SettingsFace(Protocol):
+    """Settings that take effect at once and are kept."""
+
+    async def set_cap(self, cap_pico: int) -> None:
+        """Raises SettingError on a value out of bounds."""
+
+    async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
+        """All or none; raises SettingError. What was changed and what waits for a restart."""
+
+
+class Verdict(Protocol):
+    """What came of reading the ledger again."""
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+
+
+class LedgerFace(Protocol):
+    """The ledger, for reading."""
+
+    async def page(self, before: int | None, limit: int, *, search: str = "") -> Page:
+        """Newest records first; `before` is the last page's `next`."""
+
+    async def verify(self) -> Verdict:
+        """Re-hash everything."""
+
+    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
+        """The canonical bytes of records, exactly as hashed."""
+
+
+class KeysFace(Protocol):
+    """Clients' keys."""
+
+    async def plain(self) -> str:
+        """The first client's key in plain text, for the clipboard."""
+
+
+class GatewayFace(Protocol):
+    """What a face may ask of the gateway. Everything runs on the loop's thread; nothing blocks."""
+
+    @property
+    def duty(self) -> DutyFace:
+        """Serving and not serving."""
+
+    @property
+    def upstream(self) -> UpstreamFace:
+        """The engine."""
+
+    @property
+    def models(self) -> ModelsFace:
+        """The engine's models, and what can be done with them."""
+
+    @property
+    def public(self) -> PublicFace:
+        """The public address."""
+
+    @property
+    def settings(self) -> SettingsFace:
+        """The settings."""
+
+    @property
+    def ledger(self) -> LedgerFace:
+        """The ledger."""
+
+    @property
+    def keys(self) -> KeysFace:
+        """Clients' keys."""
+
+    def snapshot(self) -> Snapshot:
+        """The present moment; cheap enough for once a second."""
+
+    def watching(self, watcher: object, *, active: bool) -> None:
+        """A visible face says that it looks, so that the sensor is read; hidden faces must say so too."""
+
+    def on_changed(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when what must be instant changed (state, cap, errors); returns the un-subscriber."""
+
+    def history(self, span_us: int) -> Sequence[PowerPoint]:
+        """Points of the graph for the last `span_us` microseconds, oldest first."""

@@ -22,7 +22,7 @@ from app.commands.common import CommandError, Ground
 from app.commands.run import Ready, logs, run
 from app.commands.sentences import for_people
 from app.gateway.gateway import Gateway
-from app.proxy.server import port_is_free
+from app.proxy.door import port_is_free
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
 
@@ -66,7 +66,7 @@ def has_display() -> bool:
 
 def _show(*, once: bool) -> Ready:
     async def ready(gateway: Gateway, stop: asyncio.Event) -> None:
-        key = await gateway.client_key()
+        key = await gateway.keys.plain()
         print("This is a simulation: no GPU does any work, and its watts are made up.\n", flush=True)
         timeout = aiohttp.ClientTimeout(total=60)
         headers = {"Authorization": f"Bearer {key}"}
@@ -74,7 +74,7 @@ def _show(*, once: bool) -> Ready:
             _print("1. Ollama, streamed", *await _ollama(session, headers))
             _print("2. OpenAI, streamed", *await _openai(session, headers))
             print(f"3. A wrong key\n   {await _refused(session)}\n")
-        print(f"Ledger: {await gateway.verify_ledger()}\n")
+        print(f"Ledger: {(await gateway.ledger.verify()).sentence}\n")
         print(f"Address     {gateway.address}\nKey         {key}\nDashboard   {gateway.address}/dashboard\n")
         print(
             "To paste:\n\n" + "\n".join(curls(gateway.address, key, gateway.identity.operator_token)) + "\n"

@@ -16,7 +16,7 @@ from app.engine.base import EngineError
 from app.engine.endpoint import EndpointEngine
 from app.managed.names import names_of
 from app.power.sensors.probe import probe_sensors
-from app.proxy.server import port_is_free, port_owner
+from app.proxy.door import port_is_free, port_owner
 from app.tunnel.exposure import check_engine
 from app.vault.base import VaultUnavailable
 

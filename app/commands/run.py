@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from app.commands.common import Ground, ground, kept_or_not
 from app.commands.parts import parts
 from app.commands.sentences import for_people
+from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
 from app.settings.logs import Logs
 
@@ -53,12 +54,17 @@ async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -
     stop = asyncio.Event()
     async with parts(base, simulate) as made:
         vault = await base.vault()
-        gateway = Gateway(
-            base.store, base.folders, vault, made.engine, made.sensor, host=made.host, docker=made.docker
-        )
         with _signals(stop):
-            await gateway.start(contribute=contribute)
-            async with gateway:
+            async with running(
+                base.store,
+                base.folders,
+                vault,
+                made.engine,
+                made.sensor,
+                contribute=contribute,
+                host=made.host,
+                docker=made.docker,
+            ) as gateway:
                 await ready(gateway, stop)
                 # What is there now stays; the collector need not look through it again with every full run.
                 gc.collect()
@@ -88,7 +94,7 @@ def _announce(base: Ground, options: argparse.Namespace) -> Ready:
         if options.print_connection:
             line = {
                 "url": gateway.address,
-                "api_key": await gateway.client_key(),
+                "api_key": await gateway.keys.plain(),
                 "operator_token": gateway.identity.operator_token,
                 "profile": base.profile,
                 "pid": os.getpid(),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from app.commands.common import CommandError
 from app.ledger.errors import LedgerError
-from app.proxy.server import PortTaken
+from app.proxy.door import DoorTaken
 from app.settings.errors import SettingError
 from app.vault.base import VaultUnavailable
 
 
 def for_people() -> tuple[type[Exception], ...]:
     """The errors whose text is a sentence for the person at the keyboard."""
-    return (CommandError, LedgerError, PortTaken, SettingError, VaultUnavailable)
+    return (CommandError, LedgerError, DoorTaken, SettingError, VaultUnavailable)

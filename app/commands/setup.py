@@ -71,7 +71,7 @@ class Setup:
     async def _started(self, gateway: Gateway, stop: asyncio.Event) -> None:
         try:
             async with operator(self._base, gateway.address, gateway.identity.operator_token) as owner:
-                await self._with_gateway(owner, await gateway.client_key())
+                await self._with_gateway(owner, await gateway.keys.plain())
         finally:
             stop.set()
 

@@ -19,7 +19,7 @@ DRIFT: Final = "Settings changed: re-create the container to use them."
 
 
 class Step(NamedTuple):
-    """A button: what it says, and the verb for `GatewayFace.engine_verb`."""
+    """A button: what it says, and the verb for `UpstreamFace.verb`."""
 
     label: str
     verb: str

@@ -143,7 +143,7 @@ class Tray(QObject):
         copy_text(self._address)
 
     async def _copy_key(self) -> None:
-        copy_secret(await self._face.client_key())
+        copy_secret(await self._face.keys.plain())
 
     def _warn(self, sentence: str) -> None:
         self._icon.showMessage(APP_NAME, sentence, QSystemTrayIcon.MessageIcon.Warning)

@@ -35,9 +35,9 @@ class Verbs(QObject):
         self.contribute.setToolTip("Serve requests")
         self.finish.setToolTip("Refuse new requests, let the running ones end, then free the GPU")
         self.pause.setToolTip("End running requests at once, settle them, and free the GPU")
-        self.contribute.triggered.connect(lambda: face.contribute())
-        self.finish.triggered.connect(lambda: face.finish_then_pause())
-        self.pause.triggered.connect(lambda: face.pause_now())
+        self.contribute.triggered.connect(lambda: face.duty.contribute())
+        self.finish.triggered.connect(lambda: face.duty.finish_then_pause())
+        self.pause.triggered.connect(lambda: face.duty.pause_now())
 
     def snooze_menu(self, parent: QWidget) -> QMenu:
         """«Snooze ▸ 1 h, 3 h, 6 h, 12 h, until tomorrow»; the morning is worked out when it opens."""
@@ -46,9 +46,9 @@ class Verbs(QObject):
         for hours in _SNOOZE_HOURS:
             action = menu.addAction(f"{hours} h")
             action.setToolTip(f"Pause now, and contribute again after {fmt.counted(hours, 'hour', 'hours')}")
-            action.triggered.connect(lambda _=False, hours=hours: self._face.snooze(hours * 3600.0))
+            action.triggered.connect(lambda _=False, hours=hours: self._face.duty.snooze(hours * 3600.0))
         tomorrow = menu.addAction("Until tomorrow")
-        tomorrow.triggered.connect(lambda: self._face.snooze(_until_tomorrow()[1]))
+        tomorrow.triggered.connect(lambda: self._face.duty.snooze(_until_tomorrow()[1]))
         menu.aboutToShow.connect(lambda: tomorrow.setText(f"Until tomorrow, {_until_tomorrow()[0]}"))
         return menu
 

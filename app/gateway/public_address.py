@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.containers.base import DaemonUnreachable
 from app.face import PublicPhase, PublicView
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from app.containers.docker import Docker
 
 log = logging.getLogger(__name__)
+
+
+_OURS = ("public_address", "public_hostname", "tunnel_image")
 
 
 async def no_docker() -> Docker:
@@ -47,10 +50,12 @@ class PublicAddress:
         mark: Path,
         vault: Vault,
         settings: Callable[[], Settings],
-        address: Callable[[], str],
+        configure: Callable[[dict[str, Any]], Awaitable[object]],
+        address: str,
         changed: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._configure = configure
         self._vault = vault
         self._mark = mark
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +68,7 @@ class PublicAddress:
             home=home,
             image=lambda: settings().tunnel_image,
             token=lambda: vault.get(TOKEN_NAME),
-            address=address,
+            address=lambda: address,
             hostname=lambda: settings().public_hostname,
             on_change=changed,
         )
@@ -76,6 +81,21 @@ class PublicAddress:
     def start(self) -> None:
         """The gateway listens: close what a crash left open, and open what the settings ask for."""
         if self._settings().public_address != "off" or self._mark.exists():
+            self.follow_settings()
+
+    async def set_mode(self, mode: str) -> None:
+        """Open (`quick`, `named`) or close (`off`) it, and keep that for the next start; what came of it is in `view`.
+
+        Raises SettingError.
+        """
+        await self._configure({"public_address": mode})
+        # Also where the settings said so already: asking again is the way out of a failure.
+        self.follow_settings()
+        await self.settled()
+
+    def settings_changed(self, before: Settings, now: Settings) -> None:
+        """Open or close it where what it is made of is different."""
+        if any(getattr(before, name) != getattr(now, name) for name in _OURS):
             self.follow_settings()
 
     def follow_settings(self) -> None:

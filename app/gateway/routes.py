@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from app.gateway.books import Books
-from app.gateway.upstream import Upstream
-from app.power.meter import Meter
+from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
-from app.proxy.control import Control, Verbs
+from app.proxy.control import Control
 from app.proxy.dialects.base import Endpoint
 from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
-from app.proxy.machine import Machine, MachineVerbs
+from app.proxy.machine import Machine
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.models import Models
 from app.proxy.public import Public
@@ -26,28 +23,22 @@ from app.proxy.server import Handler
 from app.settings.store import SettingsStore
 
 
-class AllVerbs(Verbs, MachineVerbs, Protocol):
-    """What the operator may do, over HTTP as in the tray."""
-
-
 def routes(
-    books: Books,
-    upstream: Upstream,
-    meter: Meter,
-    jobs: Jobs,
-    conduct: Conduct,
-    store: SettingsStore,
-    policy: Callable[[], Policy],
-    verbs: AllVerbs,
+    books: Books, gateway: Gateway, jobs: Jobs, conduct: Conduct, store: SettingsStore
 ) -> dict[str, dict[str, Handler]]:
     """Path → method → handler."""
+    upstream, settings, look = gateway.upstream, gateway.settings, gateway.view.look
+
+    def policy() -> Policy:
+        return settings.policy
+
     models = Models(upstream.watch)
     inference = Inference(
         access=books.access,
         admission=Admission(conduct.first, models, policy),
         budget=books.budget,
         ledger=books.ledger,
-        meter=meter,
+        meter=gateway.meter,
         engine=lambda: upstream.engine,
         pricing=lambda: books.pricing,
         hold_seconds=lambda: store.current.hold_seconds,
@@ -59,8 +50,8 @@ def routes(
     for endpoint in endpoints:
         table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
     table |= ReadOnly(books.access, models, lambda: upstream.engine, policy, upstream.watch.failed).routes()
-    table |= Control(books.access, books.ledger, store, verbs).routes()
-    table |= Machine(books.access, verbs).routes()
+    table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()
+    table |= Machine(books.access, gateway.duty, upstream, gateway.public, look).routes()
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
-    table |= Public(books.access, books.ledger, store, verbs).routes()
+    table |= Public(books.access, books.ledger, store, look).routes()
     return table

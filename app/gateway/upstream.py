@@ -138,6 +138,10 @@ class Upstream:
         await self.watch.refresh()
         return said
 
+    async def log_tail(self) -> str:
+        """The end of the container's log, some 200 lines. Raises ContainerError."""
+        return await self.host.log_tail(200)
+
     async def close(self) -> None:
         """Ask no more, look after it no more. A managed container is stopped: it must not hold the GPU unseen."""
         self._waking.stop()

@@ -3,88 +3,91 @@
 from __future__ import annotations
 
 from app.basics.clock import mono_us, wall_us
-from app.billing.budget import Budget
-from app.billing.pricing import Pricing
-from app.engine.base import Engine
-from app.engine.health import EngineWatch
-from app.engine.host import HostState
 from app.face import (
     EngineView,
     GpuView,
     MoneyView,
-    PublicView,
     RunningRequest,
     Serving,
     Snapshot,
     UsageView,
 )
-from app.ledger.store import Ledger
+from app.gateway.books import Books
+from app.gateway.duty import Duty
+from app.gateway.public_address import PublicAddress
+from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.conduct import Conduct, Wish
 from app.proxy.jobs import Job, Jobs
 
 
-def snapshot(
-    *,
-    address: str,
-    conduct: Conduct,
-    engine: Engine,
-    watch: EngineWatch,
-    meter: Meter,
-    budget: Budget,
-    pricing: Pricing,
-    ledger: Ledger,
-    jobs: Jobs,
-    notice: str | None,
-    host: HostState,
-    public: PublicView,
-) -> Snapshot:
-    """The present moment."""
-    wall, mono = wall_us(), mono_us()
-    power = meter.now()
-    price = pricing.tariff.price_at(wall)
-    totals = ledger.totals()
-    state = watch.state
-    return Snapshot(
-        at_us=wall,
-        serving=serving(conduct),
-        blocker=conduct.blockers.first(),
-        address=address,
-        simulated=engine.simulated,
-        total_w=power.total_w,
-        marginal_w=power.marginal_w,
-        gpu=_gpu(meter),
-        engine=EngineView(
-            name=engine.name,
-            url=engine.url,
-            simulated=engine.simulated,
-            reachable=state.reachable,
-            version=state.version,
-            models=tuple(model.name for model in state.models),
-            loaded=tuple(model.name for model in state.loaded),
-            native=engine.native,
-        ),
-        money=MoneyView(
-            currency=pricing.tariff.currency,
-            cap_pico=budget.cap,
-            spent_pico=budget.spent,
-            held_pico=budget.held,
-            price_pico_per_kwh=price,
-            billing_mode=pricing.mode.value,
-            cost_pico_per_hour=meter.cost_per_hour(power.marginal_w),
-        ),
-        usage=UsageView(
-            requests=totals.requests,
-            tokens_in=totals.tok_in,
-            tokens_out=totals.tok_out,
-            duration_us=totals.dur_us,
-            energy_uj=totals.e_uj,
-        ),
-        running=tuple(_running(job, meter, mono) for job in jobs if not job.settled),
-        notice=notice,
-        host=host,
-        public=public,
-    )
+class View:
+    """What the faces see of the parts."""
+
+    def __init__(
+        self,
+        address: str,
+        conduct: Conduct,
+        upstream: Upstream,
+        meter: Meter,
+        books: Books,
+        jobs: Jobs,
+        duty: Duty,
+        public: PublicAddress,
+    ) -> None:
+        self._address = address
+        self._conduct = conduct
+        self._upstream = upstream
+        self._meter = meter
+        self._books = books
+        self._jobs = jobs
+        self._duty = duty
+        self._public = public
+
+    def look(self) -> Snapshot:
+        """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
+        self._upstream.watch.wake()
+        return self.now()
+
+    def now(self) -> Snapshot:
+        """The present moment, for a face that looks all the time."""
+        if self._meter.watched:
+            self._upstream.watch.wake()
+        meter, budget, pricing = self._meter, self._books.budget, self._books.pricing
+        wall, mono = wall_us(), mono_us()
+        power = meter.now()
+        totals = self._books.ledger.totals()
+        return Snapshot(
+            at_us=wall,
+            serving=serving(self._conduct),
+            blocker=self._conduct.first(),
+            address=self._address,
+            simulated=self._upstream.engine.simulated,
+            total_w=power.total_w,
+            marginal_w=power.marginal_w,
+            gpu=_gpu(meter),
+            engine=_engine(self._upstream),
+            money=MoneyView(
+                currency=pricing.tariff.currency,
+                cap_pico=budget.cap,
+                spent_pico=budget.spent,
+                held_pico=budget.held,
+                price_pico_per_kwh=pricing.tariff.price_at(wall),
+                billing_mode=pricing.mode.value,
+                cost_pico_per_hour=meter.cost_per_hour(power.marginal_w),
+            ),
+            usage=UsageView(
+                requests=totals.requests,
+                tokens_in=totals.tok_in,
+                tokens_out=totals.tok_out,
+                duration_us=totals.dur_us,
+                energy_uj=totals.e_uj,
+            ),
+            running=tuple(_running(job, meter, mono) for job in self._jobs if not job.settled),
+            notice=self._duty.notice,
+            host=self._upstream.host.state,
+            public=self._public.view(),
+        )
 
 
 def serving(conduct: Conduct) -> Serving:
@@ -101,6 +104,20 @@ def serving(conduct: Conduct) -> Serving:
     if conduct.wish in (Wish.PAUSE, Wish.SNOOZE):
         return Serving.PAUSED
     return Serving.BLOCKED
+
+
+def _engine(upstream: Upstream) -> EngineView:
+    engine, state = upstream.engine, upstream.watch.state
+    return EngineView(
+        name=engine.name,
+        url=engine.url,
+        simulated=engine.simulated,
+        reachable=state.reachable,
+        version=state.version,
+        models=tuple(model.name for model in state.models),
+        loaded=tuple(model.name for model in state.loaded),
+        native=engine.native,
+    )
 
 
 def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:

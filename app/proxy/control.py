@@ -6,16 +6,17 @@ numbers, as the seed has them, with the exact integers beside them as strings.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
+from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
-from app.face import Snapshot
+from app.face import SettingsFace, Snapshot
 from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.proxy.admission import read_body
@@ -29,28 +30,6 @@ _SMALL_BODY_B = 64 * 1024
 _UJ_PER_WH = 3_600_000_000
 
 
-class Verbs(Protocol):
-    """What the operator may do to the running gateway's settings and keys."""
-
-    def snapshot(self) -> Snapshot:
-        """The present moment."""
-
-    def look(self) -> Snapshot:
-        """The same, and the engine is asked anew where that is due."""
-
-    async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
-        """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
-
-    async def create_key(self, label: str, client: str | None) -> Mapping[str, Any]:
-        """A new key with its plain text, which is shown this once."""
-
-    async def revoke_key(self, key: str) -> Mapping[str, Any]:
-        """By id or label; raises LookupError."""
-
-    def keys(self) -> list[Mapping[str, Any]]:
-        """Every key, without its secret."""
-
-
 def reply(value: object, status: int = 200) -> web.Response:
     """`value` as JSON."""
     headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us()), "Cache-Control": "no-store"}
@@ -60,11 +39,21 @@ def reply(value: object, status: int = 200) -> web.Response:
 class Control:
     """Handlers of the control API."""
 
-    def __init__(self, access: Access, ledger: Ledger, store: SettingsStore, verbs: Verbs) -> None:
+    def __init__(
+        self,
+        access: Access,
+        ledger: Ledger,
+        store: SettingsStore,
+        settings: SettingsFace,
+        keys: ClientKeys,
+        look: Callable[[], Snapshot],
+    ) -> None:
         self._access = access
         self._ledger = ledger
         self._store = store
-        self._verbs = verbs
+        self._settings = settings
+        self._keys = keys
+        self._look = look
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
         """Path → method → handler."""
@@ -79,7 +68,7 @@ class Control:
     async def stats(self, request: web.BaseRequest) -> web.Response:
         """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
         log = self._access.identify(request.headers, request.remote).scope
-        return reply(stats(self._verbs.look(), self._ledger, self._store, log))
+        return reply(stats(self._look(), self._ledger, self._store, log))
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""
@@ -91,7 +80,7 @@ class Control:
         self._access.operator(request.headers, request.remote)
         changes = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            return reply(await self._verbs.configure(changes))
+            return reply(await self._settings.configure(changes))
         except SettingError as error:
             raise Refusal(400, "invalid_setting", str(error)) from None
 
@@ -156,7 +145,7 @@ class Control:
                     for entry in report.by_log
                 ],
                 "checkpoint": [entry.checkpoint for entry in report.by_log],
-                "holds": len(self._verbs.snapshot().running),
+                "holds": len(self._look().running),
                 "keys": [self._ledger.vkey],
                 "findings": [finding.sentence for finding in report.findings],
                 # No copy of a client's is known yet, so nothing is said of receipts and of the peer.
@@ -168,7 +157,7 @@ class Control:
     async def list_keys(self, request: web.BaseRequest) -> web.Response:
         """Every key, without its secret."""
         self._access.operator(request.headers, request.remote)
-        return reply({"keys": self._verbs.keys()})
+        return reply({"keys": self._keys.all()})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
         """`{"label", "client"?}` → the new key, in plain text this once."""
@@ -179,14 +168,14 @@ class Control:
             raise Refusal(400, "invalid_value", "label must be a text of 1 to 64 characters.")
         if client is not None and not (isinstance(client, str) and 1 <= len(client.strip()) <= 64):
             raise Refusal(400, "invalid_value", "client must be a text of 1 to 64 characters.")
-        return reply(await self._verbs.create_key(label.strip(), client and client.strip()), 201)
+        return reply(await self._keys.create(label.strip(), client and client.strip()), 201)
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working with the next request."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            return reply(await self._verbs.revoke_key(str(body.get("key", ""))))
+            return reply(await self._keys.revoke(str(body.get("key", ""))))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
 

@@ -6,14 +6,14 @@ Rule: the same verbs as in the tray and the window; whoever may not use them hea
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.containers.base import ContainerError
-from app.face import Snapshot
+from app.face import DutyFace, PublicFace, Snapshot, UpstreamFace
 from app.proxy.admission import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object
@@ -23,43 +23,22 @@ _SMALL_BODY_B = 4096
 _MODES = ("off", "quick", "named")
 
 
-class MachineVerbs(Protocol):
-    """What the operator may do to the machine."""
-
-    def look(self) -> Snapshot:
-        """The present moment; the engine is asked anew where that is due."""
-
-    def contribute(self) -> None:
-        """Serve."""
-
-    def pause_now(self) -> None:
-        """Stop serving."""
-
-    def finish_then_pause(self) -> None:
-        """Refuse new requests, let the running ones end, then pause."""
-
-    def snooze(self, seconds: float) -> None:
-        """Pause now, contribute again after `seconds`."""
-
-    async def released(self) -> str | None:
-        """Wait until the GPU is given back, or could not be; the sentence about it."""
-
-    async def engine_verb(self, verb: str) -> str:
-        """Start, stop, restart, update or recreate the engine's container."""
-
-    async def engine_log(self, lines: int) -> str:
-        """The end of the container's log."""
-
-    async def public_address(self, mode: str) -> None:
-        """Open or close the public address."""
-
-
 class Machine:
     """Handlers of the operator's verbs."""
 
-    def __init__(self, access: Access, verbs: MachineVerbs) -> None:
+    def __init__(
+        self,
+        access: Access,
+        duty: DutyFace,
+        upstream: UpstreamFace,
+        public: PublicFace,
+        look: Callable[[], Snapshot],
+    ) -> None:
         self._access = access
-        self._verbs = verbs
+        self._duty = duty
+        self._upstream = upstream
+        self._public = public
+        self._look = look
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
         """Path → method → handler."""
@@ -76,19 +55,19 @@ class Machine:
     async def pause(self, request: web.BaseRequest) -> web.Response:
         """Pause now; `{"wait": true}` answers when the GPU has been given back, and says what was released."""
         body = await self._body(request)
-        self._verbs.pause_now()
+        self._duty.pause_now()
         return await self._standing(wait=body.get("wait") is True)
 
     async def finish(self, request: web.BaseRequest) -> web.Response:
         """Let what runs end, then pause. Answers at once."""
         self._access.operator(request.headers, request.remote)
-        self._verbs.finish_then_pause()
+        self._duty.finish_then_pause()
         return await self._standing(wait=False)
 
     async def resume(self, request: web.BaseRequest) -> web.Response:
         """Contribute."""
         self._access.operator(request.headers, request.remote)
-        self._verbs.contribute()
+        self._duty.contribute()
         return await self._standing(wait=False)
 
     async def snooze(self, request: web.BaseRequest) -> web.Response:
@@ -96,13 +75,13 @@ class Machine:
         seconds = (await self._body(request)).get("seconds")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 60 <= seconds <= 604_800:
             raise Refusal(400, "invalid_value", "seconds must be a number from 60 to 604800 (a week).")
-        self._verbs.snooze(float(seconds))
+        self._duty.snooze(float(seconds))
         return await self._standing(wait=False)
 
     async def engine(self, request: web.BaseRequest) -> web.Response:
         """The engine and its container."""
         self._access.operator(request.headers, request.remote)
-        return reply(engine(self._verbs.look()))
+        return reply(engine(self._look()))
 
     async def engine_verb(self, request: web.BaseRequest) -> web.Response:
         """`{"verb": "start" | "stop" | "restart" | "update" | "recreate"}`; answers when it is done."""
@@ -110,25 +89,25 @@ class Machine:
         if not isinstance(verb, str):
             raise Refusal(400, "invalid_value", "verb must name what to do, such as start or stop.")
         try:
-            said = await self._verbs.engine_verb(verb)
+            said = await self._upstream.verb(verb)
         except LookupError as error:
             raise Refusal(400, "invalid_value", str(error)) from None
         except ContainerError as error:
             raise Refusal(502, "engine_failed", str(error)) from None
-        return reply({"said": said, **engine(self._verbs.look())})
+        return reply({"said": said, **engine(self._look())})
 
     async def engine_log(self, request: web.BaseRequest) -> web.Response:
         """The last 200 lines of the container's log."""
         self._access.operator(request.headers, request.remote)
         try:
-            return reply({"log": (await self._verbs.engine_log(200)).splitlines()})
+            return reply({"log": (await self._upstream.log_tail()).splitlines()})
         except ContainerError as error:
             raise Refusal(502, "engine_failed", str(error)) from None
 
     async def public(self, request: web.BaseRequest) -> web.Response:
         """The public address."""
         self._access.operator(request.headers, request.remote)
-        return reply(public(self._verbs.look()))
+        return reply(public(self._look()))
 
     async def public_address(self, request: web.BaseRequest) -> web.Response:
         """`{"mode": "off" | "quick" | "named"}`; answers when it is open, closed, or has failed."""
@@ -136,18 +115,18 @@ class Machine:
         if mode not in _MODES:
             raise Refusal(400, "invalid_value", f"mode must be one of {', '.join(_MODES)}.")
         try:
-            await self._verbs.public_address(str(mode))
+            await self._public.set_mode(str(mode))
         except ContainerError as error:
             raise Refusal(502, "public_address_failed", str(error)) from None
         except SettingError as error:
             raise Refusal(400, "invalid_setting", str(error)) from None
-        return reply(public(self._verbs.look()))
+        return reply(public(self._look()))
 
     async def _standing(self, *, wait: bool) -> web.Response:
         answer: dict[str, Any] = {}
         if wait:
-            answer["notice"] = await self._verbs.released()
-        return reply({"serving": self._verbs.look().serving.value, **answer})
+            answer["notice"] = await self._duty.released()
+        return reply({"serving": self._look().serving.value, **answer})
 
     async def _body(self, request: web.BaseRequest) -> dict[str, Any]:
         self._access.operator(request.headers, request.remote)

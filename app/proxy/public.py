@@ -13,8 +13,9 @@ from aiohttp import web
 from app import __version__
 from app.access.identify import Access
 from app.basics.resources import resource
+from app.face import Snapshot
 from app.ledger.store import Ledger
-from app.proxy.control import Verbs, reply, stats
+from app.proxy.control import reply, stats
 from app.settings.store import SettingsStore
 
 _PAGE_HEADERS = {
@@ -30,11 +31,13 @@ _PAGE_HEADERS = {
 class Public:
     """Handlers that ask for no key."""
 
-    def __init__(self, access: Access, ledger: Ledger, store: SettingsStore, verbs: Verbs) -> None:
+    def __init__(
+        self, access: Access, ledger: Ledger, store: SettingsStore, look: Callable[[], Snapshot]
+    ) -> None:
         self._access = access
         self._ledger = ledger
         self._store = store
-        self._verbs = verbs
+        self._look = look
         self._page: bytes | None = None
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
@@ -52,7 +55,7 @@ class Public:
 
     async def health(self, request: web.BaseRequest) -> web.Response:
         """Whether we accept requests, why not, and the engine's state; 200 also while we do not accept."""
-        now = self._verbs.look()
+        now = self._look()
         blocker = now.blocker
         return reply(
             {
@@ -83,7 +86,7 @@ class Public:
     async def figures(self, request: web.BaseRequest) -> web.Response:
         """What the page shows: everything to this machine and to the operator, a client's own to a client."""
         log = self._access.viewer(request.headers, request.remote)
-        now = self._verbs.look()
+        now = self._look()
         figures = stats(now, self._ledger, self._store, log)
         if log is None:
             host = now.host

@@ -8,13 +8,9 @@ comes in the dialect of its path.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-import psutil
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
@@ -26,6 +22,7 @@ from app.ledger.ids import new_id
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.dialects.openai import OPENAI
+from app.proxy.door import Door, listen_error
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +36,18 @@ MANAGEMENT = (
 ).split()
 
 
-class PortTaken(Exception):
-    """The listen address is in use; the sentence says by whom, where the system tells."""
-
-
 class Server:
-    """Listens on one address and hands each request to its handler."""
+    """Listens at a door and hands each request to its handler."""
 
     def __init__(self, routes: Routes, max_body_b: Callable[[], int]) -> None:
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
         self._runner: web.ServerRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._sites: list[web.SockSite] = []
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port, which is a free one where 0 was asked for. Raises PortTaken."""
+    async def start(self, door: Door) -> None:
+        """Listen. Raises DoorTaken where somebody was quicker."""
         server = web.Server(
             self._handle,
             request_factory=self._request,
@@ -64,27 +57,28 @@ class Server:
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()
-        site = web.TCPSite(runner, host, port, backlog=512)
+        self._runner = runner
         try:
-            await site.start()
+            for taken in door.sockets:
+                site = web.SockSite(runner, taken, backlog=512)
+                await site.start()
+                self._sites.append(site)
         except OSError as error:
-            await runner.cleanup()
-            raise _listen_error(error, host, port) from None
-        self._runner, self._site = runner, site
-        return int(runner.addresses[0][1])
+            await self.stop()
+            raise listen_error(error, door.host, door.port) from None
 
     async def stop_listening(self) -> None:
         """Take no new connection; those that are open go on."""
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        for site in self._sites:
+            await site.stop()
+        self._sites = []
 
     async def stop(self) -> None:
         """Close everything."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-            self._site = None
+            self._sites = []
 
     def _request(
         self,
@@ -151,39 +145,3 @@ def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
     if refusal.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="mortdecai-gateway"'
     return web.Response(body=dialect.error(refusal), status=refusal.status, headers=headers)
-
-
-def _listen_error(error: OSError, host: str, port: int) -> PortTaken:
-    if error.errno == errno.EADDRINUSE:
-        return PortTaken(
-            f"Port {port} is already in use by {port_owner(port)}. Stop that, or choose another port with --port."
-        )
-    if error.errno == errno.EACCES:
-        return PortTaken(f"This user may not listen on port {port}. Choose one above 1023 with --port.")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return PortTaken(f"This machine has no address {host}. Choose 127.0.0.1, or 0.0.0.0 to share.")
-    return PortTaken(f"Listening on {host}:{port} failed: {error.strerror}.")
-
-
-def port_owner(port: int) -> str:
-    """Who listens on a local TCP port, in words: «ollama (process 812)», or «another program»."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except (psutil.Error, OSError):
-        # Seeing other users' sockets needs rights we may not have.
-        return "another program"
-    return "another program"
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """True where we could listen on it at this moment."""
-    with socket.socket() as probe:
-        if sys.platform != "win32":  # there SO_REUSEADDR would take a port that is in use
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

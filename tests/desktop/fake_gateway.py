@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.billing.money import PICO
@@ -194,8 +194,15 @@ def a_row(n: int, **changes: Any) -> LedgerRow:
     return replace(row, **changes)
 
 
+@dataclass(frozen=True)
+class Said:
+    """A verdict."""
+
+    sentence: str
+
+
 class FakeGateway:
-    """A `GatewayFace`. `present` is what `snapshot` returns; `calls` what was asked, in order."""
+    """A `GatewayFace`, and every part of it at once. `present` is what `snapshot` returns; `calls` what was asked."""
 
     def __init__(self, present: Snapshot | None = None, records: int = 0) -> None:
         self.present = present or a_snapshot()
@@ -215,6 +222,7 @@ class FakeGateway:
         self.public_error: Exception | None = None
         self.token_error: Exception | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self.duty = self.upstream = self.public = self.settings = self.ledger = self.keys = self
 
     @property
     def subscribers(self) -> int:
@@ -246,7 +254,7 @@ class FakeGateway:
     def history(self, span_us: int) -> Sequence[PowerPoint]:
         return self.graph(span_us)
 
-    async def ledger_page(self, before: int | None, limit: int, search: str = "") -> Page:
+    async def page(self, before: int | None, limit: int, *, search: str = "") -> Page:
         self.pages_asked.append((before, limit, search))
         records = self.records
         await asyncio.sleep(0)
@@ -262,17 +270,19 @@ class FakeGateway:
             n -= 1
         return Page(tuple(rows), rows[-1].n if rows and n > 0 else None)
 
-    async def verify_ledger(self) -> str:
+    async def verify(self) -> Said:
         await asyncio.sleep(0)
-        return f"All {self.records:,} records are as they were signed."
+        return Said(f"All {self.records:,} records are as they were signed.")
 
-    async def record_body(self, row: LedgerRow) -> bytes:
+    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
         await asyncio.sleep(0)
-        return json.dumps(
+        row = a_row(from_seq)
+        body = json.dumps(
             {"cost": str(row.cost_pico), "cum": str(row.cum_pico), "id": row.id, "kind": row.kind, "log": row.log,
              "model": row.model, "outcome": row.outcome, "seq": row.seq, "t0": row.t0_us, "v": 1},
             separators=(",", ":"), sort_keys=True,
         ).encode()  # fmt: skip
+        return (body,)
 
     async def set_cap(self, cap_pico: int) -> None:
         self.calls.append(("set_cap", cap_pico))
@@ -281,10 +291,11 @@ class FakeGateway:
             raise self.cap_error
         self.change(replace(self.present, money=replace(self.present.money, cap_pico=cap_pico)))
 
-    async def configure(self, changes: dict[str, Any]) -> None:
+    async def configure(self, changes: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(("configure", changes))
+        return {}
 
-    async def engine_verb(self, verb: str) -> str:
+    async def verb(self, verb: str) -> str:
         self.calls.append(("engine_verb", verb))
         await asyncio.sleep(0)
         if self.hold_verbs is not None:
@@ -293,17 +304,17 @@ class FakeGateway:
             raise self.verb_error
         return self.verb_says
 
-    async def public_address(self, mode: str) -> None:
+    async def set_mode(self, mode: str) -> None:
         self.calls.append(("public_address", mode))
         await asyncio.sleep(0)
         if self.public_error is not None:
             raise self.public_error
 
-    async def keep_tunnel_token(self, text: str) -> None:
+    async def keep_token(self, pasted: str) -> None:
         await asyncio.sleep(0)
         if self.token_error is not None:
             raise self.token_error
-        self.calls.append(("keep_tunnel_token", text))
+        self.calls.append(("keep_tunnel_token", pasted))
 
     def contribute(self) -> None:
         self.calls.append(("contribute",))
@@ -317,11 +328,17 @@ class FakeGateway:
     def snooze(self, seconds: float) -> None:
         self.calls.append(("snooze", seconds))
 
-    async def client_key(self) -> str:
+    async def plain(self) -> str:
         await asyncio.sleep(0)
         if self.key_error is not None:
             raise self.key_error
         return "mg_0123456789"
+
+    async def log_tail(self) -> str:
+        return ""
+
+    async def released(self) -> str | None:
+        return self.present.notice
 
     def stop_request(self, request_id: str) -> None:
         self.calls.append(("stop_request", request_id))

@@ -229,16 +229,16 @@ def test_while_the_first_page_is_on_its_way_the_table_stands_and_says_so(bench: 
 
 def test_a_ledger_that_cannot_be_read_is_said_and_read_again_on_wish(bench: Make) -> None:
     ledger = bench(50)
-    fine = ledger.face.ledger_page
+    fine = ledger.face.page
 
-    async def broken(before: int | None, limit: int, search: str = "") -> Page:
+    async def broken(before: int | None, limit: int, *, search: str = "") -> Page:
         raise OSError("the disk does not answer")
 
     async def story() -> None:
-        ledger.face.ledger_page = broken  # type: ignore[method-assign]
+        ledger.face.page = broken  # type: ignore[method-assign]
         ledger.model.restart("phone")
         await settled(ledger.tasks)
-        ledger.face.ledger_page = fine  # type: ignore[method-assign]
+        ledger.face.page = fine  # type: ignore[method-assign]
         ledger.model.restart("")
 
     ledger.play(story)

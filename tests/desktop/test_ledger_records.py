@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.desktop.pages.ledger_model import PAGE_ROWS
 from app.ledger.reader import Page
-from tests.desktop.fake_gateway import a_row, a_snapshot
+from tests.desktop.fake_gateway import a_snapshot
 from tests.desktop.ledger_bench import Bench, benches
 from tests.desktop.playing import OFFSCREEN_NOTE, settled, until
 
@@ -91,15 +91,15 @@ def test_an_older_page_that_arrives_after_the_list_was_read_anew_is_dropped(benc
 
     async def story() -> None:
         slow = asyncio.Event()
-        ledger_page = ledger.face.ledger_page
+        ledger_page = ledger.face.page
 
-        async def older_pages_are_slow(before: int | None, limit: int, search: str = "") -> Page:
-            page = await ledger_page(before, limit, search)
+        async def older_pages_are_slow(before: int | None, limit: int, *, search: str = "") -> Page:
+            page = await ledger_page(before, limit, search=search)
             if before is not None:
                 await slow.wait()
             return page
 
-        ledger.face.ledger_page = older_pages_are_slow  # type: ignore[method-assign]
+        ledger.face.page = older_pages_are_slow  # type: ignore[method-assign]
         ledger.face.records += 5000
         ledger.look()
         ledger.model.fetchMore(QModelIndex())
@@ -162,7 +162,7 @@ def test_a_chosen_record_shows_the_exact_bytes_and_their_leaf_hash(bench: Make) 
 
     ledger.play(story)
     body = ledger.page.record.shown_body.encode()
-    assert body == asyncio.run(ledger.face.record_body(a_row(1000)))
+    assert body == asyncio.run(ledger.face.entries("c_ada", 1000, 1))[0]
     assert ledger.page.record.shown_hash == hashlib.sha256(b"\x00" + body).hexdigest()
     ledger.press("Copy hash")
     assert QGuiApplication.clipboard().text() == ledger.page.record.shown_hash
@@ -220,7 +220,7 @@ def test_a_verification_that_fails_leaves_no_verdict_behind(bench: Make) -> None
     async def broken() -> str:
         raise RuntimeError("The ledger is in use by another gateway. Stop that one first.")
 
-    ledger.face.verify_ledger = broken  # type: ignore[method-assign]
+    ledger.face.verify = broken  # type: ignore[method-assign]
 
     async def story() -> None:
         ledger.page.verify.click()

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
@@ -45,7 +46,7 @@ class House:
 
     async def usage(self) -> list[LedgerRow]:
         """Every usage record, oldest first."""
-        page = await self.gateway.ledger_page(None, 500)
+        page = await self.gateway.ledger.page(None, 500)
         return [row for row in reversed(page.rows) if row.kind == "usage"]
 
 
@@ -72,11 +73,11 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
             given = {"port": 0, "vault": "memory", "engine_parallel": parallel, **settings}
             store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
             engine = SimulatorEngine(upstream or simulator.url)
-            gateway = Gateway(store, folders, MemoryVault(), engine, NullSensor())
-            await gateway.start(contribute=contribute)
-            await stack.enter_async_context(gateway)
+            gateway = await stack.enter_async_context(
+                running(store, folders, MemoryVault(), engine, NullSensor(), contribute=contribute)
+            )
             session = await stack.enter_async_context(aiohttp.ClientSession(gateway.address))
-            key = await gateway.client_key()
+            key = await gateway.keys.plain()
             return House(gateway, simulator, session, key, gateway.identity.operator_token)
 
         yield make

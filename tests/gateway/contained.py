@@ -7,9 +7,9 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.commands.common import Ground
 from app.commands.parts import UNPLACED, finder
 from app.engine.host import EngineHost, HostCare
 from app.engine.ollama import OllamaEngine
+from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
 from app.managed.gpu_choice import Machine
 from app.managed.names import names_of
@@ -76,7 +77,9 @@ class Contained:
     session: aiohttp.ClientSession
     key: str
     operator: str
-    hosts: list[EngineHost] = field(default_factory=list)
+    hosts: list[EngineHost]
+    leave: Callable[[], Awaitable[None]]
+    """Stop the gateway, before the test ends."""
 
     async def health(self) -> dict[str, Any]:
         async with self.session.get("/health") as reply:
@@ -201,12 +204,24 @@ async def contained_gateway(
         return hosts[-1]
 
     async with AsyncExitStack() as stack:
-        gateway = Gateway(store, folders, MemoryVault(), engine, NullSensor(), host=host, docker=finder(base))
-        await gateway.start(contribute=contribute)
-        await stack.enter_async_context(gateway)
+        opened = await stack.enter_async_context(AsyncExitStack())
+        gateway = await opened.enter_async_context(
+            running(
+                store,
+                folders,
+                MemoryVault(),
+                engine,
+                NullSensor(),
+                contribute=contribute,
+                host=host,
+                docker=finder(base),
+            )
+        )
         session = await stack.enter_async_context(aiohttp.ClientSession(gateway.address))
-        key = await gateway.client_key()
-        yield Contained(gateway, store, dockerd, session, key, gateway.identity.operator_token, hosts)
+        key = await gateway.keys.plain()
+        yield Contained(
+            gateway, store, dockerd, session, key, gateway.identity.operator_token, hosts, opened.aclose
+        )
 
 
 def seen(container: Any) -> tuple[str, ...]:

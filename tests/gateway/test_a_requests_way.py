@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.presence.conduct import STARTING
 from tests.gateway.conftest import MODEL, Build, House, chat
 
 
@@ -148,7 +149,7 @@ async def test_pausing_cuts_a_stream_with_a_well_formed_end_and_a_record(build: 
     house = await build(speed=1.0)
     async with house.post("/api/chat", chat("[simulate: 4000 tokens]", tokens=4000)) as reply:
         await reply.content.readline()
-        house.gateway.pause_now()
+        house.gateway.duty.pause_now()
         frames = await lines(reply)
     assert frames[-1]["done"] is True
     assert frames[-1]["_gateway"]["outcome"] == "stopped"
@@ -163,20 +164,20 @@ async def test_finishing_lets_the_stream_end_refuses_new_ones_and_then_pauses(bu
     house = await build(speed=5.0)
     async with house.post("/api/chat", chat(tokens=60)) as reply:
         await reply.content.readline()
-        house.gateway.finish_then_pause()
+        house.gateway.duty.finish_then_pause()
         async with house.post("/api/chat", chat()) as refused:
             assert refused.status == 503
         frames = await lines(reply)
     assert frames[-1]["_gateway"]["outcome"] == "complete"
     async with asyncio.timeout(10):
-        while "paused" not in house.gateway.conduct.blockers:
+        while (house.gateway.snapshot().blocker or STARTING).code != "paused":
             await asyncio.sleep(0.01)
 
 
 async def test_pausing_frees_the_gpu_and_says_so(house: House) -> None:
     async with house.post("/api/chat", chat()) as reply:
         await reply.read()
-    house.gateway.pause_now()
+    house.gateway.duty.pause_now()
     async with asyncio.timeout(10):
         while house.gateway.snapshot().notice is None:
             await asyncio.sleep(0.01)
@@ -206,7 +207,7 @@ async def test_an_exhausted_cap_is_402_and_raising_it_opens_the_door_at_once(bui
     async with house.post("/api/chat", chat()) as reply:
         assert reply.status == 402
         assert "cap" in (await reply.json())["error"]
-    await house.gateway.set_cap(10**12)
+    await house.gateway.settings.set_cap(10**12)
     async with house.post("/api/chat", chat()) as reply:
         assert reply.status == 200
         await reply.read()
@@ -214,8 +215,8 @@ async def test_an_exhausted_cap_is_402_and_raising_it_opens_the_door_at_once(bui
 
 async def test_a_thousand_at_once_against_room_for_ten_never_overspend(build: Build) -> None:
     house = await build(speed=1.0, parallel=64, hold_seconds=30)
-    hold = house.gateway.pricing.ceiling(59.0, 30, 0)
-    await house.gateway.set_cap(hold * 10)
+    hold = 59 * 30 * 150_000_000_000 // 3_600_000  # 59 W for 30 s at 0.15 a kWh
+    await house.gateway.settings.set_cap(hold * 10)
     worst = 0
 
     async def one() -> int:
@@ -270,11 +271,11 @@ async def test_dedicated_mode_bills_the_uptime_that_no_request_carries(build: Bu
     async with house.post("/api/chat", chat(stream=False)) as reply:
         figures = (await reply.json())["_gateway"]
     assert figures["billing_mode"] == "dedicated"
-    await house.gateway.configure({"billing_mode": "marginal"})
+    await house.gateway.settings.configure({"billing_mode": "marginal"})
     async with asyncio.timeout(10):
-        while not any(row.kind == "uptime" for row in (await house.gateway.ledger_page(None, 50)).rows):
+        while not any(row.kind == "uptime" for row in (await house.gateway.ledger.page(None, 50)).rows):
             await asyncio.sleep(0.01)
-    rows = (await house.gateway.ledger_page(None, 50)).rows
+    rows = (await house.gateway.ledger.page(None, 50)).rows
     billed_us = sum(row.dur_us or 0 for row in rows if row.kind in ("uptime", "usage"))
     spent = house.gateway.snapshot().money.spent_pico
     # A base rate of a hundredth a second, and a little electricity on top.

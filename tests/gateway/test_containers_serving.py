@@ -42,7 +42,7 @@ async def test_pausing_unloads_the_model_and_contributing_again_serves_from_the_
     house = await contain()
     await house.serves()
     before = seen(house.container())
-    loaded = await house.gateway._engine.loaded()
+    loaded = await house.gateway.upstream.engine.loaded()
     assert [model.name for model in loaded] == [MODEL]
     began = time.monotonic()
     status, said = await house.operate("POST", "/admin/pause", {"wait": True})
@@ -51,7 +51,7 @@ async def test_pausing_unloads_the_model_and_contributing_again_serves_from_the_
     assert said["serving"] == "paused"
     assert_for_a_person(said["notice"])
     assert said["notice"].startswith("Released")
-    assert await house.gateway._engine.loaded() == ()
+    assert await house.gateway.upstream.engine.loaded() == ()
     assert (await house.health())["code"] == "paused"
     await house.operate("POST", "/admin/resume")
     await house.serves()
@@ -129,7 +129,7 @@ async def test_quitting_while_a_model_is_pulled_waits_for_nobody(
     await until(under_way, "under way")
     assert house.networks() == {NAMES.sealed, NAMES.opened}
     began = time.monotonic()
-    await house.gateway.stop()
+    await house.leave()
     assert time.monotonic() - began < 4
     assert house.container().status == "exited"
     # Whoever follows the pull hears how it ended, and is not cut off.

@@ -19,6 +19,7 @@ from app.commands.operator import operator
 from app.engine.base import Loaded
 from app.engine.health import EngineState
 from app.engine.host import HostCare, HostPhase, HostState, NoHost
+from app.gateway.assembly import running
 from app.gateway.duty import Duty
 from app.gateway.gateway import Gateway
 from app.gateway.release import Released
@@ -263,9 +264,9 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     folders = Folders.for_profile("default", folder)
     store = SettingsStore.load(cli={"port": 0, "vault": "memory"}, env={}, file=folders.settings_file)
-    made = Gateway(store, folders, MemoryVault(), engine, sensor, host=host or (lambda care: NoHost()))
-    await made.start(contribute=True)
-    async with made:
+    async with running(
+        store, folders, MemoryVault(), engine, sensor, contribute=True, host=host or (lambda care: NoHost())
+    ) as made:
         yield made
 
 
@@ -275,7 +276,7 @@ async def test_choosing_the_processor_ends_at_once_that_the_gpu_is_missed(tmp_pa
     sensor = SimulatedSensor(simulator.gpu_state)
     try:
         async with gateway(tmp_path, SimulatorEngine(simulator.url), sensor) as made:
-            headers = {"Authorization": f"Bearer {await made.client_key()}"}
+            headers = {"Authorization": f"Bearer {await made.keys.plain()}"}
             async with (
                 aiohttp.ClientSession(made.address, headers=headers) as session,
                 session.post("/api/chat", json=chat()) as reply,
@@ -284,7 +285,7 @@ async def test_choosing_the_processor_ends_at_once_that_the_gpu_is_missed(tmp_pa
             async with asyncio.timeout(5):
                 while (made.snapshot().blocker or STARTING).code != "gpu_unused":
                     await asyncio.sleep(0.01)
-            await made.configure({"engine_gpu": "cpu"})
+            await made.settings.configure({"engine_gpu": "cpu"})
             assert made.snapshot().blocker is None
     finally:
         await simulator.stop()
@@ -302,8 +303,8 @@ async def test_a_pause_before_the_container_runs_says_nothing_of_memory_in_use(t
         return Coming()
 
     async with gateway(tmp_path, SimulatorEngine("http://127.0.0.1:9"), NullSensor(), host) as made:
-        made.pause_now()
-        assert await made.released() is None
+        made.duty.pause_now()
+        assert await made.duty.released() is None
 
 
 async def test_the_operator_waits_for_an_answer_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,11 +354,11 @@ async def test_an_engines_verb_that_is_none_is_refused_in_words(house: House, bo
 
 
 async def test_a_snooze_tells_a_client_its_seconds_and_ends_by_itself(house: House) -> None:
-    house.gateway.snooze(3600.0)
+    house.gateway.duty.snooze(3600.0)
     async with house.post("/api/chat", chat()) as reply:
         assert reply.status == 503
         assert 3590 <= int(reply.headers["Retry-After"]) <= 3600
-    house.gateway.snooze(0.05)
+    house.gateway.duty.snooze(0.05)
     async with asyncio.timeout(5):
         while house.gateway.snapshot().blocker is not None:
             await asyncio.sleep(0.01)

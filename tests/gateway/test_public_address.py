@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,14 +35,16 @@ class Door:
             mark=self.mark,
             vault=MemoryVault(),
             settings=lambda: self.store.current,
-            address=lambda: "http://127.0.0.1:8434",
+            configure=self.configure,
+            address="http://127.0.0.1:8434",
             changed=lambda: None,
         )
 
+    async def configure(self, changes: dict[str, Any]) -> None:
+        self.store.update(changes)
+
     async def set(self, mode: str) -> None:
-        self.store.update({"public_address": mode})
-        self.address.follow_settings()
-        await self.address.settled()
+        await self.address.set_mode(mode)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from app.engine.host import NoHost
 from app.models.download import Downloads
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport
+from app.proxy.door import Door
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.server import Server
 from app.settings.folders import Folders
@@ -41,7 +42,7 @@ KEY, TOKEN = new_key(), new_key()
 
 
 @dataclass
-class Door:
+class House:
     """A server with nothing but the models' endpoints, before a simulator."""
 
     url: str
@@ -61,14 +62,14 @@ class Door:
             return reply.status, json.loads(raw)
 
 
-Open = Callable[..., Awaitable[Door]]
+Open = Callable[..., Awaitable[House]]
 
 
 @pytest.fixture
 async def open_door(tmp_path: Path) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
-        async def make(*, speed: float = 10_000, empty: bool = False, **settings: Any) -> Door:
+        async def make(*, speed: float = 10_000, empty: bool = False, **settings: Any) -> House:
             simulator = Simulator(speed=speed, library=Library(empty=empty))
             engine = SimulatorEngine(await simulator.start())
             stack.push_async_callback(simulator.stop)
@@ -110,10 +111,12 @@ async def open_door(tmp_path: Path) -> AsyncIterator[Open]:
                 ]
             )
             server = Server(ModelAdmin(access, shelf, current).routes(), lambda: 1024 * 1024)
-            url = f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}"
+            taken = await Door.take("127.0.0.1", 0)
+            await server.start(taken)
             stack.push_async_callback(server.stop)
+            url = taken.url
             session = await stack.enter_async_context(aiohttp.ClientSession(url))
-            return Door(url, shelf, simulator, session, given, reports)
+            return House(url, shelf, simulator, session, given, reports)
 
         yield make
 
@@ -321,7 +324,7 @@ async def say(
     folders.prepare()
     with InstanceLock.acquire(folders.state) as lock:
 
-        async def at(door: Door) -> Say:
+        async def at(door: House) -> Say:
             lock.announce(door.url)
             vault = await open_vault("file", profile="default", directory=folders.config)
             await vault.set(OPERATOR_TOKEN, TOKEN)

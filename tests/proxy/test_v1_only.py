@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from app.engine.endpoint import EndpointEngine
+from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
 from app.ledger.reader import LedgerRow
 from app.power.sensors.base import NullSensor
@@ -41,7 +42,7 @@ class House:
     session: aiohttp.ClientSession
 
     async def usage(self) -> list[LedgerRow]:
-        page = await self.gateway.ledger_page(None, 100)
+        page = await self.gateway.ledger.page(None, 100)
         return [row for row in page.rows if row.kind == "usage"]
 
 
@@ -57,10 +58,10 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
             store = SettingsStore.load(
                 cli={"port": 0, "vault": "memory", **settings}, env={}, file=folders.settings_file
             )
-            gateway = Gateway(store, folders, MemoryVault(), EndpointEngine(url), NullSensor())
-            await gateway.start(contribute=True)
-            await stack.enter_async_context(gateway)
-            key = await gateway.client_key()
+            gateway = await stack.enter_async_context(
+                running(store, folders, MemoryVault(), EndpointEngine(url), NullSensor(), contribute=True)
+            )
+            key = await gateway.keys.plain()
             session = aiohttp.ClientSession(gateway.address, headers={"Authorization": f"Bearer {key}"})
             return House(gateway, await stack.enter_async_context(session))
 

@@ -58,6 +58,9 @@ def test_what_is_no_token_is_refused_with_a_sentence(pasted: str) -> None:
     assert not pasted or pasted not in str(caught.value)
 
 
+async def nothing(_: object) -> None: ...
+
+
 async def test_the_gateway_keeps_a_token_that_a_face_was_given(tmp_path: Path) -> None:
     vault = MemoryVault()
     public = PublicAddress(
@@ -66,7 +69,8 @@ async def test_the_gateway_keeps_a_token_that_a_face_was_given(tmp_path: Path) -
         mark=tmp_path / "mark",
         vault=vault,
         settings=Settings,
-        address=lambda: "",
+        configure=nothing,
+        address="",
         changed=lambda: None,
     )
     await public.keep_token(f"sudo cloudflared service install {token()}")

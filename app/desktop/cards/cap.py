@@ -218,7 +218,7 @@ class CapCard(Card):
             done: int | None = None
             while self._wanted != done and self._wanted is not None:
                 done = self._wanted
-                await self._face.set_cap(done)
+                await self._face.settings.set_cap(done)
         finally:
             self._setting = False
             self._wanted = None

@@ -140,7 +140,7 @@ class EngineStrip(QWidget):
     async def _do(self, verb: str) -> None:
         said = ""
         try:
-            said = await self._face.engine_verb(verb)
+            said = await self._face.upstream.verb(verb)
         except Exception as error:
             # What the container's own state says already is not said a second time.
             problem = (self._face.snapshot().host.problem or "").rstrip(".")

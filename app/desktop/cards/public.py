@@ -137,7 +137,7 @@ class PublicStrip(QWidget):
 
     async def _shut(self) -> None:
         try:
-            await self._face.public_address("off")
+            await self._face.public.set_mode("off")
         finally:
             self.close_button.setEnabled(True)
             self.show_snapshot(self._face.snapshot())
@@ -209,7 +209,7 @@ class PublicDialog(Dialog):
 
     async def _keep(self, token: str) -> None:
         try:
-            await self._face.keep_tunnel_token(token)
+            await self._face.public.keep_token(token)
         except (TunnelError, VaultUnavailable) as error:
             self.problem.say(str(error))
             self.grow()

@@ -86,7 +86,7 @@ class RunningCard(Card):
         if self._spare:
             self._spare.sort(key=lambda row: -row.line)
             return self._spare.pop()
-        row = _Row(len(self._rows) + 1, self._face.stop_request)
+        row = _Row(len(self._rows) + 1, self._face.duty.stop_request)
         for column, widget in enumerate(row.cells):
             place = _alignment(column) if column in _NUMBERS else Qt.AlignmentFlag.AlignVCenter
             self._grid.addWidget(widget, row.line, column, place)

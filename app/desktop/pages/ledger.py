@@ -206,7 +206,7 @@ class LedgerPage(PageWidget):
             self._tasks.start(self._read_body(self._chosen), "The record could not be read")
 
     async def _read_body(self, row: LedgerRow) -> None:
-        body = await self._face.record_body(row)
+        (body,) = await self._face.ledger.entries(row.log, row.seq, 1)
         if self._chosen is not None and self._chosen.n == row.n:
             self.record.show_body(body)
 
@@ -220,7 +220,7 @@ class LedgerPage(PageWidget):
     async def _verify(self) -> None:
         verdict = ""
         try:
-            verdict = await self._face.verify_ledger()
+            verdict = (await self._face.ledger.verify()).sentence
         finally:
             self.verify.setEnabled(True)
             self.verdict.set_tone(Tone.PLAIN)

@@ -66,7 +66,7 @@ _Index = QModelIndex | QPersistentModelIndex
 
 
 class LedgerModel(QAbstractTableModel):
-    """Rows of `face.ledger_page`. `busy` says whether the first page is on its way."""
+    """Rows of `face.ledger.page`. `busy` says whether the first page is on its way."""
 
     busy = Signal(bool)
     behind = Signal(bool)
@@ -162,7 +162,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _begin(self, this_list: int) -> None:
         try:
-            page = await self._face.ledger_page(None, PAGE_ROWS, self._search)
+            page = await self._face.ledger.page(None, PAGE_ROWS, search=self._search)
             if this_list == self._list:
                 self._start_with(page)
                 self.behind.emit(False)
@@ -178,7 +178,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _append(self, this_list: int) -> None:
         try:
-            page = await self._face.ledger_page(self._rows.next, PAGE_ROWS, self._search)
+            page = await self._face.ledger.page(self._rows.next, PAGE_ROWS, search=self._search)
             if this_list == self._list:
                 self._add_below(page)
         finally:
@@ -197,7 +197,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _look_for_newer(self, this_list: int, follow: Callable[[], bool]) -> None:
         try:
-            page = await self._face.ledger_page(None, PAGE_ROWS, self._search)
+            page = await self._face.ledger.page(None, PAGE_ROWS, search=self._search)
         finally:
             self._refreshing = False
         if this_list != self._list:
@@ -229,7 +229,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _refill(self, this_list: int, number: int, cursor: int) -> None:
         try:
-            page = await self._face.ledger_page(cursor, PAGE_ROWS, self._search)
+            page = await self._face.ledger.page(cursor, PAGE_ROWS, search=self._search)
         finally:
             if this_list == self._list:
                 self._asked.discard(number)

@@ -204,7 +204,7 @@ class ModelsPage(PageWidget):
     def _start_engine(self) -> None:
         async def start() -> None:
             try:
-                await self._face.engine_verb("start")
+                await self._face.upstream.verb("start")
             finally:
                 self._starting = False
                 self._look()

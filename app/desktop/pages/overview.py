@@ -94,7 +94,7 @@ class OverviewPage(PageWidget):
         self.dialog.open()
 
     def _open_public(self, mode: str) -> None:
-        self._tasks.start(self._face.public_address(mode), "The public address could not be opened")
+        self._tasks.start(self._face.public.set_mode(mode), "The public address could not be opened")
 
     def _forget(self) -> None:
         self.dialog = None

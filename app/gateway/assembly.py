@@ -1,0 +1,189 @@
+"""Where the parts are made and wired, from the bottom up, and taken down in reverse.
+
+Rule 1: this is the only place where rooms meet; it is handed settings, folders, a vault, an engine and a sensor, and
+knows neither the command line nor any desktop. Rule 2: a part is whole when it is made; what it must hear of higher
+parts comes as a signal that those connect to. Rule 3: stopping is staged: first the door, then the running requests,
+then the books, then everything that was opened. Whatever fails half way, what was opened is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from app.basics.clock import wall_us
+from app.billing.pricing import BillingMode
+from app.engine.base import Engine
+from app.engine.host import EngineHost, HostCare, NoHost
+from app.gateway.books import Books
+from app.gateway.changes import Changes
+from app.gateway.configuration import Configuration
+from app.gateway.duty import Duty
+from app.gateway.gateway import Gateway
+from app.gateway.public_address import PublicAddress, no_docker
+from app.gateway.quiet import Quiet
+from app.gateway.routes import routes
+from app.gateway.rules import rules
+from app.gateway.terms import watts_of
+from app.gateway.upstream import Upstream
+from app.gateway.uptime import Uptime
+from app.gateway.view import View
+from app.power.meter import Meter
+from app.power.sensors.base import Sensor
+from app.presence.alarm import Alarm
+from app.presence.conduct import Conduct
+from app.proxy.door import Door
+from app.proxy.jobs import Jobs
+from app.proxy.server import Server
+from app.settings.folders import Folders
+from app.settings.instance import InstanceLock
+from app.settings.parameters import Settings
+from app.settings.store import SettingsStore
+from app.vault.base import Vault
+
+if TYPE_CHECKING:
+    from app.containers.docker import Docker
+
+log = logging.getLogger(__name__)
+
+
+def no_host(care: HostCare) -> EngineHost:
+    """The engine runs by itself."""
+    return NoHost()
+
+
+@asynccontextmanager
+async def running(
+    store: SettingsStore,
+    folders: Folders,
+    vault: Vault,
+    engine: Engine,
+    sensor: Sensor,
+    *,
+    contribute: bool,
+    host: Callable[[HostCare], EngineHost] = no_host,
+    docker: Callable[[], Awaitable[Docker]] = no_docker,
+) -> AsyncIterator[Gateway]:
+    """A gateway that listens, until the context is left. `engine` is closed with it.
+
+    Raises one of the errors whose text is a sentence, with nothing left open.
+    """
+    async with AsyncExitStack() as opened:
+        folders.prepare()
+        lock = InstanceLock.acquire(folders.state)
+        opened.callback(lock.release)
+        opened.push_async_callback(engine.close)
+        books = await Books.open(folders, vault, lambda: store.current)
+        opened.push_async_callback(books.close)
+        door = await Door.take(store.current.host, store.current.port)
+        opened.callback(door.close)
+        changes = Changes()
+
+        # What counts.
+        meter = Meter(
+            sensor,
+            watts_of(store.current),
+            dedicated=books.pricing.mode is BillingMode.DEDICATED,
+            parallel=store.current.engine_parallel,
+            rate_hz=store.current.sample_rate_hz,
+            tail_s=store.current.idle_tail_seconds,
+            cost_per_hour=lambda watts: books.pricing.ceiling(watts, 3600, wall_us()),
+            loop=asyncio.get_running_loop(),
+        )
+        opened.callback(meter.stop)
+        jobs = Jobs(
+            books.budget,
+            books.ledger,
+            meter,
+            hold_seconds=lambda: store.current.hold_seconds,
+            stall_seconds=lambda: store.current.request_timeout_seconds,
+        )
+        uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
+        configuration = Configuration(store, books, meter, uptime)
+
+        # Where inference happens.
+        quiet = Quiet(jobs)
+        upstream = Upstream(
+            engine,
+            host,
+            meter,
+            quiet,
+            settings=lambda: store.current,
+            folder=folders.data / "downloads",
+            changed=changes,
+            audit=books.record_update,
+        )
+
+        # Serving and not serving.
+        alarm = Alarm()
+        opened.callback(alarm.stop)
+        conduct = Conduct(rules(books, meter, upstream, quiet, store), wake_at=alarm.set)
+        duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
+        alarm.rang.connect(conduct.look)
+        quiet.changed.connect(conduct.look)
+        books.ledger.on_fault(duty.storage_changed)
+        jobs.began.connect(changes)
+
+        # What is seen of it.
+        public = PublicAddress(
+            docker,
+            profile=folders.profile,
+            home=folders.fingerprint,
+            mark=folders.state / "public-address",
+            vault=vault,
+            settings=lambda: store.current,
+            configure=configuration.configure,
+            # Its own machine reaches it there whatever it listens on.
+            address=door.url,
+            changed=changes,
+        )
+        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public)
+
+        def settings_changed(before: Settings, now: Settings) -> None:
+            upstream.host.settings_changed()
+            # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
+            conduct.look()
+            public.settings_changed(before, now)
+            changes()
+
+        configuration.changed.connect(settings_changed)
+        gateway = Gateway(
+            door.url,
+            books.identity,
+            books.ledger,
+            books.keys,
+            meter,
+            upstream,
+            duty,
+            configuration,
+            public,
+            view,
+            changes,
+        )
+        table = routes(books, gateway, jobs, conduct, store)
+        server = Server(table, lambda: store.current.max_body_mb << 20)
+
+        opened.push_async_callback(server.stop)
+        # First what operators may still wait for, a pull or a start: their answers end with it.
+        opened.push_async_callback(upstream.close)
+        opened.push_async_callback(duty.stop)
+        opened.push_async_callback(server.stop_listening)
+        opened.push_async_callback(public.shut)
+        await server.start(door)
+        lock.announce(door.url)
+        await upstream.watch.refresh()
+        duty.started(contribute=contribute)
+        public.start()
+        _tell(store.current, books)
+        yield gateway
+
+
+def _tell(settings: Settings, books: Books) -> None:
+    for name in ("callback_url", "ledger_secret"):
+        if getattr(settings, name):
+            log.warning("%s is set, and this version does nothing with it yet.", name.upper())
+    for record in books.ledger.recovered:
+        log.warning("Request %s was cut off by a crash; what it had cost is in the ledger.", record)

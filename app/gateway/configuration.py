@@ -1,0 +1,68 @@
+"""Settings while the gateway runs: what follows from a change, in order, for everybody whom it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from app.basics.signal import Signal
+from app.billing.money import pico_to_decimal
+from app.billing.pricing import BillingMode
+from app.gateway.books import Books
+from app.gateway.terms import watts_of
+from app.gateway.uptime import Uptime
+from app.power.meter import Meter
+from app.proxy.admission import Policy
+from app.settings.parameters import Settings
+from app.settings.store import SettingsStore
+
+
+class Configuration:
+    """The settings of a running gateway; `changed` is told of the old ones and the new ones, once they hold."""
+
+    def __init__(self, store: SettingsStore, books: Books, meter: Meter, uptime: Uptime) -> None:
+        self.changed: Signal[[Settings, Settings]] = Signal()
+        self._store = store
+        self._books = books
+        self._meter = meter
+        self._uptime = uptime
+        self.policy = _policy(store.current)
+        """What every request needs from the settings, worked out once and not on every request."""
+
+    async def set_cap(self, cap_pico: int) -> None:
+        """At once, and kept. Raises SettingError."""
+        await self.configure({"spending_cap": str(pico_to_decimal(cap_pico))})
+
+    async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
+        """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
+        before = self._store.current
+        done = await asyncio.to_thread(self._store.update, changes)
+        await self._apply(before, self._store.current)
+        return {
+            "changed": list(done.changed),
+            "needs_restart": list(done.needs_restart),
+            "notes": [override.sentence for override in done.overridden],
+        }
+
+    async def _apply(self, before: Settings, now: Settings) -> None:
+        if now == before:
+            return
+        self._uptime.bill()  # under the old terms
+        pricing = await self._books.settle_terms(now)
+        self._meter.configure(
+            watts=watts_of(now),
+            dedicated=pricing.mode is BillingMode.DEDICATED,
+            parallel=now.engine_parallel,
+        )
+        self._uptime.go_on()
+        self.policy = _policy(now)
+        self.changed(before, now)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_body_b=settings.max_body_mb << 20,
+        max_output_tokens=settings.max_output_tokens,
+        allowed_models=frozenset(settings.allowed_models),
+    )
