@@ -4,7 +4,7 @@ ONCE ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock pictures
+.PHONY: help install demo test check format bench mutants lock pictures
 
 help: ## What there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ format: install ## Bring the code into the house's shape
 
 bench: install ## Print the design's figures as ratios of one run
 	@$(VENV)/python -m tests.bench
+
+mutants: install ## How many single-line mutants the rooms' tests kill (MUTANTS a room, SEED, JOBS)
+	@$(VENV)/python -m tests.mutants
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --extra amd \

@@ -1,0 +1,72 @@
+"""Which files are mutated, and which tests have to notice: a room's own, never the whole suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Room:
+    """Patterns from the repository's root; one that finds nothing is passed over, since rooms grow and move."""
+
+    name: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    """Tests that start processes or load the machine: they say nothing sooner than the others."""
+
+    def sources(self, root: Path) -> list[Path]:
+        """The files to mutate."""
+        found = {path for pattern in self.files for path in root.glob(pattern)}
+        return sorted(path for path in found if path.name != "__init__.py")
+
+    def tests_for(self, root: Path, source: Path) -> list[str]:
+        """The tests to run, those named after the file first: they fail soonest."""
+        found = {path for pattern in self.tests for path in root.glob(pattern)}
+        left_out = {path for pattern in self.without for path in root.glob(pattern)}
+        named = source.stem.rstrip("s")
+        ordered = sorted(found - left_out, key=lambda path: (named not in path.stem, path))
+        return [path.relative_to(root).as_posix() for path in ordered]
+
+
+_LEDGER_TESTS = ("tests/ledger/**/test_*.py",)
+_LEDGER_SLOW = (
+    "tests/ledger/**/test_crash.py",
+    "tests/ledger/**/test_faults.py",
+    "tests/ledger/**/test_opening.py",
+)
+
+
+def _ledger(*names: str) -> tuple[str, ...]:
+    return tuple(f"app/ledger/**/{name}.py" for name in names)
+
+
+ROOMS: Sequence[Room] = (
+    Room("billing", ("app/billing/*.py",), ("tests/billing/test_*.py",)),
+    Room(
+        "power",
+        (
+            *(
+                f"app/power/{name}.py"
+                for name in ("account*", "book*", "slices", "sums", "exact", "running", "samples", "counter")
+            ),
+        ),
+        ("tests/power/test_accounts.py", "tests/power/test_conservation.py", "tests/power/test_book*.py"),
+    ),
+    Room("presence", ("app/presence/*.py",), ("tests/presence/test_*.py",)),
+    Room(
+        "ledger: tree and records",
+        _ledger("merkle", "checkpoint", "canonical", "records", "nodes", "heads"),
+        _LEDGER_TESTS,
+        _LEDGER_SLOW,
+    ),
+    Room("ledger: transactions", _ledger("transaction", "holds"), _LEDGER_TESTS, _LEDGER_SLOW),
+    Room("access", ("app/access/*.py",), ("tests/access/test_*.py", "tests/proxy/test_admission*.py")),
+    Room(
+        "admission",
+        ("app/proxy/admission*.py", "app/proxy/**/admission*.py"),
+        ("tests/proxy/**/test_admission*.py", "tests/gateway/test_admission*.py", "tests/access/test_*.py"),
+    ),
+)
