@@ -100,6 +100,13 @@ def parser() -> argparse.ArgumentParser:
     keys.add_argument(
         "--client", default=None, help="create: the client it belongs to (default: the first one)"
     )
+    keys.add_argument(
+        "--max-output-tokens", type=int, default=None, metavar="N", help="create: no answer to it gets longer"
+    )
+    keys.add_argument(
+        "--model", action="append", default=None, help="create: it may use this model only (repeat for more)"
+    )
+    keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
     ledger = _command(commands, "ledger", "ledger", "ledger", "list or verify the ledger")
     ledger.add_argument("action", choices=["list", "verify"])

@@ -6,14 +6,19 @@ plain text of the keys this gateway made, for «copy key»; the proxy's `Access`
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from app.access.identify import Access
+from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.ledger.parties import Client, Key
 from app.ledger.store import Ledger
 from app.vault.base import Vault
+
+log = logging.getLogger(__name__)
 
 FIRST_CLIENT = "First client"
 FIRST_KEY = "first key"
@@ -56,16 +61,24 @@ class ClientKeys:
         assert self._plain is not None
         return self._plain
 
-    async def create(self, label: str, client: str | None) -> Mapping[str, Any]:
+    async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
         """A new key for the client of that name (made where there is none), or for the first client."""
         owner = await self._client(client)
         plain = new_key()
-        key = await self._ledger.create_key(label=label, sha256=key_digest(plain), client=owner.id)
+        key = await self._ledger.create_key(
+            label=label, sha256=key_digest(plain), client=owner.id, limits=limits.dump()
+        )
         await self._vault.set(kept_name(key.id), plain)
         if self._plain is None:
             self._plain = plain
         self._tell()
-        return {"id": key.id, "label": key.label, "client": owner.name, "key": plain}
+        return {
+            "id": key.id,
+            "label": key.label,
+            "client": owner.name,
+            "key": plain,
+            "limits": limits.to_json(),
+        }
 
     async def revoke(self, name: str) -> Mapping[str, Any]:
         """Revoke by id or label; LookupError where no active key has it, or more than one has the label."""
@@ -95,6 +108,7 @@ class ClientKeys:
                 "client": names.get(key.client or "", ""),
                 "created": key.created_us / 1e6,
                 "revoked": None if key.revoked_us is None else key.revoked_us / 1e6,
+                "limits": json.loads(key.limits),
             }
             for key in self._ledger.keys()
         ]
@@ -117,6 +131,14 @@ class ClientKeys:
         principals = []
         for key in self._active():
             owner = owners[key.client] if key.client is not None else first
-            principals.append(Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256))
+            try:
+                limits = Limits.load(key.limits)
+            except LimitError as error:
+                # Allowed less than we can know, so allowed nothing: a newer version may have limited it.
+                log.warning("The key %s does not work here: its %s", key.id, error)
+                continue
+            principals.append(
+                Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits)
+            )
         operator = Principal("operator", "operator", Role.OPERATOR, first.name, first.log, self._operator)
         self._access.replace([*principals, operator])

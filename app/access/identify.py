@@ -19,6 +19,7 @@ from app.access.principals import Principal, Role
 from app.access.refusals import Refusal, foreign_page
 from app.access.throttle import Throttle
 from app.access.web_pages import from_foreign_page, names_this_machine
+from app.basics.clock import wall_us
 
 _NOBODY = bytes(32)
 _SENTENCE = "The key is missing or not valid here. Send it as «Authorization: Bearer mg_…»."
@@ -27,10 +28,18 @@ _SENTENCE = "The key is missing or not valid here. Send it as «Authorization: B
 class Access:
     """The keys that work now, and the addresses that tried too many that did not."""
 
-    def __init__(self, now_us: Callable[[], int], *, remote_admin: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        now_us: Callable[[], int],
+        *,
+        remote_admin: Callable[[], bool],
+        wall_us: Callable[[], int] = wall_us,
+    ) -> None:
+        """`now_us` is a monotonic clock for failures, `wall_us` the one that keys expire by."""
         self._remote_admin = remote_admin
         self._keys: dict[bytes, Principal] = {}
         self._throttle = Throttle(now_us)
+        self._wall_us = wall_us
 
     def replace(self, principals: Iterable[Principal]) -> None:
         """Take over the present set of keys; a key that is not in it stops working with the next request."""
@@ -50,6 +59,9 @@ class Access:
                     429, "too_many_failures", "Too many wrong keys came from this address.", retry_after_s=60
                 )
             raise Refusal(401, "invalid_api_key", _SENTENCE)
+        if found.limits.expires_us is not None and found.limits.expired(self._wall_us()):
+            # Whoever holds it may know why it works no more; nobody else could have guessed it.
+            raise Refusal(401, "key_expired", "This key has expired. Ask the contributor for another one.")
         if found.role is Role.OPERATOR and not self._remote_admin() and not is_loopback(remote):
             raise Refusal(
                 403,

@@ -10,6 +10,8 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.access.limits import UNLIMITED, Limits
+
 
 class Role(StrEnum):
     """What a key may do."""
@@ -29,6 +31,7 @@ class Principal:
     client: str
     log: str
     sha256: bytes
+    limits: Limits = UNLIMITED
 
     @property
     def scope(self) -> str | None:

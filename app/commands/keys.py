@@ -10,9 +10,13 @@ from typing import Any
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
-from app.basics.clock import mono_us
+from app.access.limits import LimitError, Limits
+from app.basics.clock import mono_us, wall_us
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.verbs import duration_s
+
+LONGEST_S = 3650 * 86_400
 
 
 def keys(options: argparse.Namespace) -> int:
@@ -23,10 +27,23 @@ def keys(options: argparse.Namespace) -> int:
     return asyncio.run(_keys(ground(options), options))
 
 
+def _limits(options: argparse.Namespace) -> Limits:
+    expires = None
+    if options.expires is not None:
+        expires = wall_us() // 1_000_000 + duration_s(options.expires, LONGEST_S)
+    try:
+        return Limits.of(
+            {"max_output_tokens": options.max_output_tokens, "models": options.model, "expires": expires}
+        )
+    except LimitError as error:
+        raise CommandError(str(error)) from None
+
+
 async def _keys(base: Ground, options: argparse.Namespace) -> int:
+    limits = _limits(options)
     url = base.running_url()
     if url is not None:
-        return _show(options, await _over_http(base, url, options))
+        return _show(options, await _over_http(base, url, options, limits))
     async with open_books(base) as (ledger, identity, vault):
         access = Access(mono_us, remote_admin=lambda: False)
         kept = ClientKeys(ledger, vault, access, identity.operator_token)
@@ -35,7 +52,7 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
         if options.action == "list":
             answer = {"keys": kept.all()}
         elif options.action == "create":
-            answer = await kept.create(options.name, options.client)
+            answer = await kept.create(options.name, options.client, limits)
         else:
             try:
                 answer = await kept.revoke(options.name)
@@ -44,24 +61,36 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
         return _show(options, answer)
 
 
-async def _over_http(base: Ground, url: str, options: argparse.Namespace) -> dict[str, Any]:
+async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits: Limits) -> dict[str, Any]:
     if options.action == "list":
         return await ask_running(base, url, "GET", "/admin/keys")
     if options.action == "create":
-        body = {"label": options.name, "client": options.client}
+        body = {"label": options.name, "client": options.client, "limits": limits.to_json()}
         return await ask_running(base, url, "POST", "/admin/keys", body)
     return await ask_running(base, url, "DELETE", "/admin/keys", {"key": options.name})
 
 
 def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.action == "list":
-        print(f"{'ID':<20} {'LABEL':<24} {'CLIENT':<20} {'CREATED':<17} STATE")
+        print(f"{'ID':<20} {'LABEL':<24} {'CLIENT':<20} {'CREATED':<17} {'STATE':<8} LIMITS")
         for key in answer["keys"]:
             created = datetime.fromtimestamp(key["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
-            state = "active" if key["revoked"] is None else "revoked"
-            print(f"{key['id']:<20} {key['label']:<24} {key['client']:<20} {created:<17} {state}")
+            ends = key["limits"].get("expires")
+            over = ends is not None and ends * 1e6 <= wall_us()
+            state = "revoked" if key["revoked"] is not None else "expired" if over else "active"
+            line = f"{key['id']:<20} {key['label']:<24} {key['client']:<20} {created:<17} {state:<8}"
+            print(line, _said(key["limits"]))
     elif options.action == "create":
         print(answer["key"])
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0
+
+
+def _said(limits: Mapping[str, Any]) -> str:
+    """The limits of a key in a few words; nothing where it has none."""
+    said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
+    said += limits.get("models", [])
+    if "expires" in limits:
+        said.append(f"until {datetime.fromtimestamp(limits['expires']).astimezone():%Y-%m-%d %H:%M}")
+    return ", ".join(said)

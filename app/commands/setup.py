@@ -25,7 +25,7 @@ from app.commands.run import logs, run
 from app.containers.base import ContainerError, Daemon
 from app.gateway.gateway import Gateway
 from app.gateway.setup import EngineChoice, NothingToServeWith, choose_engine
-from app.proxy.models import canonical
+from app.models.names import canonical
 from app.settings.store import SettingsStore
 from app.vault.base import VaultUnavailable
 

@@ -68,12 +68,14 @@ def need_running(base: Ground) -> str:
     return url
 
 
-def duration_s(text: str) -> int:
-    """Seconds of «90m», «3 h» or «1d». Raises CommandError."""
+def duration_s(text: str, most_s: int = 604_800) -> int:
+    """Seconds of «90m», «3 h» or «1d», at least a minute and at most `most_s`. Raises CommandError."""
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-    if not 60 <= seconds <= 604_800:
-        raise CommandError(f"{text!r} is no duration: say for example 30m, 3h or 1d, up to 7d.")
+    if not 60 <= seconds <= most_s:
+        raise CommandError(
+            f"{text!r} is no duration: say for example 30m, 3h or 1d, up to {most_s // 86_400}d."
+        )
     return seconds
 
 

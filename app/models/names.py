@@ -30,6 +30,16 @@ def spelled(name: str) -> str:
     return whole
 
 
+def canonical(name: str) -> str:
+    """The one spelling that names are compared in: lower case, no default registry, with a tag. Takes any text."""
+    plain = name.strip().lower()
+    for scheme in ("https://", "http://"):
+        plain = plain.removeprefix(scheme)
+    for registry in _DEFAULTS:
+        plain = plain.removeprefix(registry)
+    return plain if ":" in plain.rpartition("/")[2] else f"{plain}:latest"
+
+
 def same(one: str, other: str) -> bool:
     """Whether two spelled names mean the same model: Ollama's file system may not know case, so neither do we."""
     return one.lower() == other.lower()

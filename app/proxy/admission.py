@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from app.access.limits import listed
 from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
@@ -86,9 +87,10 @@ class Admission:
         asked = parsed.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal(400, "model_required", "model is required")
-        frames = endpoint.prepare(parsed, policy.max_output_tokens)
+        limits = principal.limits
+        frames = endpoint.prepare(parsed, limits.output_tokens(policy.max_output_tokens))
         found = self._models.known(asked) or await self._models.resolve(asked)
-        if found is None or (policy.allowed_models and found[0] not in policy.allowed_models):
+        if found is None or not may_use(principal, policy, found[0]):
             raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
         parsed["model"], digest = found
         reference = headers.get("X-Request-Id")
@@ -103,6 +105,11 @@ class Admission:
             frames=frames,
             client_reference=reference,
         )
+
+
+def may_use(principal: Principal, policy: Policy, model: str) -> bool:
+    """Whether the settings and the key's own limits both share `model`, which is named as the engine names it."""
+    return listed(model, policy.allowed_models) and listed(model, principal.limits.models)
 
 
 def require_dialect(path: str, engine: Engine) -> None:

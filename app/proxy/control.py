@@ -6,13 +6,14 @@ numbers, as the seed has them, with the exact integers beside them as strings.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
+from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
@@ -160,7 +161,7 @@ class Control:
         return reply({"keys": self._keys.all()})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
-        """`{"label", "client"?}` → the new key, in plain text this once."""
+        """`{"label", "client"?, "limits"?}` → the new key, in plain text this once; see `Limits` for its JSON."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         label, client = body.get("label"), body.get("client")
@@ -168,7 +169,7 @@ class Control:
             raise Refusal(400, "invalid_value", "label must be a text of 1 to 64 characters.")
         if client is not None and not (isinstance(client, str) and 1 <= len(client.strip()) <= 64):
             raise Refusal(400, "invalid_value", "client must be a text of 1 to 64 characters.")
-        return reply(await self._keys.create(label.strip(), client and client.strip()), 201)
+        return reply(await self._keys.create(label.strip(), client and client.strip(), _limits(body)), 201)
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working with the next request."""
@@ -187,6 +188,16 @@ def _whole(request: web.BaseRequest, name: str, default: int, least: int, most: 
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise Refusal(400, "invalid_value", f"{name} must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _limits(body: Mapping[str, Any]) -> Limits:
+    try:
+        limits = UNLIMITED if body.get("limits") is None else Limits.of(body["limits"])
+    except LimitError as error:
+        raise Refusal(400, "invalid_value", str(error)) from None
+    if limits.expired(wall_us()):
+        raise Refusal(400, "invalid_value", "expires must lie in the future.")
+    return limits
 
 
 def stats(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str | None) -> dict[str, Any]:

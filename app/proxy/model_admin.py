@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from app.access.identify import Access
+from app.access.limits import listed
 from app.access.principals import Role
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
@@ -26,7 +27,6 @@ from app.models.shelf import Busy, Shelf
 from app.models.source import Refused
 from app.proxy.admission import read_body
 from app.proxy.control import reply
-from app.proxy.models import canonical
 from app.proxy.strict_json import parse_object, refuse_case_variants
 from app.settings.parameters import Settings
 
@@ -76,7 +76,7 @@ class ModelAdmin:
         with _in_http():
             # The spelling that will be updated is the one that is looked up in the list.
             name = spelled(name)
-        if settings.allowed_models and canonical(name) not in map(canonical, settings.allowed_models):
+        if not (listed(name, frozenset(settings.allowed_models)) and listed(name, principal.limits.models)):
             raise Refusal(
                 403,
                 "model_not_allowed",

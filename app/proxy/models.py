@@ -9,19 +9,7 @@ from __future__ import annotations
 
 from app.engine.base import Model
 from app.engine.health import EngineWatch
-from app.models.names import is_passing
-
-_REGISTRIES = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
-
-
-def canonical(name: str) -> str:
-    """The one spelling of a model's name: lower case, no default registry, with a tag."""
-    plain = name.strip().lower()
-    for scheme in ("https://", "http://"):
-        plain = plain.removeprefix(scheme)
-    for registry in _REGISTRIES:
-        plain = plain.removeprefix(registry)
-    return plain if ":" in plain.rpartition("/")[2] else f"{plain}:latest"
+from app.models.names import canonical, is_passing
 
 
 class Models:

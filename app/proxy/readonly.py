@@ -13,11 +13,12 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from app.access.identify import Access
+from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.ledger.ids import new_id
-from app.proxy.admission import Policy, read_body, require_dialect
+from app.proxy.admission import Policy, may_use, read_body, require_dialect
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants
@@ -62,48 +63,54 @@ class ReadOnly:
 
     async def tags(self, request: web.BaseRequest) -> web.Response:
         """The models there are, or those that are loaded."""
-        self._native(request)
+        principal = self._native(request)
         status, answer = await self._ask(request.raw_path.partition("?")[0])
         models = answer.get("models")
         if isinstance(models, list):
-            answer["models"] = [entry for entry in models if self._shared(_name(entry, "name"))]
+            answer["models"] = [entry for entry in models if self._shared(principal, _name(entry, "name"))]
         return self._answer(status, answer)
 
     async def show(self, request: web.BaseRequest) -> web.Response:
         """Details of one model."""
-        self._native(request)
+        principal = self._native(request)
         call = parse_object(await read_body(request, _SMALL_BODY_B))
         refuse_case_variants(call, _SHOW_FIELDS)
         asked = call.get("model") or call.get("name")
         if not isinstance(asked, str):
             raise Refusal(400, "model_required", "model is required")
-        body = dump_object({"model": await self._resolve(asked), "verbose": bool(call.get("verbose"))})
+        body = dump_object(
+            {"model": await self._resolve(principal, asked), "verbose": bool(call.get("verbose"))}
+        )
         return self._answer(*await self._ask("/api/show", body))
 
     async def list_models(self, request: web.BaseRequest) -> web.Response:
         """The models in OpenAI's shape."""
-        self._access.identify(request.headers, request.remote)
+        principal = self._access.identify(request.headers, request.remote)
         status, answer = await self._ask("/v1/models")
         entries = answer.get("data")
         if isinstance(entries, list):
-            answer["data"] = [self._public(entry) for entry in entries if self._shared(_name(entry, "id"))]
+            answer["data"] = [
+                self._public(entry) for entry in entries if self._shared(principal, _name(entry, "id"))
+            ]
         if status == 200 and not self._engine().native:
             answer = {"object": "list", "data": answer.get("data") or []}
         return self._answer(status, answer)
 
     async def one_model(self, request: web.BaseRequest) -> web.Response:
         """One model in OpenAI's shape."""
-        self._access.identify(request.headers, request.remote)
-        name = await self._resolve(unquote(request.raw_path.partition("?")[0].removeprefix("/v1/models/")))
+        principal = self._access.identify(request.headers, request.remote)
+        asked = unquote(request.raw_path.partition("?")[0].removeprefix("/v1/models/"))
+        name = await self._resolve(principal, asked)
         status, answer = await self._ask("/v1/models")
         for entry in answer.get("data") or []:
             if _name(entry, "id") == name:
                 return self._answer(status, self._public(entry))
         raise Refusal(404, "model_not_found", f"model '{name}' not found")
 
-    def _native(self, request: web.BaseRequest) -> None:
-        self._access.identify(request.headers, request.remote)
+    def _native(self, request: web.BaseRequest) -> Principal:
+        principal = self._access.identify(request.headers, request.remote)
         require_dialect(request.raw_path, self._engine())
+        return principal
 
     def _public(self, entry: dict[str, Any]) -> dict[str, Any]:
         """What a client may see of a model: other engines than Ollama also tell paths and command lines of the
@@ -112,15 +119,15 @@ class ReadOnly:
             return entry
         return {name: entry[name] for name in _MODEL_FIELDS if name in entry}
 
-    async def _resolve(self, asked: str) -> str:
+    async def _resolve(self, principal: Principal, asked: str) -> str:
         found = self._models.known(asked) or await self._models.resolve(asked)
-        if found is None or not self._shared(found[0]):
+        if found is None or not self._shared(principal, found[0]):
             raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
         return found[0]
 
-    def _shared(self, name: str) -> bool:
-        allowed = self._policy().allowed_models
-        return self._models.known(name) is not None and (not allowed or name in allowed)
+    def _shared(self, principal: Principal, name: str) -> bool:
+        found = self._models.known(name)
+        return found is not None and may_use(principal, self._policy(), found[0])
 
     async def _ask(self, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         engine = self._engine()

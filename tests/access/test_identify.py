@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hmac
+from dataclasses import replace
 
 import pytest
 from multidict import CIMultiDict
 
 from app.access.identify import Access
+from app.access.limits import Limits
 from app.access.origin import is_loopback
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.access.refusals import Refusal
@@ -21,7 +23,10 @@ OPERATOR = Principal("operator", "operator", Role.OPERATOR, "First", "log/1", ke
 class Door:
     def __init__(self, *, remote_admin: bool = False) -> None:
         self.now_us = 0
-        self.access = Access(lambda: self.now_us, remote_admin=lambda: remote_admin)
+        self.wall_us = 1_800_000_000_000_000
+        self.access = Access(
+            lambda: self.now_us, remote_admin=lambda: remote_admin, wall_us=lambda: self.wall_us
+        )
         self.access.replace([CLIENT, OPERATOR])
 
     def knock(self, key: str, remote: str = "192.0.2.7") -> int:
@@ -107,6 +112,18 @@ def test_only_the_operator_passes_where_only_the_operator_may() -> None:
         with pytest.raises(Refusal) as caught:
             door.access.operator({"x-api-key": key}, "127.0.0.1")
         assert caught.value.status == status
+
+
+def test_an_expired_key_says_so_and_is_no_failure_of_its_address() -> None:
+    door = Door()
+    door.access.replace([replace(CLIENT, limits=Limits(expires_us=door.wall_us + 1))])
+    assert door.knock(KEY) == 200
+    door.wall_us += 1
+    for _ in range(30):
+        with pytest.raises(Refusal, match="expired") as caught:
+            door.access.identify({"x-api-key": KEY}, "192.0.2.7")
+        assert (caught.value.status, caught.value.code) == (401, "key_expired")
+    assert door.knock("mg_no") == 401
 
 
 LOCAL = {"Host": "127.0.0.1:8434"}

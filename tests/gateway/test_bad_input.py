@@ -249,3 +249,35 @@ async def test_a_client_sees_its_own_records_and_nobody_elses(house: House) -> N
         assert len((await reply.json())["merkle"]) == 1
     async with house.get("/ledger") as reply:
         assert len([entry for entry in (await reply.json())["transactions"] if entry["kind"] == "usage"]) == 1
+
+
+async def test_a_keys_limits_hold_in_every_answer_and_are_listed(house: House) -> None:
+    limits = {"max_output_tokens": 3, "models": ["Qwen2.5:3b"], "expires": 4_000_000_000}
+    async with house.post("/admin/keys", {"label": "small", "limits": limits}, key=house.operator) as reply:
+        assert reply.status == 201
+        small = await reply.json()
+    assert small["limits"] == limits
+    async with house.get("/admin/keys", key=house.operator) as reply:
+        assert [key["limits"] for key in (await reply.json())["keys"]] == [{}, limits]
+    async with house.post("/api/chat", chat(tokens=20, stream=False), key=small["key"]) as reply:
+        assert (await reply.json())["eval_count"] == 3
+    async with house.get("/api/tags") as reply:
+        every = {entry["name"] for entry in (await reply.json())["models"]}
+    assert len(every) > 1
+    async with house.get("/api/tags", key=small["key"]) as reply:
+        assert [entry["name"] for entry in (await reply.json())["models"]] == ["qwen2.5:3b"]
+    async with house.get("/v1/models", key=small["key"]) as reply:
+        assert [entry["id"] for entry in (await reply.json())["data"]] == ["qwen2.5:3b"]
+    for other in every - {"qwen2.5:3b"}:
+        async with house.post("/api/show", {"model": other}, key=small["key"]) as reply:
+            assert reply.status == 404
+        async with house.post("/api/chat", chat() | {"model": other}, key=small["key"]) as reply:
+            assert reply.status == 404
+
+
+@pytest.mark.parametrize("limits", [[], {"hours": "9-17"}, {"expires": 1}, {"max_output_tokens": 10**30}])
+async def test_limits_that_nobody_would_enforce_make_no_key(house: House, limits: Any) -> None:
+    async with house.post("/admin/keys", {"label": "x", "limits": limits}, key=house.operator) as reply:
+        assert reply.status == 400
+    async with house.get("/admin/keys", key=house.operator) as reply:
+        assert len((await reply.json())["keys"]) == 1

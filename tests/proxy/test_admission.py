@@ -1,19 +1,23 @@
-"""A request that is turned away because of the engine has the engine asked again, so that being turned away ends."""
+"""Who is admitted and with what; and a request that is turned away because of the engine has the engine asked again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
-from app.access.principals import Principal
+from app.access.limits import UNLIMITED, Limits
+from app.access.principals import Principal, Role
 from app.access.refusals import Refusal
 from app.engine.base import EngineUnreachable
 from app.engine.health import EngineWatch
 from app.presence.blockers import Blocker, Weight
-from app.proxy.admission import Admission, Policy
+from app.proxy.admission import Admission, Call, Policy
 from app.proxy.dialects.ollama import CHAT
 from app.proxy.models import Models
 
@@ -57,3 +61,94 @@ async def test_an_engine_that_nobody_looks_at_is_asked_again_for_a_request_that_
     await watch.refresh()
     assert engine.asked == rested + 1
     await watch.close()
+
+
+class Named:
+    """The engine's models: «small» is an alias of the one that is there."""
+
+    FOUND = ("tiny:latest", "sha256:1")
+
+    def known(self, asked: str) -> tuple[str, str | None] | None:
+        return self.FOUND if asked in ("tiny:latest", "small") else None
+
+    async def resolve(self, asked: str) -> tuple[str, str | None] | None:
+        return self.FOUND if asked == "late" else None
+
+
+class Request:
+    """As much of a request as admission looks at; its body is here already."""
+
+    def __init__(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        self._body = json.dumps(body).encode()
+        self.headers = CIMultiDict(headers or {})
+        self.content_length = len(self._body)
+        self.content = cast(Any, type("Content", (), {"is_eof": lambda self: True})())
+
+    async def read(self) -> bytes:
+        return self._body
+
+
+def principal(limits: Limits = UNLIMITED) -> Principal:
+    return Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", bytes(32), limits)
+
+
+async def admitted(
+    asked: str = "small",
+    *,
+    allowed: frozenset[str] = frozenset(),
+    limits: Limits = UNLIMITED,
+    headers: dict[str, str] | None = None,
+    tokens: int | None = None,
+) -> Call:
+    admission = Admission(
+        lambda: None, cast(Models, Named()), lambda: replace(POLICY, allowed_models=allowed)
+    )
+    body: dict[str, Any] = {"model": asked, "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+    if tokens is not None:
+        body["options"] = {"num_predict": tokens}
+    return await admission.admit(cast(web.BaseRequest, Request(body, headers)), CHAT, principal(limits))
+
+
+async def test_the_allow_list_is_held_against_the_resolved_name_not_the_one_asked_for() -> None:
+    call = await admitted("small", allowed=frozenset({"tiny:latest"}))
+    assert (call.model, call.digest) == Named.FOUND
+    assert json.loads(call.body)["model"] == "tiny:latest"
+    for asked in ("small", "late", "tiny:latest"):
+        with pytest.raises(Refusal) as caught:
+            await admitted(asked, allowed=frozenset({"small", "late"}))
+        assert (caught.value.status, caught.value.sentence) == (404, f"model '{asked}' not found")
+
+
+async def test_a_keys_own_list_narrows_what_the_settings_share_and_never_widens_it() -> None:
+    mine = Limits(models=frozenset({"tiny"}))
+    assert (await admitted("small", limits=mine)).model == "tiny:latest"
+    for allowed, limits in (
+        (frozenset[str](), Limits(models=frozenset({"other:7b"}))),
+        (frozenset({"other:7b"}), mine),
+    ):
+        with pytest.raises(Refusal, match="not found"):
+            await admitted("small", allowed=allowed, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "sent"),
+    [(None, 7, 7), (50, 7, 7), (5, 7, 5), (50, 5000, 50), (5000, 5000, 100), (None, None, 100)],
+)
+async def test_an_answer_is_as_long_as_the_request_the_key_and_the_settings_all_allow(
+    asked: int | None, own: int | None, sent: int
+) -> None:
+    call = await admitted(tokens=asked, limits=Limits(max_output_tokens=own))
+    assert json.loads(call.body)["options"]["num_predict"] == sent
+
+
+@pytest.mark.parametrize("reference", ["a", "A.b_c:d-9", "x" * 64])
+async def test_a_clients_own_request_id_is_kept_where_it_is_usable(reference: str) -> None:
+    assert (await admitted(headers={"X-Request-Id": reference})).client_reference == reference
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", "x" * 65, "good then junk", "good\n", "good<script>", " good", "good;", "gut-für-alle", "a/b"],
+)
+async def test_one_that_is_not_usable_to_its_last_character_is_dropped(reference: str) -> None:
+    assert (await admitted(headers={"X-Request-Id": reference})).client_reference is None

@@ -6,7 +6,8 @@ import pytest
 
 from app.engine.base import Loaded, Model
 from app.engine.health import EngineWatch
-from app.proxy.models import Models, canonical
+from app.models.names import canonical
+from app.proxy.models import Models
 
 
 class Shelf:

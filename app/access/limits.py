@@ -1,0 +1,123 @@
+"""What a key may use at most: one value that its principal carries, and its JSON.
+
+Rule 1: only what is enforced can be said. A limit that nobody knows is refused where it is set, and a key whose stored
+limits cannot be read does not work, because it might be allowed less than we know. Rule 2: a limit narrows what the
+settings allow and never widens it.
+
+The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag) and
+`expires` (seconds since 1970). What is absent or null is not limited.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.models.names import canonical
+
+TOKENS_MOST = 1_000_000
+MODELS_MOST = 100
+NAME_MOST = 256
+EXPIRES_MOST_S = 253_402_300_799
+"""The end of the year 9999, which is as far as dates can be written."""
+
+
+class LimitError(ValueError):
+    """Limits that cannot be; the sentence says which and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`expires_us` is wall time in microseconds; None and the empty set stand for «not limited»."""
+
+    max_output_tokens: int | None = None
+    models: frozenset[str] = frozenset()
+    expires_us: int | None = None
+
+    def output_tokens(self, allowed: int) -> int:
+        """The longest answer in tokens, where the settings allow `allowed`."""
+        return allowed if self.max_output_tokens is None else min(allowed, self.max_output_tokens)
+
+    def expired(self, now_us: int) -> bool:
+        """Whether the time is over: at `expires_us` it is."""
+        return self.expires_us is not None and now_us >= self.expires_us
+
+    def to_json(self) -> dict[str, Any]:
+        """What is limited, and nothing else."""
+        said: dict[str, Any] = {}
+        if self.max_output_tokens is not None:
+            said["max_output_tokens"] = self.max_output_tokens
+        if self.models:
+            said["models"] = sorted(self.models)
+        if self.expires_us is not None:
+            whole, rest = divmod(self.expires_us, 1_000_000)
+            said["expires"] = whole if not rest else self.expires_us / 1e6
+        return said
+
+    def dump(self) -> str:
+        """As the ledger's column keeps it."""
+        return json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, text: str) -> Limits:
+        """The inverse of `dump`. Raises LimitError."""
+        try:
+            said = json.loads(text)
+        except ValueError:
+            raise LimitError("limits must be a JSON object.") from None
+        return cls.of(said)
+
+    @classmethod
+    def of(cls, said: object) -> Limits:
+        """The limits that a JSON value names. Raises LimitError."""
+        if not isinstance(said, Mapping):
+            raise LimitError("limits must be a JSON object.")
+        unknown = sorted(str(name) for name in said if name not in _FIELDS)
+        if unknown:
+            raise LimitError(
+                f"limits holds {unknown[0][:64]!r}, which this version does not enforce; it knows {', '.join(_FIELDS)}."
+            )
+        return cls(
+            _tokens(said.get("max_output_tokens")), _models(said.get("models")), _expires(said.get("expires"))
+        )
+
+
+UNLIMITED = Limits()
+_FIELDS = ("max_output_tokens", "models", "expires")
+
+
+def listed(model: str, names: frozenset[str]) -> bool:
+    """Whether an allow-list names the engine's `model`, in any of its spellings; an empty list names every model."""
+    return not names or model in names or canonical(model) in {canonical(name) for name in names}
+
+
+def _tokens(value: object) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= TOKENS_MOST:
+        raise LimitError(f"max_output_tokens must be a whole number from 1 to {TOKENS_MOST}.")
+    return value
+
+
+def _models(value: object) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list) or not 1 <= len(value) <= MODELS_MOST or not all(map(_is_name, value)):
+        raise LimitError(
+            f"models must be a list of 1 to {MODELS_MOST} names of at most {NAME_MOST} printable characters."
+        )
+    return frozenset(name.strip() for name in value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value.strip()) <= NAME_MOST and value.isprintable()
+
+
+def _expires(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= EXPIRES_MOST_S:
+        raise LimitError("expires must be a time in seconds since 1970, before the year 10000.")
+    return round(value * 1_000_000)

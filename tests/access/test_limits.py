@@ -1,0 +1,88 @@
+"""What a key may use at most, how it is written, and what is refused because nothing would enforce it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.access.limits import UNLIMITED, LimitError, Limits, listed
+
+FULL = Limits(256, frozenset({"tiny:latest", "qwen2.5:3b"}), 1_800_000_000_500_000)
+
+
+@pytest.mark.parametrize("limits", [UNLIMITED, FULL, Limits(expires_us=1_800_000_000_000_000), Limits(1)])
+def test_limits_come_back_as_they_were_written(limits: Limits) -> None:
+    assert Limits.load(limits.dump()) == limits
+    assert Limits.of(limits.to_json()) == limits
+
+
+def test_no_limits_are_an_empty_object() -> None:
+    assert UNLIMITED.dump() == "{}"
+    assert Limits.of({"max_output_tokens": None, "models": None, "expires": None}) == UNLIMITED
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([], "JSON object"),
+        ("{}", "JSON object"),
+        (None, "JSON object"),
+        ({"requests_per_minute": 5}, "does not enforce"),
+        ({"Models": ["tiny"]}, "does not enforce"),
+        ({"max_output_tokens": 0}, "1 to 1000000"),
+        ({"max_output_tokens": 1_000_001}, "1 to 1000000"),
+        ({"max_output_tokens": True}, "whole number"),
+        ({"max_output_tokens": 1.5}, "whole number"),
+        ({"max_output_tokens": 10**5000}, "whole number"),
+        ({"models": []}, "1 to 100 names"),
+        ({"models": "tiny"}, "1 to 100 names"),
+        ({"models": [7]}, "1 to 100 names"),
+        ({"models": ["  "]}, "1 to 100 names"),
+        ({"models": ["a\nb"]}, "printable"),
+        ({"models": ["x" * 257]}, "256"),
+        ({"models": ["x"] * 101}, "1 to 100 names"),
+        ({"expires": 0}, "since 1970"),
+        ({"expires": -1}, "since 1970"),
+        ({"expires": True}, "since 1970"),
+        ({"expires": "tomorrow"}, "since 1970"),
+        ({"expires": float("inf")}, "since 1970"),
+        ({"expires": float("nan")}, "since 1970"),
+        ({"expires": 10**5000}, "since 1970"),
+        ({"expires": 253_402_300_800}, "since 1970"),
+    ],
+)
+def test_what_is_no_limit_is_refused_with_what_is_allowed(said: Any, words: str) -> None:
+    with pytest.raises(LimitError, match=words):
+        Limits.of(said)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "nonsense", '{"hours":"9-17"}'])
+def test_stored_limits_that_cannot_be_read_are_an_error(text: str) -> None:
+    with pytest.raises(LimitError):
+        Limits.load(text)
+
+
+def test_the_largest_answer_is_the_smaller_of_the_keys_and_the_settings() -> None:
+    assert FULL.output_tokens(100) == 100
+    assert FULL.output_tokens(256) == 256
+    assert FULL.output_tokens(257) == 256
+    assert UNLIMITED.output_tokens(4096) == 4096
+
+
+def test_a_key_expires_in_the_very_microsecond() -> None:
+    assert not FULL.expired(1_800_000_000_499_999)
+    assert FULL.expired(1_800_000_000_500_000)
+    assert not UNLIMITED.expired(2**62)
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny", "Tiny:latest", "library/tiny", "registry.ollama.ai/library/tiny:latest"]
+)
+def test_an_allow_list_means_a_model_in_any_spelling(name: str) -> None:
+    assert listed("tiny:latest", frozenset({name}))
+    assert not listed("tiny:8b", frozenset({name}))
+
+
+def test_an_empty_allow_list_means_every_model() -> None:
+    assert listed("anything", frozenset())
