@@ -4,15 +4,31 @@ Ollama is written in Go, whose decoder takes the last of repeated keys and match
 body that says `model` twice, or `Keep_Alive`, would pass a naive check here and mean something else there. So:
 repeated keys are refused, names that differ from a known one only by case are refused, and what goes on to the
 engine is the parsed body written anew, never the client's bytes.
+
+Rule: what this returns can be written and read anew by everybody: every number is finite (1e999 is not, though a
+parser makes one of it), every text is made of whole characters, and the depth is bounded by a number that we chose,
+not by how much of its stack a thread has used.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Collection
 from typing import Any, NoReturn
 
 from app.access.refusals import Refusal
+
+DEEPEST = 200
+"""Arrays and objects within one another; a schema of a tool has a dozen."""
+MOST_DIGITS = 300
+
+# A half of a surrogate pair, once the whole pairs and the escaped backslashes are out of the way.
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_TEXT = re.compile(rb'"[^"]*"?')
+_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class _Repeated(ValueError):
@@ -34,8 +50,27 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    # Go and JavaScript read large ones as floats, and so may the arithmetic that follows here.
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number has more than {MOST_DIGITS} digits")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite, parse_int=_whole
+)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+_HALF_SENTENCE = "The body holds half of a surrogate pair, which is not a character."
 
 
 def bad_json(sentence: str) -> Refusal:
@@ -45,6 +80,10 @@ def bad_json(sentence: str) -> Refusal:
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`; Refusal 400 for anything else."""
+    if body.count(b"[") + body.count(b"{") > DEEPEST and depth(body) > DEEPEST:
+        raise bad_json(f"The body is nested too deeply: {DEEPEST} levels are the most.")
+    if b"\\u" in body and _HALF.search(_PAIR.sub(b"", body.replace(rb"\\", b"__"))):
+        raise bad_json(_HALF_SENTENCE)
     try:
         parsed = _DECODER.decode(body.decode())
     except UnicodeDecodeError:
@@ -70,7 +109,21 @@ def dump_object(value: dict[str, Any]) -> bytes:
     try:
         return _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
-        raise bad_json("The body holds half of a surrogate pair, which is not a character.") from None
+        raise bad_json(_HALF_SENTENCE) from None
+
+
+def depth(body: bytes) -> int:
+    """How deeply arrays and objects lie within one another in a JSON text, without a stack of its own."""
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    now = deepest = 0
+    for mark in _TEXT.sub(b"", body.translate(None, _NO_BRACKETS)):
+        if mark in b"[{":
+            now += 1
+            deepest = max(deepest, now)
+        else:
+            now -= 1
+    return deepest
 
 
 def refuse_case_variants(parsed: dict[str, Any], known: Collection[str], *, where: str = "The body") -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.access.refusals import Refusal
 from app.proxy.dialects.ollama import CHAT, GENERATE
-from app.proxy.strict_json import dump_object, parse_object
+from app.proxy.strict_json import DEEPEST, depth, dump_object, parse_object
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,14 @@ from app.proxy.strict_json import dump_object, parse_object
         (b'{"model":"a","model":"b"}', "more than once"),
         (b'{"x":{"y":1,"y":2}}', "more than once"),
         (b'{"a":' + b"[" * 100_000, "nested"),
-        (b'{"a":' + b"9" * 5000 + b"}", "not JSON"),
+        (b'{"a":' + b"9" * 5000 + b"}", "digits"),
+        (b'{"a":' + b"9" * 301 + b"}", "digits"),
+        (b'{"a":1e999}', "too large"),
+        (b'{"a":[-1e400]}', "too large"),
+        (b'{"a":"\\ud83d"}', "surrogate"),
+        (b'{"a":"\\\\\\uDE00"}', "surrogate"),
+        (b'{"a":"\\ude00\\ud83d"}', "surrogate"),
+        (b'{"a\\udc80":1}', "surrogate"),
     ],
 )
 def test_a_bad_body_is_refused_with_what_is_wrong(body: bytes, word: str) -> None:
@@ -111,3 +118,47 @@ values = st.recursive(
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), values, max_size=6))
 def test_what_is_parsed_and_written_anew_means_the_same(body: dict[str, Any]) -> None:
     assert json.loads(dump_object(parse_object(json.dumps(body).encode()))) == body
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize("padding", [0, 600_000])
+def test_the_bound_of_the_depth_is_the_same_for_every_size_and_stack(opening: str, padding: int) -> None:
+    closing = "]" if opening == "[" else "}"
+
+    def body(deep: int) -> bytes:
+        return f'{{"p":"{"[" * padding}","x":{opening * (deep - 1)}1{closing * (deep - 1)}}}'.encode()
+
+    def at_stack(frames: int, deep: int) -> bytes:
+        return at_stack(frames - 1, deep) if frames else dump_object(parse_object(body(deep)))
+
+    assert at_stack(300, DEEPEST) == at_stack(0, DEEPEST)
+    for frames in (0, 300):
+        with pytest.raises(Refusal) as caught:
+            at_stack(frames, DEEPEST + 1)
+        assert (caught.value.status, "nested" in caught.value.sentence) == (400, True)
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers(-(10**20), 10**20),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_depth_is_counted_without_a_parser_and_rightly(value: Any) -> None:
+    def deep(part: Any) -> int:
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else None
+        return 0 if inner is None else 1 + max(map(deep, inner), default=0)
+
+    for plain in (True, False):
+        assert depth(json.dumps(value, ensure_ascii=plain).encode("utf-8", "replace")) == deep(value)
+
+
+def test_brackets_in_texts_whole_pairs_and_long_lists_are_no_fault() -> None:
+    body = {
+        "a": "\\" * 3 + '"[{' * 500,
+        "b": [[] for _ in range(1000)],
+        "c": "😀 \\ud800",
+        "d": 10**250,
+        "e": 1e300,
+    }
+    assert parse_object(json.dumps(body).encode()) == body
