@@ -96,33 +96,106 @@ def test_a_header_that_only_contains_a_known_name_is_another_header() -> None:
     assert body == b"ok"
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+IN_CHUNKS = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+NOT_HTTP = [
+    b"SSH-2.0-OpenSSH_9.2\r\n",
+    b"HTTP/2 200\r\n\r\n",
+    b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 2xx OK\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+]
+AMBIGUOUS_HEADS = [
+    b"Content-Length: 5\r\nContent-Length: 6\r\n",
+    b"Content-Length: 5\r\nContent-Length: 5\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: 5 5\r\n",
+    b"Content-Length: -5\r\n",
+    b"Content-Length: +5\r\n",
+    b"Content-Length: 0x5\r\n",
+    b"Content-Length: 1_0\r\n",
+    b"Content-Length: \r\n",
+    b"Content-Length: 99999999999999999999999\r\n",
+    b"Content-Length: 5\r\n 6\r\n",  # a folded line
+    b"X: a\r\n Content-Length: 7\r\nContent-Length: 5\r\n",
+    b"Content-Length : 5\r\n",
+    b" Content-Length: 5\r\n",
+    b"Content-Length: 5\rX: y\r\n",
+    b"Content-Length: 5\nX: y\r\n",  # a bare line feed
+    b"X: \0\r\nContent-Length: 5\r\n",
+    b"X Content-Length: 5\r\n",
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: chunked, chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: chunked;q=1\r\n",
+    b"Transfer-Encoding: xchunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Transfer-Encoding: \x0bchunked\r\n",
+    b"Transfer-Encoding: \r\n",
+]
+AMBIGUOUS_CHUNKS = [
+    b"+5\r\nhello\r\n",
+    b"-5\r\nhello\r\n",
+    b"0x5\r\nhello\r\n",
+    b"1_0\r\nhello\r\n",
+    b" 5\r\nhello\r\n",
+    b"5 \r\nhello\r\n",
+    b"\r\nhello\r\n",
+    b"5\nhello\r\n",
+    b"5\rhello\r\n",
+    b"5;\nhello\r\n",
+    b"5\r\nhello\n",
+    b"5\r\nhelloXX\r\n",
+    b"5\r\nhello0\r\n\r\n",
+    b"5\r\nhello\r\n0\r\n\n",
+    b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+    b"5\r\nhello\r\n0\r\nno trailer\r\n\r\n",
+    b"10000000000000005\r\nhello\r\n",
+    b"f" * 5000,
+]
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize(
     "data",
     [
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"HTTP/2 200\r\n\r\n",
-        b"HTTP/1.1 2xx OK\r\n\r\n",
-        b"HTTP/1.1 2000 OK\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1_0\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000,
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000,
+        *NOT_HTTP,
+        OK.replace(b"\r\n", b"\n") + b"Content-Length: 5\n\nhello",
+        *(OK + head + b"\r\nhello" for head in AMBIGUOUS_HEADS),
+        *(IN_CHUNKS + chunks for chunks in AMBIGUOUS_CHUNKS),
     ],
 )
-def test_what_is_not_clearly_an_answer_is_refused(data: bytes) -> None:
+def test_what_is_not_clearly_an_answer_is_refused(data: bytes, cut: bool) -> None:
     with pytest.raises(BadResponse):
-        parse(data)
+        parse(data, tuple(range(len(data))) if cut else ())
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (OK, b"X: " + b"x" * 997 + b"\r\n"),
+        (OK + b"X: ", b"x" * 1000),
+        (b"", b"HTTP/1.1 103 Hints\r\nLink: " + b"x" * 970 + b"\r\n\r\n"),
+        (IN_CHUNKS + b"5\r\nhello\r\n0\r\n", b"X: " + b"x" * 997 + b"\r\n"),
+        (IN_CHUNKS + b"5;", b"x" * 1000),
+    ],
+    ids=["headers", "a header", "interim heads", "trailers", "what hangs on a chunk's size"],
+)
+def test_what_is_no_body_is_bounded(begin: bytes, more: bytes) -> None:
+    parser, parts = ResponseParser(), []
+    if begin:
+        parser.feed(begin, parts)
+    for _ in range(60):
+        parser.feed(more, parts)
+    with pytest.raises(BadResponse):
+        parser.feed(more * 10, parts)
 
 
 @pytest.mark.parametrize("data", [WITH_LENGTH[:-1], CHUNKED[:-3], WITH_LENGTH[:40], b""])
