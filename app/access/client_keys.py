@@ -6,6 +6,7 @@ plain text of the keys this gateway made, for «copy key»; the proxy's `Access`
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from typing import Any
 from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
+from app.ledger.durable import durable
+from app.ledger.errors import LedgerFault
 from app.ledger.parties import Client, Key
 from app.ledger.store import Ledger
 from app.vault.base import Vault
@@ -38,11 +41,13 @@ class ClientKeys:
         self._access = access
         self._operator = key_digest(operator_token)
         self._plain: str | None = None
+        self._shut: set[str] = set()
+        """Keys whose end is on its way to the disk: they open nothing any more."""
 
     async def load(self) -> None:
         """Make the first client and its key on the first start, and open the door to all that are known."""
         if not self._ledger.clients():
-            await self._ledger.create_client(FIRST_CLIENT)
+            await durable(self._ledger, self._ledger.create_client(FIRST_CLIENT))
         for key in self._active():
             self._plain = await self._vault.get(kept_name(key.id))
             if self._plain is not None:
@@ -62,12 +67,21 @@ class ClientKeys:
         return self._plain
 
     async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
-        """A new key for the client of that name (made where there is none), or for the first client."""
+        """A new key for the client of that name (made where there is none), or for the first client.
+
+        Raises LedgerFault where the disk takes nothing; a key that becomes durable after that is revoked, for nobody
+        has seen it.
+        """
         owner = await self._client(client)
         plain = new_key()
-        key = await self._ledger.create_key(
+        made = self._ledger.create_key(
             label=label, sha256=key_digest(plain), client=owner.id, limits=limits.dump()
         )
+        try:
+            key = await durable(self._ledger, made)
+        except (LedgerFault, asyncio.CancelledError):
+            made.add_done_callback(self._revoke_unseen)
+            raise
         await self._vault.set(kept_name(key.id), plain)
         if self._plain is None:
             self._plain = plain
@@ -81,15 +95,17 @@ class ClientKeys:
         }
 
     async def revoke(self, name: str) -> Mapping[str, Any]:
-        """Revoke by id or label; LookupError where no active key has it, or more than one has the label."""
+        """Revoke by id or label, at once; LookupError where no active key has it, or more than one has the label,
+        LedgerFault where that cannot be recorded yet."""
         found = [key for key in self._active() if name in (key.id, key.label)]
         if not found:
             raise LookupError(f"No active key is called {name!r}.")
         if len(found) > 1:
             raise LookupError(f"{len(found)} keys are called {name!r}; name one by its id.")
         key = found[0]
-        await self._ledger.revoke_key(key.id)
+        self._shut.add(key.id)
         self._tell()
+        await durable(self._ledger, self._ledger.revoke_key(key.id))
         await self._vault.delete(kept_name(key.id))
         if self._plain is not None and key_digest(self._plain) == key.sha256:
             self._plain = None
@@ -120,10 +136,15 @@ class ClientKeys:
         for client in clients:
             if client.name == name:
                 return client
-        return await self._ledger.create_client(name)
+        return await durable(self._ledger, self._ledger.create_client(name))
+
+    def _revoke_unseen(self, made: asyncio.Future[Key]) -> None:
+        if not made.cancelled() and made.exception() is None:
+            self._shut.add(made.result().id)
+            self._ledger.revoke_key(made.result().id)
 
     def _active(self) -> list[Key]:
-        return [key for key in self._ledger.keys() if key.revoked_us is None]
+        return [key for key in self._ledger.keys() if key.revoked_us is None and key.id not in self._shut]
 
     def _tell(self) -> None:
         owners = {client.id: client for client in self._ledger.clients()}

@@ -5,6 +5,8 @@ Rule 1: opened before the door is, closed after it. Rule 2: whatever changes the
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 
 from app.access.client_keys import ClientKeys
@@ -17,6 +19,8 @@ from app.billing.pricing import Pricing
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
+from app.ledger.durable import durable
+from app.ledger.heads import Receipt
 from app.ledger.ids import new_id
 from app.ledger.records import decode
 from app.ledger.schema import LEDGER_FILE
@@ -27,15 +31,21 @@ from app.settings.folders import Folders
 from app.settings.parameters import Settings
 from app.vault.base import Vault
 
+log = logging.getLogger(__name__)
+
 
 class Books:
     """Open them with `open`."""
 
-    def __init__(self, identity: Identity, ledger: Ledger, access: Access, keys: ClientKeys) -> None:
+    def __init__(
+        self, identity: Identity, ledger: Ledger, access: Access, keys: ClientKeys, settings: Settings
+    ) -> None:
         self.identity = identity
         self.ledger = ledger
         self.access = access
         self.keys = keys
+        self.pricing = pricing_of(settings)
+        self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
 
     @classmethod
     async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
@@ -51,18 +61,14 @@ class Books:
             access = Access(mono_us, remote_admin=lambda: settings().remote_admin)
             keys = ClientKeys(ledger, vault, access, identity.operator_token)
             await keys.load()
-            books = cls(identity, ledger, access, keys)
+            books = cls(identity, ledger, access, keys, settings())
             await books._require_currency(settings().currency)
-            await books._begin(settings())
+            for recorded in books._record_terms():
+                await durable(ledger, recorded)
         except BaseException:
             await ledger.close()
             raise
         return books
-
-    async def _begin(self, settings: Settings) -> None:
-        self.pricing = pricing_of(settings)
-        self.budget = Budget(to_pico(settings.spending_cap), self.ledger.spent_pico)
-        await self._record_terms()
 
     async def _require_currency(self, currency: str) -> None:
         """Amounts of two currencies cannot be added up, so a ledger keeps the one that it began with."""
@@ -75,19 +81,23 @@ class Books:
                     "currency",
                 )
 
-    async def settle_terms(self, settings: Settings) -> Pricing:
-        """Go by the cap and the prices of `settings` from now on."""
+    def settle_terms(self, settings: Settings) -> Pricing:
+        """Go by the cap and the prices of `settings` from now on. The record of them is written before any that is
+        priced by them, and nobody waits for it: a full disk must not keep a cap from being set."""
         self.budget.set_cap(to_pico(settings.spending_cap))
         pricing = pricing_of(settings)
         if pricing != self.pricing:
             self.pricing = pricing
-            await self._record_terms()
+            for recorded in self._record_terms():
+                recorded.add_done_callback(_say_failure)
         return pricing
 
-    async def _record_terms(self) -> None:
+    def _record_terms(self) -> list[asyncio.Future[Receipt | None]]:
         """Every log names the terms that its later records are priced by; unchanged terms are not repeated."""
-        for client in self.ledger.clients():
-            await self.ledger.record_tariff(client.log, terms_record(self.pricing, wall_us()))
+        return [
+            self.ledger.record_tariff(client.log, terms_record(self.pricing, wall_us()))
+            for client in self.ledger.clients()
+        ]
 
     async def record_update(self, report: UpdateReport) -> None:
         """What became of a model's update, in the log of the client who asked for it, or of the first one."""
@@ -106,8 +116,13 @@ class Books:
             action="failed" if report.outcome is Ended.CANCELLED else report.outcome.value,
             note=report.reason,
         )
-        await self.ledger.record_model(keys.get(report.by) or self.keys.first_log(), draft)
+        await self.ledger.append(keys.get(report.by) or self.keys.first_log(), draft)
 
     async def close(self) -> None:
         """Everything that was recorded is durable on return."""
         await self.ledger.close()
+
+
+def _say_failure(recorded: asyncio.Future[Receipt | None]) -> None:
+    if not recorded.cancelled() and (error := recorded.exception()) is not None:
+        log.error("The new terms were not recorded: %s", error)

@@ -38,18 +38,18 @@ class Configuration:
         """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
         before = self._store.current
         done = await asyncio.to_thread(self._store.update, changes)
-        await self._apply(before, self._store.current)
+        self._apply(before, self._store.current)
         return {
             "changed": list(done.changed),
             "needs_restart": list(done.needs_restart),
             "notes": [override.sentence for override in done.overridden],
         }
 
-    async def _apply(self, before: Settings, now: Settings) -> None:
+    def _apply(self, before: Settings, now: Settings) -> None:
         if now == before:
             return
         self._uptime.bill()  # under the old terms
-        pricing = await self._books.settle_terms(now)
+        pricing = self._books.settle_terms(now)
         self._meter.configure(
             watts=watts_of(now),
             dedicated=pricing.mode is BillingMode.DEDICATED,

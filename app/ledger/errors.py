@@ -26,6 +26,10 @@ class LedgerClosed(LedgerError):
     """The ledger is closed, or was closed before the operation could be made durable."""
 
 
+class LedgerFault(LedgerError):
+    """The disk takes nothing now: what was asked for waits to be written, and whoever asked need not."""
+
+
 class Unwritable(LedgerError):
     """The database refuses what an operation would write, whatever else is written with it."""
 

@@ -19,9 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.basics.signal import Signal
 from app.ledger.audit import audit
 from app.ledger.checkpoint import Signer
-from app.ledger.drafts import Draft, GenesisDraft, ModelDraft, TariffDraft, UsageDraft
+from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.findings import AuditReport
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
@@ -57,7 +58,7 @@ class Ledger:
         self._parties = Parties()
         self._recovered: tuple[UsageDraft, ...] = ()
         self._fault: str | None = None
-        self._fault_callbacks: list[Callable[[str | None], None]] = []
+        self._faulted: Signal[[str | None]] = Signal()
         self._later: dict[str, tuple[float, HoldRow]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._opening: Future[None] = self._loop.create_future()
@@ -161,8 +162,7 @@ class Ledger:
 
     def _on_fault(self, sentence: str | None) -> None:
         self._fault = sentence
-        for callback in tuple(self._fault_callbacks):
-            callback(sentence)
+        self._faulted(sentence)
 
     def _on_stopped(self) -> None:
         self._on_opened(LedgerClosed("The ledger's thread ended before the ledger was open."))
@@ -195,10 +195,6 @@ class Ledger:
         future: Future[Receipt | None] = self._loop.create_future()
         self._submit(RecordTariff(log_id, draft, future))
         return future
-
-    def record_model(self, log_id: str, draft: ModelDraft) -> Future[Receipt]:
-        """Record what became of a model. The future is `append`'s."""
-        return self.append(log_id, draft)
 
     def _submit(self, operation: Operation) -> None:
         if self._closing:
@@ -339,9 +335,10 @@ class Ledger:
         return self._fault
 
     def on_fault(self, callback: Callable[[str | None], None]) -> Callable[[], None]:
-        """Call `callback` with each new `fault`; returns the un-subscriber."""
-        self._fault_callbacks.append(callback)
-        return lambda: self._fault_callbacks.remove(callback)
+        """Call `callback` with each new `fault`, and at once where one stands; returns the un-subscriber."""
+        if self._fault is not None:
+            callback(self._fault)
+        return self._faulted.connect(callback)
 
     # Reading.
 

@@ -85,6 +85,9 @@ class Inference:
 
     def _hold(self, call: Call) -> Job:
         """Reserve the next seconds of full power; Refusal 402 where the cap has no room for them."""
+        if self._ledger.fault is not None:
+            # It came while the body did: what cannot be recorded is not asked of the engine.
+            raise Refusal(507, STORAGE.code, self._ledger.fault, retry_after_s=60)
         pricing = self._pricing()
         now_us = wall_us()
         job = Job(new_id(now_us), call, pricing, now_us, mono_us(), asyncio.current_task())

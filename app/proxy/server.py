@@ -18,6 +18,7 @@ from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
+from app.ledger.errors import LedgerFault
 from app.ledger.ids import new_id
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
@@ -113,6 +114,8 @@ class Server:
             return await handler(request)
         except Refusal as refusal:
             return refuse(refusal, dialect_of(path))
+        except LedgerFault as fault:
+            return refuse(Refusal(507, "ledger_fault", str(fault), retry_after_s=60), dialect_of(path))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:

@@ -8,9 +8,11 @@ import time
 import apsw
 import pytest
 
+from app.ledger import durable as durable_module
 from app.ledger import store, writer
 from app.ledger.checkpoint import Signer
-from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.durable import durable
+from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
 
 
 class Disk(apsw.VFS):
@@ -259,3 +261,42 @@ async def test_when_the_thread_itself_dies_everybody_is_told(opening, drafts, mo
     assert "no such thing" in ledger.fault
     with pytest.raises(LedgerClosed):
         ledger.create_client("Anna")
+
+
+async def test_whoever_subscribes_while_a_fault_stands_hears_it_at_once(opening, drafts, disk):
+    ledger = await opening(vfs=disk.name)
+    log = (await ledger.create_client("Anna")).log
+    early, late = [], []
+    ledger.on_fault(early.append)
+    assert early == []
+    disk.error = apsw.IOError
+    ledger.append(log, drafts())
+    await until(lambda: ledger.fault is not None, "the fault is reported")
+    ledger.on_fault(late.append)
+    assert late == [ledger.fault]
+    disk.error = None
+    await until(lambda: ledger.fault is None, "the fault clears by itself")
+    assert late[-1] is None
+
+
+async def test_waiting_for_a_disk_that_takes_nothing_ends_in_a_sentence_and_the_operation_stays(
+    opening, disk, monkeypatch
+):
+    monkeypatch.setattr(durable_module, "FAULT_PATIENCE_S", 0.1)
+    ledger = await opening(vfs=disk.name)
+    disk.error = apsw.IOError
+    made = ledger.create_client("Anna")
+    with pytest.raises(LedgerFault):
+        await durable(ledger, made)
+    assert not made.done()
+    disk.error = None
+    assert (await durable(ledger, made)).name == "Anna"
+
+
+async def test_a_fault_that_is_over_in_time_is_waited_for(opening, disk):
+    ledger = await opening(vfs=disk.name)
+    disk.error = apsw.IOError
+    waiting = asyncio.ensure_future(durable(ledger, ledger.create_client("Anna")))
+    await until(lambda: ledger.fault is not None, "the fault is reported")
+    disk.error = None
+    assert (await waiting).name == "Anna"
