@@ -210,7 +210,7 @@ class SettingsFace(Protocol):
         """All or none; raises SettingError. What was changed and what waits for a restart."""
 
 
-class Verdict(Protocol):
+class LedgerVerdict(Protocol):
     """What came of reading the ledger again."""
 
     @property
@@ -224,7 +224,7 @@ class LedgerFace(Protocol):
     async def page(self, before: int | None, limit: int, *, search: str = "") -> Page:
         """Newest records first; `before` is the last page's `next`."""
 
-    async def verify(self) -> Verdict:
+    async def verify(self) -> LedgerVerdict:
         """Re-hash everything."""
 
     async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:

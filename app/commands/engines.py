@@ -7,7 +7,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 from app.commands.common import Ground, ground
-from app.engine.discovery import Finding, scan
+from app.engine.discovery import FoundEngine, scan
 
 NOTHING = (
     "No engine answers on this machine. Start one, or let the gateway start an Ollama in Docker: "
@@ -33,7 +33,7 @@ def own_ports(base: Ground) -> set[int]:
     return ports
 
 
-def lines(findings: tuple[Finding, ...], in_use: str) -> list[str]:
+def lines(findings: tuple[FoundEngine, ...], in_use: str) -> list[str]:
     """What is printed: a sentence for each finding, its models below it, the one in use marked with a star."""
     printed: list[str] = []
     for finding in findings:

@@ -17,9 +17,9 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from app.containers.base import ContainerError, DaemonUnreachable
-from app.containers.candidates import Place
-from app.containers.errors import Call, translate
-from app.containers.transport import Client
+from app.containers.candidates import DaemonPlace
+from app.containers.errors import DockerCall, translate
+from app.containers.transport import DockerClient
 
 DEADLINE_S = 30.0
 CONNECT_S = 10.0
@@ -87,17 +87,17 @@ async def in_thread(work: Callable[[], T], deadline_s: float | None) -> T:
 class Calls:
     """Calls to the daemon at `place`, in `version` of its API."""
 
-    def __init__(self, place: Place, version: str, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, place: DaemonPlace, version: str, deadline_s: float = DEADLINE_S) -> None:
         self._place = place
         self._version = version
         self._deadline_s = deadline_s
-        self._open: set[Client] = set()
+        self._open: set[DockerClient] = set()
         self._closed = False
 
     async def do(
         self,
-        call: Call,
-        work: Callable[[Client], T],
+        call: DockerCall,
+        work: Callable[[DockerClient], T],
         *,
         deadline_s: float | None = None,
         silent_s: float | None = None,
@@ -118,7 +118,9 @@ class Calls:
         finally:
             holder.hang_up()
 
-    async def stream(self, call: Call, begin: Callable[[Client], Iterator[T]]) -> AsyncGenerator[T, None]:
+    async def stream(
+        self, call: DockerCall, begin: Callable[[DockerClient], Iterator[T]]
+    ) -> AsyncGenerator[T, None]:
         """What `begin(client)` yields, until it ends; raises ContainerError. Closing it, or cancelling whoever waits
         for it, hangs up. The daemon is not read from while more than a thousand items wait here."""
         loop = asyncio.get_running_loop()
@@ -156,15 +158,15 @@ class Calls:
         for client in list(self._open):
             client.hang_up()
 
-    def begin(self, timeout_s: float) -> Client:
+    def begin(self, timeout_s: float) -> DockerClient:
         """A client for one call."""
         if self._closed:
             raise DaemonUnreachable("The connection to Docker has been closed. Open it again.")
-        client = Client(self._place, self._version, timeout_s)
+        client = DockerClient(self._place, self._version, timeout_s)
         self._open.add(client)
         return client
 
-    def end(self, client: Client) -> None:
+    def end(self, client: DockerClient) -> None:
         """Done with it."""
         self._open.discard(client)
         client.close()
@@ -176,11 +178,11 @@ class _Holder:
     def __init__(self, calls: Calls, timeout_s: float) -> None:
         self._calls = calls
         self._timeout_s = timeout_s
-        self._client: Client | None = None
+        self._client: DockerClient | None = None
         self._lock = threading.Lock()
         self._given_up = False
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> DockerClient:
         # Not under the lock: making a client reads files, and `hang_up` is called in the loop.
         client = self._calls.begin(self._timeout_s)
         with self._lock:

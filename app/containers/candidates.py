@@ -31,7 +31,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DaemonPlace:
     """Somewhere a daemon may listen."""
 
     url: str
@@ -53,21 +53,21 @@ class Context:
 
 def places(
     docker_host: str, environ: Mapping[str, str], home: Path, platform: str, context: Context | None
-) -> tuple[Place, ...]:
+) -> tuple[DaemonPlace, ...]:
     """Where to ask, best first. `platform` as sys.platform has it. Raises DaemonUnreachable for an address that cannot
     be used, with a sentence."""
     if docker_host.strip():
         return (_named(docker_host.strip(), "the setting docker_host", environ, home),)
     if said := environ.get("DOCKER_HOST", "").strip():
         return (_named(said, "DOCKER_HOST", environ, home),)
-    first: tuple[Place, ...] = ()
+    first: tuple[DaemonPlace, ...] = ()
     if context is not None:
         found_by = f"the Docker context {context.name}"
         if context.chosen:
-            return (Place(_usable(context.host, found_by), found_by, context.tls),)
+            return (DaemonPlace(_usable(context.host, found_by), found_by, context.tls),)
         # A current context that cannot be used is no reason to leave the usual sockets unasked.
         if context.host.partition("://")[0] in SCHEMES:
-            first = (Place(context.host, found_by, context.tls),)
+            first = (DaemonPlace(context.host, found_by, context.tls),)
     usual = _usual(environ, home, platform)
     known = {place.url for place in first}
     return first + tuple(place for place in usual if place.url not in known)
@@ -105,7 +105,7 @@ def _material(folder: Path, *, verify: bool) -> Tls | None:
     return Tls(ca, cert, key, verify) if ca or cert or key else None
 
 
-def _named(address: str, found_by: str, environ: Mapping[str, str], home: Path) -> Place:
+def _named(address: str, found_by: str, environ: Mapping[str, str], home: Path) -> DaemonPlace:
     if address.startswith("/"):
         address = f"unix://{address}"
     elif address.startswith("\\\\.\\pipe\\"):
@@ -118,7 +118,7 @@ def _named(address: str, found_by: str, environ: Mapping[str, str], home: Path) 
     if scheme == "https" or (scheme == "tcp" and environ.get("DOCKER_TLS_VERIFY")):
         folder = Path(environ.get("DOCKER_CERT_PATH") or environ.get("DOCKER_CONFIG") or home / ".docker")
         tls = _material(folder, verify=True) or Tls()
-    return Place(address, found_by, tls)
+    return DaemonPlace(address, found_by, tls)
 
 
 def _usable(address: str, found_by: str) -> str:
@@ -136,14 +136,14 @@ def _usable(address: str, found_by: str) -> str:
     return address
 
 
-def _usual(environ: Mapping[str, str], home: Path, platform: str) -> list[Place]:
+def _usual(environ: Mapping[str, str], home: Path, platform: str) -> list[DaemonPlace]:
     if platform == "win32":
         pipes = (
             ("docker_engine", "Docker's pipe"),
             ("dockerDesktopLinuxEngine", "Docker Desktop's pipe"),
             ("podman-machine-default", "Podman's pipe"),
         )
-        return [Place(f"npipe:////./pipe/{pipe}", words) for pipe, words in pipes]
+        return [DaemonPlace(f"npipe:////./pipe/{pipe}", words) for pipe, words in pipes]
     runtime = environ.get("XDG_RUNTIME_DIR") or ""
     temporary = environ.get("TMPDIR") or "/tmp"  # noqa: S108  only looked at
     paths: list[tuple[Path | str, str]] = [("/var/run/docker.sock", "the socket /var/run/docker.sock")]
@@ -168,7 +168,7 @@ def _usual(environ: Mapping[str, str], home: Path, platform: str) -> list[Place]
         paths.append(("/run/podman/podman.sock", "Podman's socket"))
         if runtime:
             paths.append((f"{runtime}/podman/podman.sock", "the socket of your own (rootless) Podman"))
-    return [Place(f"unix://{path}", words) for path, words in paths]
+    return [DaemonPlace(f"unix://{path}", words) for path, words in paths]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ NVIDIA_FIX = (
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class DockerCall:
     """What was being done, for the sentence."""
 
     what: str
@@ -77,7 +77,7 @@ _SUBNETS = _words(
 )
 
 
-def translate(error: BaseException, call: Call) -> ContainerError:
+def translate(error: BaseException, call: DockerCall) -> ContainerError:
     """What to raise for `error`. A ContainerError is returned as it is."""
     if isinstance(error, ContainerError):
         return error
@@ -99,7 +99,7 @@ def translate(error: BaseException, call: Call) -> ContainerError:
     return DaemonFailed(f"Docker could not {call.what}.", _text(error))
 
 
-def refused(said: str, call: Call, status: int = 0) -> ContainerError:
+def refused(said: str, call: DockerCall, status: int = 0) -> ContainerError:
     """What to raise where the daemon said no. `status` 0: in the middle of a stream."""
     if _DISK.search(said):
         return DiskFull(
@@ -133,7 +133,7 @@ def refused(said: str, call: Call, status: int = 0) -> ContainerError:
     return DaemonFailed(f"Docker could not {call.what}: {_one_line(said)}", said)
 
 
-def _gpu_refused(said: str, call: Call) -> GpuRefused | None:
+def _gpu_refused(said: str, call: DockerCall) -> GpuRefused | None:
     if call.rocm and _ROCM.search(said):
         return GpuRefused(
             "Docker cannot reach the AMD GPU, because its device files are missing. Install AMD's kernel driver, or"
@@ -145,7 +145,7 @@ def _gpu_refused(said: str, call: Call) -> GpuRefused | None:
     return None
 
 
-def _pull_refused(said: str, call: Call, status: int) -> ContainerError:
+def _pull_refused(said: str, call: DockerCall, status: int) -> ContainerError:
     if _NO_BUILD.search(said):
         return ImageMissing(
             f"The image {call.image} does not exist for this kind of computer. Choose another image.", said

@@ -16,10 +16,10 @@ from typing import Any
 
 from app.containers.base import ContainerError, Daemon, DaemonUnreachable
 from app.containers.calls import Calls, in_thread
-from app.containers.candidates import Context, Place, context, places
+from app.containers.candidates import Context, DaemonPlace, context, places
 from app.containers.docker import Docker
-from app.containers.errors import GROUP_FIX, Call
-from app.containers.transport import Client, spoken_version
+from app.containers.errors import GROUP_FIX, DockerCall
+from app.containers.transport import DockerClient, spoken_version
 
 ASK_S = 5.0
 """How long a place may take to answer. Docker Desktop that wakes up takes two or three seconds."""
@@ -44,7 +44,7 @@ class Telling(IntEnum):
     FORBIDDEN = 4
 
 
-class Refusal(DaemonUnreachable):
+class PlaceSilent(DaemonUnreachable):
     """One place does not answer."""
 
     def __init__(self, telling: Telling, sentence: str, detail: str = "") -> None:
@@ -71,11 +71,11 @@ async def find_daemon(
         raise DaemonUnreachable(
             f"The folder {folder} does not answer, so Docker's settings cannot be read. Restart this computer."
         ) from None
-    worst: Refusal | None = None
+    worst: PlaceSilent | None = None
     for place in asked:
         try:
             return await ask(place, platform=platform, ask_s=ask_s)
-        except Refusal as refusal:
+        except PlaceSilent as refusal:
             if worst is None or refusal.telling > worst.telling:
                 worst = refusal
     if worst is None or (worst.telling is Telling.ABSENT and len(asked) > 1):
@@ -83,23 +83,23 @@ async def find_daemon(
     raise worst
 
 
-async def ask(place: Place, *, platform: str = sys.platform, ask_s: float = ASK_S) -> Docker:
-    """The daemon at `place`. Raises Refusal."""
-    call = Call("say what it is")
+async def ask(place: DaemonPlace, *, platform: str = sys.platform, ask_s: float = ASK_S) -> Docker:
+    """The daemon at `place`. Raises PlaceSilent."""
+    call = DockerCall("say what it is")
     try:
         version = await Calls(place, _UNSPOKEN, ask_s).do(call, lambda client: _version(client, place))
         if not isinstance(version.get("ApiVersion"), str):
             raise _foreign(place, str(version)[:200])
         spoken = spoken_version(version["ApiVersion"], str(version.get("MinAPIVersion") or _UNSPOKEN))
         info = await Calls(place, spoken, ask_s).do(call, lambda client: dict(client.info()))
-    except Refusal:
+    except PlaceSilent:
         raise
     except DaemonUnreachable as error:
         raise _refusal(place, error, platform) from error
     except (ContainerError, ValueError) as error:
         raise _foreign(place, str(error)) from error
     if str(version.get("Os", "linux")).lower() == "windows":
-        raise Refusal(
+        raise PlaceSilent(
             Telling.FORBIDDEN,
             "Docker is set to run Windows containers. Choose «Switch to Linux containers» in Docker Desktop's menu.",
         )
@@ -107,7 +107,7 @@ async def ask(place: Place, *, platform: str = sys.platform, ask_s: float = ASK_
 
 
 def daemon_from(
-    place: Place, version: Mapping[str, Any], info: Mapping[str, Any], platform: str = sys.platform
+    place: DaemonPlace, version: Mapping[str, Any], info: Mapping[str, Any], platform: str = sys.platform
 ) -> Daemon:
     """What /version and /info say, as a Daemon."""
     parts = [part for part in version.get("Components") or () if isinstance(part, dict)]
@@ -138,13 +138,15 @@ def daemon_from(
     )
 
 
-def _places(docker_host: str, environ: Mapping[str, str], home: Path, platform: str) -> tuple[Place, ...]:
+def _places(
+    docker_host: str, environ: Mapping[str, str], home: Path, platform: str
+) -> tuple[DaemonPlace, ...]:
     named = docker_host.strip() or environ.get("DOCKER_HOST", "").strip()
     told: Context | None = None if named else context(environ, home)
     return places(docker_host, environ, home, platform, told)
 
 
-def _version(client: Client, place: Place) -> dict[str, Any]:
+def _version(client: DockerClient, place: DaemonPlace) -> dict[str, Any]:
     if place.url.startswith("unix://"):
         _look_at_socket(place)
     # Without a version in its path: a daemon refuses those that it does not speak.
@@ -152,14 +154,14 @@ def _version(client: Client, place: Place) -> dict[str, Any]:
     return version if isinstance(version, dict) else {}
 
 
-def _look_at_socket(place: Place) -> None:
+def _look_at_socket(place: DaemonPlace) -> None:
     path = place.url.removeprefix("unix://")
     try:
         mode = os.stat(path).st_mode
     except PermissionError as error:
         raise _forbidden(place, str(error)) from error
     except OSError as error:
-        raise Refusal(
+        raise PlaceSilent(
             Telling.ABSENT,
             f"There is no Docker at {path}, where {place.found_by} leads. Start Docker, or correct the address.",
             str(error),
@@ -168,28 +170,30 @@ def _look_at_socket(place: Place) -> None:
         raise _foreign(place, "not a socket")
 
 
-def _refusal(place: Place, error: DaemonUnreachable, platform: str) -> Refusal:
+def _refusal(place: DaemonPlace, error: DaemonUnreachable, platform: str) -> PlaceSilent:
     said = error.detail
     if "PermissionError" in said or "Permission denied" in said or "Access is denied" in said:
         return _forbidden(place, said)
     if "imeout" in said or "timed out" in said:
-        return Refusal(
+        return PlaceSilent(
             Telling.HANGS,
             "Docker is there but does not answer. Restart Docker, and this computer if that does not help.",
             said,
         )
     if any(words in said for words in ("FileNotFound", "cannot find the file", "Name or service not known")):
-        return Refusal(
+        return PlaceSilent(
             Telling.ABSENT,
             f"There is no Docker where {place.found_by} leads. Start Docker, or correct the address.",
             said,
         )
     if any(words in said for words in ("BadStatusLine", "HTTPException", "RemoteDisconnected", "SSLError")):
         return _foreign(place, said)
-    return Refusal(Telling.STOPPED, f"Docker is installed but not running. {_start(place, platform)}", said)
+    return PlaceSilent(
+        Telling.STOPPED, f"Docker is installed but not running. {_start(place, platform)}", said
+    )
 
 
-def _start(place: Place, platform: str) -> str:
+def _start(place: DaemonPlace, platform: str) -> str:
     for product in ("Docker Desktop", "OrbStack", "Colima", "Rancher Desktop"):
         if product in place.found_by:
             return f"Start {product}."
@@ -200,12 +204,12 @@ def _start(place: Place, platform: str) -> str:
     return f"Run «{whose} start {service}»."
 
 
-def _forbidden(place: Place, detail: str) -> Refusal:
-    return Refusal(Telling.FORBIDDEN, f"Docker runs but does not let this user in. {GROUP_FIX}", detail)
+def _forbidden(place: DaemonPlace, detail: str) -> PlaceSilent:
+    return PlaceSilent(Telling.FORBIDDEN, f"Docker runs but does not let this user in. {GROUP_FIX}", detail)
 
 
-def _foreign(place: Place, detail: str) -> Refusal:
-    return Refusal(
+def _foreign(place: DaemonPlace, detail: str) -> PlaceSilent:
+    return PlaceSilent(
         Telling.FOREIGN,
         f"Something answers where {place.found_by} leads, but it is no Docker. Correct the address, or leave it empty.",
         detail,

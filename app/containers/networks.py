@@ -27,13 +27,13 @@ from typing import Any
 from docker.errors import APIError, NotFound
 
 from app.containers.base import LABEL_PROFILE, Daemon, DaemonFailed, NetworkSpec
-from app.containers.transport import Client
+from app.containers.transport import DockerClient
 
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 NEIGHBOURS = "com.docker.network.bridge.enable_icc"
 
 
-def ensure(client: Client, spec: NetworkSpec, daemon: Daemon) -> bool:
+def ensure(client: DockerClient, spec: NetworkSpec, daemon: Daemon) -> bool:
     """Make the network where it is missing, and anew where it is ours, unused and not as asked for. Whether it is as
     asked for; a way out counts as closed only where that has been seen to work: a Docker Engine on this very Linux,
     not rootless, not in a virtual machine, not Podman (which has no such option)."""
@@ -60,7 +60,7 @@ def ensure(client: Client, spec: NetworkSpec, daemon: Daemon) -> bool:
     return found is not None and _as_asked(found, spec) and (spec.way_out or known)
 
 
-def connect(client: Client, network: str, container: str) -> None:
+def connect(client: DockerClient, network: str, container: str) -> None:
     """Connected already: fine."""
     try:
         client.connect_container_to_network(container, network)
@@ -69,7 +69,7 @@ def connect(client: Client, network: str, container: str) -> None:
             raise
 
 
-def disconnect(client: Client, network: str, container: str) -> None:
+def disconnect(client: DockerClient, network: str, container: str) -> None:
     """Not connected, or either of them gone: fine."""
     try:
         client.disconnect_container_from_network(container, network)
@@ -78,7 +78,7 @@ def disconnect(client: Client, network: str, container: str) -> None:
             raise
 
 
-def remove(client: Client, name: str) -> None:
+def remove(client: DockerClient, name: str) -> None:
     """Gone already: fine. In use: DaemonFailed, and so for a network that is not ours."""
     found = _find(client, name)
     if found is None:
@@ -91,7 +91,7 @@ def remove(client: Client, name: str) -> None:
         return
 
 
-def _find(client: Client, name: str) -> dict[str, Any] | None:
+def _find(client: DockerClient, name: str) -> dict[str, Any] | None:
     # The filter finds parts of names too.
     named = [network for network in client.networks(names=[name]) if network["Name"] == name]
     return client.inspect_network(named[0]["Id"]) if named else None

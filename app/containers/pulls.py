@@ -1,7 +1,7 @@
 """Pulling an image: what the daemon says line by line, added up to how far it is.
 
-Rule 1: `Layers` is a plain sum over lines and asks nobody. Rule 2: only layers whose size is known count in bytes; a
-total that grows is honest, a guessed one is not.
+Rule 1: `ImageLayers` is a plain sum over lines and asks nobody. Rule 2: only layers whose size is known count in
+bytes; a total that grows is honest, a guessed one is not.
 
 The daemon itself goes on where a connection broke off (five times, from the byte where it stopped). Once it has given
 up, what stays depends on its image store: containerd's keeps what has arrived, the classic one (overlay2) drops even
@@ -19,8 +19,8 @@ from docker.errors import DockerException
 from urllib3.exceptions import HTTPError
 
 from app.containers.base import PullBroken, PullProgress
-from app.containers.errors import Call, is_timeout, refused
-from app.containers.transport import Client
+from app.containers.errors import DockerCall, is_timeout, refused
+from app.containers.transport import DockerClient
 
 PAUSE_S = 0.1
 """Between two progress reports."""
@@ -37,7 +37,7 @@ class _Layer:
 
 
 @dataclass(slots=True)
-class Layers:
+class ImageLayers:
     """The layers of one pull."""
 
     layers: dict[str, _Layer] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def split(reference: str) -> tuple[str, str]:
     return bare, tag if colon and tag else "latest"
 
 
-def pull(client: Client, call: Call, report: Callable[[PullProgress], None]) -> None:
+def pull(client: DockerClient, call: DockerCall, report: Callable[[PullProgress], None]) -> None:
     """Pull `call.image`; blocks until it is there. `report` is called at most ten times a second, in this thread.
     Raises ContainerError for what the daemon says in the stream."""
     try:
@@ -94,8 +94,8 @@ def pull(client: Client, call: Call, report: Callable[[PullProgress], None]) -> 
         ) from error
 
 
-def _follow(client: Client, call: Call, report: Callable[[PullProgress], None]) -> None:
-    layers = Layers()
+def _follow(client: DockerClient, call: DockerCall, report: Callable[[PullProgress], None]) -> None:
+    layers = ImageLayers()
     next_report = 0.0
     for line in _lines(client, *split(call.image)):
         if not isinstance(line, dict):
@@ -110,7 +110,7 @@ def _follow(client: Client, call: Call, report: Callable[[PullProgress], None]) 
         report(layers.sum())
 
 
-def _lines(client: Client, repository: str, tag: str) -> Iterator[Any]:
+def _lines(client: DockerClient, repository: str, tag: str) -> Iterator[Any]:
     try:
         return client.pull(repository, tag, stream=True, decode=True)  # type: ignore[no-any-return]
     except DockerException as error:

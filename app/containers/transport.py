@@ -19,7 +19,7 @@ from docker.tls import TLSConfig
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from urllib3.connection import HTTPConnection
 
-from app.containers.candidates import Place
+from app.containers.candidates import DaemonPlace
 
 _NEWEST_KNOWN = (1, 51)
 
@@ -28,10 +28,10 @@ class HungUp(ConnectionError):
     """Somebody does not want this call any more."""
 
 
-class Client(docker.APIClient):
+class DockerClient(docker.APIClient):
     """One call to one daemon. `timeout_s` is for connecting and for each silence while reading."""
 
-    def __init__(self, place: Place, version: str, timeout_s: float) -> None:
+    def __init__(self, place: DaemonPlace, version: str, timeout_s: float) -> None:
         self._lines: list[HTTPConnection] = []
         self._hung_up = False
         self._guard = threading.Lock()

@@ -15,7 +15,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Tasks:
+class FaceTasks:
     """The running tasks of one face. `report` is given one sentence for each that failed."""
 
     def __init__(self, report: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 from app.desktop.clipboard import copy_secret, copy_text
 from app.desktop.engine_wording import public_line
 from app.desktop.icons import tray_icon
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.verbs import Verbs
 from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
 from app.face import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
@@ -43,7 +43,7 @@ class Tray(QObject):
         self._serving: Serving | None = None
         self._address = ""
         self._public_url = ""
-        self.tasks = Tasks(self._warn)
+        self.tasks = FaceTasks(self._warn)
         self._icon = _Icon(self, self.refresh)
         self._icon.activated.connect(self._on_activated)
 

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QMainWindow, QMessageBox, QTabWidget, QVBoxLayout,
 from app.desktop.cards.headline import Strip
 from app.desktop.icons import app_icon
 from app.desktop.pages.page import PageWidget
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.theme import PAGE_MARGIN, SPACE, Tone
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
@@ -28,22 +28,22 @@ DEFAULT: Final = QSize(960, 680)
 _TICK_MS: Final = 1000
 
 
-MakePage = Callable[[GatewayFace, Tasks], PageWidget]
+MakePage = Callable[[GatewayFace, FaceTasks], PageWidget]
 
 
-def _overview(face: GatewayFace, tasks: Tasks) -> PageWidget:
+def _overview(face: GatewayFace, tasks: FaceTasks) -> PageWidget:
     from app.desktop.pages.overview import OverviewPage
 
     return OverviewPage(face, tasks)
 
 
-def _ledger(face: GatewayFace, tasks: Tasks) -> PageWidget:
+def _ledger(face: GatewayFace, tasks: FaceTasks) -> PageWidget:
     from app.desktop.pages.ledger import LedgerPage
 
     return LedgerPage(face, tasks)
 
 
-def _models(face: GatewayFace, tasks: Tasks) -> PageWidget:
+def _models(face: GatewayFace, tasks: FaceTasks) -> PageWidget:
     from app.desktop.pages.models import ModelsPage
 
     return ModelsPage(face, tasks)
@@ -72,7 +72,7 @@ class MainWindow(QMainWindow):
         self._has_tray = has_tray
         self._looking = False
         self._question: QMessageBox | None = None
-        self.tasks = Tasks(self._tell)
+        self.tasks = FaceTasks(self._tell)
         self.setWindowTitle(APP_NAME)
         self.setWindowIcon(app_icon())
         self.setMinimumSize(MINIMUM)

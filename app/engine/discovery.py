@@ -23,7 +23,7 @@ _BUDGET_S = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FoundEngine:
     """An engine that answers on this machine."""
 
     url: str
@@ -42,20 +42,20 @@ class Finding:
 
 async def scan(
     ports: Iterable[int] = (), *, own: Collection[int] = (), usual: Iterable[int] = USUAL_PORTS
-) -> tuple[Finding, ...]:
+) -> tuple[FoundEngine, ...]:
     """Every engine found, in the order of the ports: the usual ones, then `ports`. `own` are ports of the gateway."""
     asked = [port for port in dict.fromkeys((*usual, *ports)) if port not in own]
     urls = [[f"http://{host}:{port}" for host in _HOSTS] for port in asked]
     found = await asyncio.gather(
         *(asyncio.gather(*(identify(url, budget_s=_BUDGET_S) for url in pair)) for pair in urls)
     )
-    findings: list[Finding] = []
+    findings: list[FoundEngine] = []
     for pair, (first, second) in zip(urls, found, strict=True):
         if _is_engine(first):
-            findings.append(Finding(pair[0], first))
+            findings.append(FoundEngine(pair[0], first))
         # One program usually listens at both addresses: it is one finding.
         if _is_engine(second) and second != first:
-            findings.append(Finding(pair[1], second))
+            findings.append(FoundEngine(pair[1], second))
     return tuple(findings)
 
 

@@ -51,7 +51,7 @@ NATIVE = frozenset({Software.OLLAMA, Software.SIMULATOR})
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """One answer to a GET: status, headers with lower-case names, and the body."""
 
     status: int
@@ -73,7 +73,7 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
-Answers = Mapping[str, Answer]
+Answers = Mapping[str, ProbeAnswer]
 """By path; a path that got no answer is missing."""
 
 PATHS = (
@@ -175,7 +175,7 @@ def _weigh(answers: Answers) -> Counter[Software]:
     return weights
 
 
-def _weigh_headers(weights: Counter[Software], answers: Iterable[Answer]) -> None:
+def _weigh_headers(weights: Counter[Software], answers: Iterable[ProbeAnswer]) -> None:
     for software, seen in (
         (Software.GATEWAY, lambda headers: "mortdecai-gateway" in headers.get("www-authenticate", "")),
         (Software.LLAMA_SERVER, lambda headers: headers.get("server", "").startswith("llama.cpp")),

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import aiohttp
 
-from app.engine.evidence import PATHS, Answer, Found, Software, judge
+from app.engine.evidence import PATHS, Found, ProbeAnswer, Software, judge
 
 BUDGET_S = 1.5
 _MOST_B = 256 * 1024
@@ -23,7 +23,7 @@ async def identify(url: str, *, budget_s: float = BUDGET_S) -> Found | None:
     """What answers at the base address `url`; None where nothing does within `budget_s`, or nothing that is an
     engine. Never raises, except when cancelled."""
     base = url.rstrip("/")
-    answers: dict[str, Answer] = {}
+    answers: dict[str, ProbeAnswer] = {}
     async with _session(budget_s) as session:
         # First alone: a gateway counts wrong keys, and would count every further question as one.
         with contextlib.suppress(TimeoutError):
@@ -59,7 +59,9 @@ def _session(budget_s: float) -> aiohttp.ClientSession:
     )
 
 
-async def _keep(session: aiohttp.ClientSession, base: str, path: str, answers: dict[str, Answer]) -> None:
+async def _keep(
+    session: aiohttp.ClientSession, base: str, path: str, answers: dict[str, ProbeAnswer]
+) -> None:
     answer = await _get(session, base + path)
     if answer is not None:
         # Here and not when all are judged: together they would hold the loop for too long.
@@ -67,7 +69,7 @@ async def _keep(session: aiohttp.ClientSession, base: str, path: str, answers: d
         answers[path] = answer
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> Answer | None:
+async def _get(session: aiohttp.ClientSession, url: str) -> ProbeAnswer | None:
     with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, TimeoutError):
         async with session.get(url, allow_redirects=False) as reply:
             body = bytearray()
@@ -76,5 +78,5 @@ async def _get(session: aiohttp.ClientSession, url: str) -> Answer | None:
                 if len(body) > _MOST_B:
                     return None
             headers = {name.lower(): value for name, value in reply.headers.items()}
-            return Answer(reply.status, headers, bytes(body))
+            return ProbeAnswer(reply.status, headers, bytes(body))
     return None

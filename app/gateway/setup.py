@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.containers.base import Daemon
-from app.engine.discovery import Finding
+from app.engine.discovery import FoundEngine
 
 
 class NothingToServeWith(Exception):
@@ -30,7 +30,7 @@ class EngineChoice:
 
 
 def choose_engine(
-    wanted: str, upstream: str | None, findings: Sequence[Finding], daemon: Daemon | None, no_daemon: str
+    wanted: str, upstream: str | None, findings: Sequence[FoundEngine], daemon: Daemon | None, no_daemon: str
 ) -> EngineChoice:
     """`wanted`: auto, container or endpoint; `upstream`: an address that was named; `no_daemon`: why there is none.
 

@@ -16,7 +16,7 @@ from app.models.names import is_passing
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Capacity:
     """What estimates depend on beside the model: memory in bytes, context in tokens, answers at once."""
 
     gpu_memory_b: int | None
@@ -29,7 +29,7 @@ def entries(
     models: tuple[Model, ...],
     loaded: tuple[Loaded, ...],
     shapes: Mapping[str, fits.Shape],
-    machine: Machine,
+    machine: Capacity,
     *,
     native: bool,
 ) -> tuple[Entry, ...]:
@@ -49,7 +49,7 @@ def entries(
 
 
 def _installed(
-    model: Model, loaded: Loaded | None, shapes: Mapping[str, fits.Shape], machine: Machine
+    model: Model, loaded: Loaded | None, shapes: Mapping[str, fits.Shape], machine: Capacity
 ) -> Entry:
     known = offer(model.name)
     shape = shapes.get(model.digest, fits.NO_SHAPE)
@@ -78,7 +78,7 @@ def _installed(
     )
 
 
-def _offered(one: Offer, machine: Machine) -> Entry:
+def _offered(one: Offer, machine: Capacity) -> Entry:
     tokens = min(machine.tokens, one.context_length)
     return Entry(
         name=one.name,
@@ -100,7 +100,7 @@ def _estimate(
     of: Model | Offer,
     parameters: int,
     shape: fits.Shape,
-    machine: Machine,
+    machine: Capacity,
     *,
     tokens: int,
     embeds_only: bool,

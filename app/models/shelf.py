@@ -96,10 +96,10 @@ class Shelf:
             self._models(), self._loaded(), self._shapes, self._machine(), native=self._native
         )
 
-    def _machine(self) -> listing.Machine:
+    def _machine(self) -> listing.Capacity:
         """What the estimates depend on."""
         settings = self._settings()
-        return listing.Machine(
+        return listing.Capacity(
             gpu_memory_b=self._gpu_memory_b(),
             main_memory_b=self._main_memory_b,
             tokens=settings.engine_context_length,

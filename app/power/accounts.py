@@ -26,9 +26,9 @@ from app.power.exact import (
 from app.power.running import RunningSet
 from app.power.samples import Samples
 from app.power.slices import Account, Slices, Taken
-from app.power.sums import Layers, Rates, StaticWatts, Sums, Totals
+from app.power.sums import EnergyTotals, Layers, Rates, StaticWatts, Sums
 
-__all__ = ["MODEL", "AccountError", "ClosedAccount", "EnergyBook", "StaticWatts", "Totals"]
+__all__ = ["MODEL", "AccountError", "ClosedAccount", "EnergyBook", "EnergyTotals", "StaticWatts"]
 
 GAP_US = 2_000_000
 """Samples further apart than this have a gap between them, which nothing is integrated across."""
@@ -261,7 +261,7 @@ class EnergyBook:
 
     # What it adds up to.
 
-    def totals(self) -> Totals:
+    def totals(self) -> EnergyTotals:
         """Everything up to the last sample, or up to the last event where none is awaited."""
         if self._state is _State.MODELLED:
             self._settle_modelled(self._cut_us or 0)

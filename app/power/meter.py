@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.basics.clock import mono_us, wall_us
-from app.power.accounts import ClosedAccount, EnergyBook, StaticWatts, Totals
+from app.power.accounts import ClosedAccount, EnergyBook, EnergyTotals, StaticWatts
 from app.power.baseline import IdleBaseline
 from app.power.history import PowerHistory
 from app.power.sampler import Sampler
@@ -113,7 +113,7 @@ class Meter:
         """Dedicated mode: (microjoules, microseconds) since the last call in which no request ran."""
         return self._book.take_uptime(mono_us())
 
-    def totals(self) -> Totals:
+    def totals(self) -> EnergyTotals:
         """Where all energy went."""
         return self._book.totals()
 

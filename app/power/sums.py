@@ -80,7 +80,7 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class EnergyTotals:
     """Microjoules since the book began. The six categories add up to `measured_uj` exactly."""
 
     measured_uj: int
@@ -181,13 +181,13 @@ class Sums:
         self.resident += resident
         return above + system_marginal
 
-    def totals(self) -> Totals:
+    def totals(self) -> EnergyTotals:
         """The totals in whole microjoules."""
         requests, idle, resident, loading, foreign, unattributed = whole_parts(
             (self.requests, self.idle, self.resident, self.loading, self.foreign, self.unattributed),
             UNITS_PER_UJ,
         )
-        return Totals(
+        return EnergyTotals(
             measured_uj=self.measured // UNITS_PER_UJ,
             idle_uj=idle,
             resident_uj=resident,

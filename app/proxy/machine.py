@@ -23,7 +23,7 @@ _SMALL_BODY_B = 4096
 _MODES = ("off", "quick", "named")
 
 
-class Machine:
+class MachineControl:
     """Handlers of the operator's verbs."""
 
     def __init__(

@@ -48,7 +48,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class AppliedChanges:
     """What an update did: names whose value in force is new, those of them that need a restart to work, and changes
     that are kept in the file though something stronger is set."""
 
@@ -97,7 +97,7 @@ class SettingsStore:
         """The values in force: one immutable object, replaced as a whole by `update`."""
         return self._current
 
-    def update(self, changes: Mapping[str, object], *, before_start: bool = False) -> Changes:
+    def update(self, changes: Mapping[str, object], *, before_start: bool = False) -> AppliedChanges:
         """Change parameters by lower- or upper-case name, all or none, and keep them in the file.
 
         `before_start`: no gateway runs with these settings yet, so that everything may be changed.
@@ -129,7 +129,7 @@ class SettingsStore:
             }
             self._file_layer = next_file
             self._current = new
-            return Changes(
+            return AppliedChanges(
                 changed,
                 tuple(name for name in changed if PARAMETERS[name].restart),
                 tuple(self._override(name) for name in wanted if name in self._strong),

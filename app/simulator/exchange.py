@@ -1,6 +1,6 @@
 """One HTTP exchange with the simulator: a body taken apart as Go would, an answer sent as Ollama would.
 
-Rule 1: what cannot be served is a `Refused`; each dialect has its own words for it.
+Rule 1: what cannot be served is a `SimulatedRefusal`; each dialect has its own words for it.
 Rule 2: a stream's status line leaves with its first token, not before: until then a failure still has a status.
 """
 
@@ -25,7 +25,7 @@ _JSON_KINDS: dict[type, str] = {
 }
 
 
-class Refused(Exception):
+class SimulatedRefusal(Exception):
     """The request ends with `status` and `str()`."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,18 +40,18 @@ class Fields:
 
     def __init__(self, raw: bytes, struct: str) -> None:
         if not raw.strip():
-            raise Refused(400, "missing request body")
+            raise SimulatedRefusal(400, "missing request body")
         try:
             body = json.loads(raw)
         except json.JSONDecodeError as error:
             at = raw.decode("utf-8", "replace")[error.pos : error.pos + 1]
-            raise Refused(
+            raise SimulatedRefusal(
                 400, f"invalid character {at!r} looking for beginning of value" if at else "unexpected EOF"
             ) from error
         except (UnicodeDecodeError, RecursionError) as error:
-            raise Refused(400, "invalid character in string literal") from error
+            raise SimulatedRefusal(400, "invalid character in string literal") from error
         if not isinstance(body, dict):
-            raise Refused(
+            raise SimulatedRefusal(
                 400, f"json: cannot unmarshal {_JSON_KINDS[type(body)]} into Go value of type api.{struct}"
             )
         self._struct = struct
@@ -91,7 +91,7 @@ class Fields:
         if value is None or type(value) is wanted:
             return value
         kind = _JSON_KINDS[type(value)]
-        raise Refused(
+        raise SimulatedRefusal(
             400,
             f"json: cannot unmarshal {kind} into Go struct field {self._struct}.{name} of type {_GO_TYPES[wanted]}",
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from app.simulator.faults import Faults
 from app.simulator.models import SimulatedModel
 from app.simulator.physics import Phase
-from app.simulator.scheduler import Place, Scheduler
+from app.simulator.scheduler import CardPlace, Scheduler
 from app.simulator.text import answer_tokens, split_tokens, until_stop
 
 _NS_PER_US = 1000
@@ -67,7 +67,7 @@ class Timing:
 Emit = Callable[[Sequence[str]], Awaitable[None]]
 
 
-class Inference:
+class SimulatedInference:
     """Runs tasks on one scheduler, `speed` times as fast as real."""
 
     def __init__(self, scheduler: Scheduler, *, speed: float, clock_us: Callable[[], int]) -> None:
@@ -129,7 +129,9 @@ class Inference:
             tokens = tokens[: task.limit]
         return tokens
 
-    async def _prefill(self, task: Task, place: Place, timing: Timing, phase: Phase = Phase.PREFILL) -> None:
+    async def _prefill(
+        self, task: Task, place: CardPlace, timing: Timing, phase: Phase = Phase.PREFILL
+    ) -> None:
         began_us = self._clock_us()
         if task.faults.first_byte_s:
             await asyncio.sleep(task.faults.first_byte_s)
@@ -138,7 +140,7 @@ class Inference:
         timing.prefill_ns = self._ns(self._clock_us() - began_us)
 
     async def _decode(
-        self, task: Task, place: Place, tokens: list[str], timing: Timing, emit: Emit | None
+        self, task: Task, place: CardPlace, tokens: list[str], timing: Timing, emit: Emit | None
     ) -> None:
         place.work(Phase.DECODE)
         began_us = self._clock_us()
@@ -163,7 +165,7 @@ class Inference:
         if stop_after is not None and stop_after <= len(tokens):
             await self._go_wrong(task.faults, place)
 
-    async def _go_wrong(self, faults: Faults, place: Place) -> None:
+    async def _go_wrong(self, faults: Faults, place: CardPlace) -> None:
         place.work(Phase.IDLE)
         if faults.stop_after == faults.hang_after:
             await asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from app.simulator.exchange import Fields, Refused, Stream, reply
+from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.faults import Faults
 from app.simulator.gojson import Json, dumps
 from app.simulator.library import Library, WrongDigest
@@ -106,13 +106,15 @@ class ManagementApi:
         name = _name(fields.text("model") or fields.text("name"), "invalid model name")
         files = fields.object("files")
         if not files:
-            raise Refused(400, "neither 'from' or 'files' was specified")
+            raise SimulatedRefusal(400, "neither 'from' or 'files' was specified")
         digests = [str(digest) for digest in files.values()]
         for digest in digests:
             if not _is_digest(digest):
-                raise Refused(400, "invalid digest format")
+                raise SimulatedRefusal(400, "invalid digest format")
             if self._library.blob(digest) is None:
-                raise Refused(400, f"open blobs/{digest.replace(':', '-')}: no such file or directory")
+                raise SimulatedRefusal(
+                    400, f"open blobs/{digest.replace(':', '-')}: no such file or directory"
+                )
 
         async def work(tell: Tell) -> None:
             await tell({"status": "parsing GGUF"})
@@ -136,7 +138,7 @@ class ManagementApi:
         name = _name(destination, f'destination "{destination}" is invalid')
         model = self._library.find(source)
         if model is None:
-            raise Refused(404, f'model "{source}" not found')
+            raise SimulatedRefusal(404, f'model "{source}" not found')
         self._library.put(name, model)
         return web.Response()
 
@@ -147,7 +149,7 @@ class ManagementApi:
         name = _name(asked, f'name "{asked}" is invalid')
         model = self._library.find(name)
         if model is None:
-            raise Refused(404, f"model '{asked}' not found")
+            raise SimulatedRefusal(404, f"model '{asked}' not found")
         self._scheduler.unload(model)
         self._library.remove(name)
         return web.Response()
@@ -156,7 +158,7 @@ class ManagementApi:
         """HEAD /api/blobs/{digest}."""
         _check_digest(digest)
         if self._library.blob(digest) is None:
-            raise Refused(404, f'blob "{digest}" not found')
+            raise SimulatedRefusal(404, f'blob "{digest}" not found')
         return web.Response()
 
     async def push_blob(self, request: web.BaseRequest, digest: str) -> web.StreamResponse:
@@ -167,9 +169,11 @@ class ManagementApi:
         try:
             await self._library.receive(digest, _body(request))
         except WrongDigest as wrong:
-            raise Refused(400, f'digest mismatch, expected "{digest}", got "{wrong}"') from wrong
+            raise SimulatedRefusal(400, f'digest mismatch, expected "{digest}", got "{wrong}"') from wrong
         except OSError as error:
-            raise Refused(500, f"write blobs/{digest.replace(':', '-')}: {error.strerror}") from error
+            raise SimulatedRefusal(
+                500, f"write blobs/{digest.replace(':', '-')}: {error.strerror}"
+            ) from error
         return web.Response(status=201)
 
 
@@ -194,7 +198,7 @@ async def _progress(
         await work(tell)
     except _InBand as error:
         if not stream.begun:
-            raise Refused(500, str(error)) from error
+            raise SimulatedRefusal(500, str(error)) from error
         await tell({"error": str(error)})
     return await stream.end() if stream.begun else reply(last[0])
 
@@ -218,10 +222,10 @@ def _name(asked: str, refusal: str) -> str:
     """`asked` with its tag; refuses what Ollama would not take for a name."""
     name = spelled(asked)
     if not _is_name(name):
-        raise Refused(400, refusal)
+        raise SimulatedRefusal(400, refusal)
     return name
 
 
 def _check_digest(digest: str) -> None:
     if not _is_digest(digest):
-        raise Refused(400, "invalid digest format")
+        raise SimulatedRefusal(400, "invalid digest format")

@@ -16,10 +16,10 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from app.simulator.exchange import Fields, Refused, Stream, reply
+from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.faults import Faults, read_faults
 from app.simulator.gojson import Json, dumps, timestamp
-from app.simulator.inference import Inference, InferenceFailed, Task, Timing
+from app.simulator.inference import InferenceFailed, SimulatedInference, Task, Timing
 from app.simulator.library import Library
 from app.simulator.models import SimulatedModel
 from app.simulator.scheduler import Scheduler
@@ -40,7 +40,7 @@ class NativeApi:
 
     def __init__(
         self,
-        inference: Inference,
+        inference: SimulatedInference,
         scheduler: Scheduler,
         version: str,
         faults: Callable[[], Faults],
@@ -100,7 +100,7 @@ class NativeApi:
         fields = Fields(await request.read(), "ShowRequest")
         name = fields.text("model") or fields.text("name")
         if not name:
-            raise Refused(400, "model is required")
+            raise SimulatedRefusal(400, "model is required")
         model = self.found(name)
         return reply(
             {
@@ -119,7 +119,7 @@ class NativeApi:
         fields = Fields(await request.read(), "ChatRequest")
         name = fields.text("model")
         if not name:
-            raise Refused(400, "model is required")
+            raise SimulatedRefusal(400, "model is required")
         model = self.found(name)
         messages = fields.items("messages")
         message = {"role": "assistant", "content": ""}
@@ -140,7 +140,7 @@ class NativeApi:
         fields = Fields(await request.read(), "GenerateRequest")
         name = fields.text("model")
         if not name:
-            raise Refused(404, "model '' not found")
+            raise SimulatedRefusal(404, "model '' not found")
         model = self.found(name)
         prompt = fields.text("prompt")
         if not prompt and _keep_s(fields) == 0:
@@ -163,7 +163,7 @@ class NativeApi:
         if texts is None:
             texts = []
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Refused(400, "invalid input type")
+            raise SimulatedRefusal(400, "invalid input type")
         model = self.found(name)
         vectors, timing = await self.embed_texts(
             model,
@@ -184,10 +184,10 @@ class NativeApi:
         fields = Fields(await request.read(), "EmbeddingRequest")
         name = fields.text("model")
         if not name:
-            raise Refused(400, "model is required")
+            raise SimulatedRefusal(400, "model is required")
         model = self._library.find(name)
         if model is None:
-            raise Refused(404, f'model "{name}" not found, try pulling it first')
+            raise SimulatedRefusal(404, f'model "{name}" not found, try pulling it first')
         prompt = fields.text("prompt")
         vectors, _ = await self.embed_texts(model, [prompt] if prompt else [], _keep_s(fields), 0)
         return reply({"embedding": vectors[0] if vectors else []})
@@ -204,7 +204,7 @@ class NativeApi:
         """Vectors for `texts`, shortened to `dimensions` where that is less than the model's."""
         counts = [count_tokens(text) + 2 for text in texts]
         if not truncate and counts and max(counts) > model.context_length:
-            raise Refused(400, "the input length exceeds the context length")
+            raise SimulatedRefusal(400, "the input length exceeds the context length")
         task = Task(
             model=model,
             prompt="",
@@ -224,16 +224,16 @@ class NativeApi:
         """The model called `name`; refuses as Ollama does."""
         model = self._library.find(name)
         if model is None:
-            raise Refused(404, f"model '{name}' not found")
+            raise SimulatedRefusal(404, f"model '{name}' not found")
         return model
 
     def _check(self, fields: Fields, name: str, model: SimulatedModel, verb: str) -> None:
         if fields.raw("think"):
-            raise Refused(400, f'"{name}" does not support thinking')
+            raise SimulatedRefusal(400, f'"{name}" does not support thinking')
         if not model.generates:
-            raise Refused(400, f'"{name}" does not support {verb}')
+            raise SimulatedRefusal(400, f'"{name}" does not support {verb}')
         if fields.items("tools") and "tools" not in model.capabilities:
-            raise Refused(400, f"registry.ollama.ai/library/{model.name} does not support tools")
+            raise SimulatedRefusal(400, f"registry.ollama.ai/library/{model.name} does not support tools")
 
     def _task(self, fields: Fields, model: SimulatedModel, prompt: str, further_tokens: int) -> Task:
         options = fields.object("options")
@@ -339,12 +339,12 @@ def _last(name: str, kind: str, text: str, task: Task, timing: Timing) -> Json:
 
 def _content(message: object) -> str:
     if not isinstance(message, dict):
-        raise Refused(
+        raise SimulatedRefusal(
             400, "json: cannot unmarshal into Go struct field ChatRequest.messages of type api.Message"
         )
     content = message.get("content") or ""
     if not isinstance(content, str):
-        raise Refused(
+        raise SimulatedRefusal(
             400, "json: cannot unmarshal into Go struct field ChatRequest.messages.content of type string"
         )
     return content
@@ -364,5 +364,5 @@ def _keep_s(fields: Fields) -> float:
             return 0.0
         if pieces and "".join(number + unit for number, unit in pieces) == amount:
             return sign * sum(float(number) * _UNITS_S[unit] for number, unit in pieces)
-        raise Refused(400, f'time: invalid duration "{value}"')
-    raise Refused(400, f"Unsupported type: '{type(value).__name__}'")
+        raise SimulatedRefusal(400, f'time: invalid duration "{value}"')
+    raise SimulatedRefusal(400, f"Unsupported type: '{type(value).__name__}'")

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from app.simulator.exchange import Fields, Refused, Stream, reply
+from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.gojson import Json, dumps
-from app.simulator.inference import Inference, InferenceFailed, Task, Timing
+from app.simulator.inference import InferenceFailed, SimulatedInference, Task, Timing
 from app.simulator.models import SimulatedModel
 from app.simulator.native_api import NativeApi, token_json
 from app.simulator.text import count_tokens
@@ -37,7 +37,7 @@ def error(status: int, message: str) -> web.Response:
 class OpenAIApi:
     """The handlers of /v1/*, on top of the native ones."""
 
-    def __init__(self, native: NativeApi, inference: Inference) -> None:
+    def __init__(self, native: NativeApi, inference: SimulatedInference) -> None:
         self._native = native
         self._inference = inference
         self._ids = itertools.count(1)
@@ -58,7 +58,7 @@ class OpenAIApi:
         fields = Fields(await request.read(), "ChatCompletionRequest")
         messages = fields.items("messages")
         if not messages:
-            raise Refused(400, "[] is too short - 'messages'")
+            raise SimulatedRefusal(400, "[] is too short - 'messages'")
         contents = [_content(message) for message in messages]
         name, model = self._model(fields, "chat")
         response_format = fields.object("response_format")
@@ -100,12 +100,12 @@ class OpenAIApi:
         encoding = fields.text("encoding_format").lower()
         if encoding not in ("", "float", "base64"):
             why = f"Invalid value for 'encoding_format' = {encoding}. Supported values: ['float', 'base64']."
-            raise Refused(400, why)
+            raise SimulatedRefusal(400, why)
         texts = fields.raw("input")
         if isinstance(texts, str):
             texts = [texts]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Refused(400, "invalid input")
+            raise SimulatedRefusal(400, "invalid input")
         name = fields.text("model")
         vectors, timing = await self._native.embed_texts(
             self._native.found(name), texts, 300.0, fields.number("dimensions") or 0
@@ -124,13 +124,13 @@ class OpenAIApi:
     def _model(self, fields: Fields, verb: str) -> tuple[str, SimulatedModel]:
         name = fields.text("model")
         if not name:
-            raise Refused(400, "model is required")
+            raise SimulatedRefusal(400, "model is required")
         model = self._native.found(name)
         effort = fields.text("reasoning_effort")
         if effort and effort != "none":
-            raise Refused(400, f'"{name}" does not support thinking')
+            raise SimulatedRefusal(400, f'"{name}" does not support thinking')
         if not model.generates:
-            raise Refused(400, f'"{name}" does not support {verb}')
+            raise SimulatedRefusal(400, f'"{name}" does not support {verb}')
         return name, model
 
     def _task(self, fields: Fields, model: SimulatedModel, prompt: str, further: int, form: object) -> Task:
@@ -269,14 +269,14 @@ def _content(message: object) -> str:
         parts = []
         for part in content:
             if not isinstance(part, dict) or part.get("type") not in ("text", "image_url", "input_audio"):
-                raise Refused(400, "invalid message format")
+                raise SimulatedRefusal(400, "invalid message format")
             if part["type"] == "text":
                 if not isinstance(part.get("text"), str):
-                    raise Refused(400, "invalid message format")
+                    raise SimulatedRefusal(400, "invalid message format")
                 parts.append(part["text"])
         return "\n".join(parts)
     if isinstance(message, dict) and message.get("tool_calls") is not None:
         return ""
-    raise Refused(
+    raise SimulatedRefusal(
         400, f"invalid message content type: {'<nil>' if content is None else type(content).__name__}"
     )

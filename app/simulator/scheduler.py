@@ -42,7 +42,7 @@ class Runner:
     timer: asyncio.TimerHandle | None = None
 
 
-class Place:
+class CardPlace:
     """The right to use the card with one model, from `Scheduler.take` until `leave`."""
 
     __slots__ = ("_gpu", "_leave", "_phase", "_runner", "load_us")
@@ -109,7 +109,7 @@ class Scheduler:
         """Loaded models, the longest-lived first, as `ollama ps` lists them."""
         return sorted(self._runners.values(), key=lambda runner: -runner.expires_ns)
 
-    async def take(self, model: SimulatedModel, keep_s: float, *, out_of_memory: bool = False) -> Place:
+    async def take(self, model: SimulatedModel, keep_s: float, *, out_of_memory: bool = False) -> CardPlace:
         """Wait for a place and for the model to be loaded. Raises QueueFull, OutOfMemory."""
         if self._taken < self._parallel:
             self._taken += 1
@@ -136,7 +136,7 @@ class Scheduler:
             runner.timer.cancel()
             runner.timer = None
         self._set_expiry(runner)
-        return Place(self._gpu, runner, load_us, self._left)
+        return CardPlace(self._gpu, runner, load_us, self._left)
 
     def unload(self, model: SimulatedModel) -> None:
         """Take the model out of memory, as soon as nobody uses it."""

@@ -17,9 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 
 from app.simulator import openai_api
-from app.simulator.exchange import Refused, reply
+from app.simulator.exchange import SimulatedRefusal, reply
 from app.simulator.faults import Faults
-from app.simulator.inference import ConnectionCut, Inference, InferenceFailed
+from app.simulator.inference import ConnectionCut, InferenceFailed, SimulatedInference
 from app.simulator.library import Library
 from app.simulator.management_api import ManagementApi
 from app.simulator.native_api import NativeApi
@@ -71,7 +71,7 @@ class Simulator:
             max_queue=max_queue,
             cpu_only=lambda: self.faults.cpu_only,
         )
-        self._inference = Inference(self._scheduler, speed=speed, clock_us=clock_us)
+        self._inference = SimulatedInference(self._scheduler, speed=speed, clock_us=clock_us)
         native = NativeApi(self._inference, self._scheduler, VERSION, lambda: self.faults, library)
         self._management = ManagementApi(library, self._scheduler, speed=speed, faults=lambda: self.faults)
         self._openai = openai_api.OpenAIApi(native, self._inference)
@@ -162,7 +162,7 @@ class Simulator:
         """The answer, or in the dialect of the path why there is none."""
         try:
             return await handler(request)
-        except Refused as refused:
+        except SimulatedRefusal as refused:
             status, message = refused.status, str(refused)
         except QueueFull:
             status, message = 503, _QUEUE_FULL

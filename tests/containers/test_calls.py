@@ -11,10 +11,10 @@ import pytest
 
 from app.containers.base import DaemonFailed
 from app.containers.calls import Calls, in_thread
-from app.containers.candidates import Place
-from app.containers.errors import Call
+from app.containers.candidates import DaemonPlace
+from app.containers.errors import DockerCall
 
-NOWHERE = Calls(Place("unix:///no/such.sock", "a test"), "1.41")
+NOWHERE = Calls(DaemonPlace("unix:///no/such.sock", "a test"), "1.41")
 
 
 def starting(monkeypatch: pytest.MonkeyPatch, first: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ async def test_where_the_system_gives_out_no_more_threads_a_call_and_a_stream_en
 
     starting(monkeypatch, none_left)
     with pytest.raises(DaemonFailed, match=r"^Docker could not look around\.$"):
-        await NOWHERE.do(Call("look around"), lambda client: None)
+        await NOWHERE.do(DockerCall("look around"), lambda client: None)
     with pytest.raises(DaemonFailed, match=r"^Docker could not look around\.$"):
-        async for _ in NOWHERE.stream(Call("look around"), lambda client: iter(())):
+        async for _ in NOWHERE.stream(DockerCall("look around"), lambda client: iter(())):
             pass

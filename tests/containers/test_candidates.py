@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.containers.base import DaemonUnreachable
-from app.containers.candidates import Context, Place, Tls, context, places
+from app.containers.candidates import Context, DaemonPlace, Tls, context, places
 
 HOME = Path("/home/ada")
 
@@ -33,7 +33,7 @@ def make_context(folder: Path, name: str, host: str, *, tls: bool = False, skip:
 
 def test_what_the_setting_names_is_the_only_place() -> None:
     found = places("unix:///x.sock", {"DOCKER_HOST": "unix:///y.sock"}, HOME, "linux", None)
-    assert found == (Place("unix:///x.sock", "the setting docker_host"),)
+    assert found == (DaemonPlace("unix:///x.sock", "the setting docker_host"),)
 
 
 def test_docker_host_comes_next_and_is_the_only_place_too() -> None:

@@ -27,7 +27,7 @@ from app.containers.base import (
     NameTaken,
     PortTaken,
 )
-from app.containers.candidates import Place
+from app.containers.candidates import DaemonPlace
 from app.containers.docker import CONNECTED, Docker
 from app.containers.drift import drift
 from app.containers.find import find_daemon
@@ -345,7 +345,7 @@ async def test_a_daemon_that_hangs_costs_the_deadline_and_no_thread(images: Imag
         served(Path(folder) / "h.sock", None) as url,
     ):
         daemon = (await _described()).daemon
-        hung = Docker(daemon, Place(url, "a test"), "1.41", deadline_s=0.5)
+        hung = Docker(daemon, DaemonPlace(url, "a test"), "1.41", deadline_s=0.5)
         for call in (hung.find("x"), hung.list({}), hung.image("x")):
             with pytest.raises(DaemonUnreachable, match="does not answer"):
                 await call

@@ -16,11 +16,11 @@ from app.containers.base import (
     PortTaken,
     PullBroken,
 )
-from app.containers.errors import Call, refused, translate
+from app.containers.errors import DockerCall, refused, translate
 
-START = Call("start the container", container="engine", rocm=True)
-CREATE = Call("create the container", container="engine", image="ollama/ollama", rocm=True)
-PULL = Call("download ollama/ollama", image="ollama/ollama", pull=True)
+START = DockerCall("start the container", container="engine", rocm=True)
+CREATE = DockerCall("create the container", container="engine", image="ollama/ollama", rocm=True)
+PULL = DockerCall("download ollama/ollama", image="ollama/ollama", pull=True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ PULL = Call("download ollama/ollama", image="ollama/ollama", pull=True)
     ],
 )  # fmt: skip
 def test_what_the_daemon_says_becomes_an_error_of_ours(
-    call: Call, status: int, said: str, kind: type[ContainerError]
+    call: DockerCall, status: int, said: str, kind: type[ContainerError]
 ) -> None:
     error = refused(said, call, status)
     assert type(error) is kind

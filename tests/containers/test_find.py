@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from app.containers.base import DaemonUnreachable
-from app.containers.candidates import Place
+from app.containers.candidates import DaemonPlace
 from app.containers.find import ask, daemon_from, find_daemon
 from tests.real.docker_engine import Engine
 
@@ -140,7 +140,7 @@ async def test_how_to_start_it_depends_on_what_it_is(
     dead.bind(str(folder / "d.sock"))
     dead.close()
     with pytest.raises(DaemonUnreachable) as caught:
-        await ask(Place(f"unix://{folder}/d.sock", found_by), platform=platform)
+        await ask(DaemonPlace(f"unix://{folder}/d.sock", found_by), platform=platform)
     assert str(caught.value).endswith(words)
 
 
@@ -241,7 +241,7 @@ def test_a_hung_docker_does_not_keep_the_program_from_ending(folder: Path) -> No
 
 VERSION = {"Version": "28.1.0", "ApiVersion": "1.49", "Components": [{"Name": "Engine"}]}
 PODMAN = {"Version": "5.2.0", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine"}]}
-HERE = Place("tcp://127.0.0.1:2375", "a test")
+HERE = DaemonPlace("tcp://127.0.0.1:2375", "a test")
 
 
 def test_podman_is_told_from_docker_by_its_components() -> None:
@@ -257,7 +257,9 @@ def test_rootless_and_virtual_daemons_are_known_as_such() -> None:
     assert daemon_from(HERE, VERSION, {"OperatingSystem": "Docker Desktop"}, "linux").virtual
     assert daemon_from(HERE, VERSION, {}, "darwin").virtual
     assert daemon_from(HERE, VERSION, {}, "win32").virtual
-    assert daemon_from(Place("unix:///home/a/.colima/default/docker.sock", ""), VERSION, {}, "linux").virtual
+    assert daemon_from(
+        DaemonPlace("unix:///home/a/.colima/default/docker.sock", ""), VERSION, {}, "linux"
+    ).virtual
     plain = daemon_from(HERE, VERSION, {"SecurityOptions": None}, "linux")
     assert not plain.virtual
     assert not plain.rootless

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from app.containers.base import DaemonUnreachable, DiskFull, ImageMissing, PullBroken, PullProgress
-from app.containers.candidates import Place
+from app.containers.candidates import DaemonPlace
 from app.containers.docker import Docker
 from app.containers.find import find_daemon
-from app.containers.pulls import Layers, split
+from app.containers.pulls import ImageLayers, split
 from tests.containers.conftest import NOISE_B, no_threads_left
 from tests.real.docker_engine import Engine, until
 from tests.real.docker_images import Images
@@ -63,7 +63,7 @@ def line(key: str, status: str, current: int = 0, total: int = 0) -> dict[str, o
 
 
 def test_progress_counts_only_layers_whose_size_is_known() -> None:
-    layers = Layers()
+    layers = ImageLayers()
     layers.add({"status": "Pulling from ollama/ollama", "id": "latest"})
     assert layers.sum().layers == 0
     for key in "abc":
@@ -85,7 +85,7 @@ def test_progress_counts_only_layers_whose_size_is_known() -> None:
 
 
 def test_lines_that_make_no_sense_change_nothing() -> None:
-    layers = Layers()
+    layers = ImageLayers()
     for odd in ({}, {"id": 3, "status": "x"}, {"id": "a"}, {"status": "Digest: sha256:…"}):
         layers.add(odd)
     layers.add({"id": "a", "status": "Downloading", "progressDetail": None})
@@ -170,7 +170,7 @@ async def test_a_line_that_falls_silent_is_given_up(
 ) -> None:
     found = await find_daemon(dockerd.socket)
     spoken = dockerd.client.version()["ApiVersion"]
-    docker = Docker(found.daemon, Place(dockerd.socket, "a test"), spoken, silent_s=1.5)
+    docker = Docker(found.daemon, DaemonPlace(dockerd.socket, "a test"), spoken, silent_s=1.5)
     registry.throttle(rate_b_per_s=4_000)
     with pytest.raises(PullBroken, match="stands still"):
         await docker.pull(pulled_never, nothing)

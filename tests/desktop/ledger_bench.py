@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication
 
 from app.desktop.pages.ledger import LedgerPage
 from app.desktop.pages.ledger_model import Column, LedgerModel
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from tests.desktop.fake_gateway import FakeGateway, a_snapshot
 from tests.desktop.playing import play, settled
 
@@ -21,7 +21,7 @@ class Bench:
     def __init__(self, records: int) -> None:
         self.face = FakeGateway(records=records)
         self.failures: list[str] = []
-        self.tasks = Tasks(self.failures.append)
+        self.tasks = FaceTasks(self.failures.append)
         self.page = LedgerPage(self.face, self.tasks)
         self.page.resize(900, 500)
         self.model: LedgerModel = self.page.model

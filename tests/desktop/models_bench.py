@@ -13,7 +13,7 @@ from app.desktop.pages.model_dialogs import UpdateDialog
 from app.desktop.pages.model_row import ModelRow
 from app.desktop.pages.model_shelf import OperationRow
 from app.desktop.pages.models import ModelsPage
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.face import Snapshot
 from app.models.base import Doing
 from tests.desktop.fake_gateway import FakeGateway
@@ -30,7 +30,7 @@ class Bench:
         self.face = FakeGateway()
         self.models: FakeModels = self.face.models
         self.failures: list[str] = []
-        self.tasks = Tasks(self.failures.append)
+        self.tasks = FaceTasks(self.failures.append)
         self.page = ModelsPage(self.face, self.tasks)
         self.page.resize(900, 560)
 

@@ -16,7 +16,7 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
 from app.desktop.loop import run
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 
 OFFSCREEN_NOTE = "This plugin does not support (propagateSizeHints|raise)"
 """What Qt's offscreen platform says when a window is shown and when it is raised."""
@@ -39,7 +39,7 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         await asyncio.sleep(0.002)
 
 
-async def settled(tasks: Tasks) -> None:
+async def settled(tasks: FaceTasks) -> None:
     """Wait until nothing that a face started is running."""
     await until(lambda: tasks.count == 0)
 

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QPushButton, QStyle, QStyleOptionSli
 from app.billing.money import PICO
 from app.desktop.cards.cap import CapCard
 from app.desktop.cards.cap_slider import STEPS, CapSlider, scale_for
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.theme import Tone
 from app.power.history import HOUR_US, PowerPoint
 from app.settings.errors import SettingError
@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, face: FakeGateway) -> None:
         self.face = face
         self.failures: list[str] = []
-        self.tasks = Tasks(self.failures.append)
+        self.tasks = FaceTasks(self.failures.append)
         self.window = QWidget()
         self.window.resize(420, 200)
         self.card = CapCard(face, self.tasks, self.window)

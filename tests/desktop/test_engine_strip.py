@@ -15,7 +15,7 @@ from app.desktop.cards.public import PublicDialog
 from app.desktop.dialogs import LogDialog
 from app.desktop.engine_wording import engine_tone
 from app.desktop.pages.overview import OverviewPage
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor
 from app.face import PublicPhase, PublicView, Serving, Snapshot
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self) -> None:
         self.face = FakeGateway()
         self.failures: list[str] = []
-        self.tasks = Tasks(self.failures.append)
+        self.tasks = FaceTasks(self.failures.append)
         self.page = OverviewPage(self.face, self.tasks)
         self.engine, self.public = self.page.engine, self.page.public
         self.page.resize(720, 480)

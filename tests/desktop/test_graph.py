@@ -32,7 +32,7 @@ from app.desktop.cards.graph_data import (
     round_top,
     time_ticks,
 )
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerPoint
 from tests.desktop.fake_gateway import NOW_US, FakeGateway, a_snapshot, busy
 from tests.desktop.playing import OFFSCREEN_NOTE, desktop_colours, play, running_timers, settled
@@ -197,7 +197,7 @@ class Shown:
         self.face = face
         self.failures: list[str] = []
         self.asked: list[int] = []
-        self.tasks = Tasks(self.failures.append)
+        self.tasks = FaceTasks(self.failures.append)
         series = face.graph
 
         def history(span_us: int):

@@ -14,7 +14,7 @@ from app.desktop.cards.gpu import GpuCard
 from app.desktop.cards.headline import Headline
 from app.desktop.cards.running import MOST_ROWS, RunningCard
 from app.desktop.pages.overview import OverviewPage
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.face import Serving
 from tests.desktop.fake_gateway import (
     CAP_REACHED,
@@ -230,7 +230,7 @@ def test_a_quiet_second_repaints_nothing(running: RunningCard) -> None:
 
 @pytest.fixture
 def page(qtbot, face: FakeGateway) -> OverviewPage:
-    page = OverviewPage(face, Tasks(lambda _: None))
+    page = OverviewPage(face, FaceTasks(lambda _: None))
     qtbot.addWidget(page)
     page.resize(960, 640)
     page.show()

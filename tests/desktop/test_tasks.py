@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from app.desktop.tasks import Tasks, sentence_of
+from app.desktop.tasks import FaceTasks, sentence_of
 from tests.desktop.playing import play, settled
 
 
@@ -18,7 +18,7 @@ def test_a_failure_goes_to_the_log_and_as_one_sentence_to_the_person(
     said: list[str] = []
 
     async def story() -> None:
-        tasks = Tasks(said.append)
+        tasks = FaceTasks(said.append)
 
         async def fail() -> None:
             raise ValueError("The cap must be 0 or more.")
@@ -36,7 +36,7 @@ def test_a_task_lives_although_nobody_else_holds_it(qapp: object) -> None:
     done: list[int] = []
 
     async def story() -> None:
-        tasks = Tasks(lambda _: None)
+        tasks = FaceTasks(lambda _: None)
 
         async def work() -> None:
             gate: asyncio.Future[None] = asyncio.Future()
@@ -56,7 +56,7 @@ def test_cancelling_is_no_fault(qapp: object) -> None:
     said: list[str] = []
 
     async def story() -> None:
-        tasks = Tasks(said.append)
+        tasks = FaceTasks(said.append)
         tasks.start(asyncio.Event().wait(), "It failed")
         await asyncio.sleep(0)
         tasks.cancel()

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.commands.engines import lines
-from app.engine.discovery import Finding, scan
-from app.engine.evidence import PATHS, Answer, Software, judge
+from app.engine.discovery import FoundEngine, scan
+from app.engine.evidence import PATHS, ProbeAnswer, Software, judge
 from app.engine.identify import identify
 from app.simulator import Simulator
 from tests.engine import lookalikes as like
@@ -188,21 +188,21 @@ async def test_a_scan_of_closed_ports_is_over_at_once() -> None:
 def test_an_ollama_without_any_model_is_still_an_engine() -> None:
     found = judge(
         {
-            "/": Answer(200, {}, b"Ollama is running"),
-            "/v1/models": Answer(200, {}, b'{"object":"list","data":null}'),
+            "/": ProbeAnswer(200, {}, b"Ollama is running"),
+            "/v1/models": ProbeAnswer(200, {}, b'{"object":"list","data":null}'),
         }
     )
     assert found is not None
     assert found.healthy
-    assert Finding("http://127.0.0.1:1", found).sentence.startswith(
+    assert FoundEngine("http://127.0.0.1:1", found).sentence.startswith(
         "Ollama at http://127.0.0.1:1 has no model yet"
     )
 
 
 def test_one_weak_sign_gives_nobody_a_name() -> None:
-    answers = {"/version": Answer(200, {}, b'{"version":"1.0"}')}
+    answers = {"/version": ProbeAnswer(200, {}, b'{"version":"1.0"}')}
     assert judge(answers) is None
-    answers["/v1/models"] = Answer(200, {}, b'{"object":"list","data":[{"id":"m","owned_by":"me"}]}')
+    answers["/v1/models"] = ProbeAnswer(200, {}, b'{"object":"list","data":[{"id":"m","owned_by":"me"}]}')
     found = judge(answers)
     assert found is not None
     assert found.software is Software.OPENAI

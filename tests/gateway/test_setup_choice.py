@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.containers.base import Daemon
-from app.engine.discovery import Finding
+from app.engine.discovery import FoundEngine
 from app.engine.evidence import Found, Software
 from app.gateway.setup import NothingToServeWith, choose_engine
 
@@ -24,9 +24,9 @@ STOPPED = "Docker is not running. Start it with: sudo systemctl start docker"
 
 def finding(
     port: int, software: Software, models: tuple[str, ...] = ("m",), *, locked: bool = False
-) -> Finding:
+) -> FoundEngine:
     found = Found(software, "1.0", models=models, healthy=not locked, locked=locked, unloads=True)
-    return Finding(f"http://127.0.0.1:{port}", found)
+    return FoundEngine(f"http://127.0.0.1:{port}", found)
 
 
 OLLAMA = finding(11434, Software.OLLAMA)

@@ -10,7 +10,7 @@ from app.engine.base import Loaded, Model
 from app.models import fits
 from app.models.base import Fit, ModelError
 from app.models.catalogue import CATALOGUE, embeds, offer, smallest, suggest
-from app.models.listing import Machine, entries
+from app.models.listing import Capacity, entries
 from app.models.names import NEW, OLD, is_passing, passing, spelled
 from app.models.pace import Pace
 from app.models.said import NoMemory, Passing, in_words
@@ -53,7 +53,7 @@ def test_what_is_suggested_fits_with_the_usual_context(gpu_b: int) -> None:
     chosen = suggest(gpu_b, 16 * GB)
     (entry,) = [
         one
-        for one in entries((), (), {}, Machine(gpu_b, 16 * GB, 4096, 1), native=True)
+        for one in entries((), (), {}, Capacity(gpu_b, 16 * GB, 4096, 1), native=True)
         if one.name == chosen.name
     ]
     assert entry.estimate.fit in (Fit.FITS, Fit.TIGHT)
@@ -77,7 +77,7 @@ def test_for_tests_the_smallest_model_that_writes_is_taken() -> None:
 def test_the_list_is_the_engines_models_and_then_the_rest_of_the_catalogue() -> None:
     here = (model("mine:1", 5_000_000_000), model("qwen3:8b", 5_225_388_164), model("big:cloud", remote=True))
     loaded = (Loaded("mine:1", "", 6, 5, "soon"),)
-    listed = entries(here, loaded, {}, Machine(12 * GB, 32 * GB, 4096, 1), native=True)
+    listed = entries(here, loaded, {}, Capacity(12 * GB, 32 * GB, 4096, 1), native=True)
     assert [one.name for one in listed[:2]] == ["mine:1", "qwen3:8b"]
     assert [one.installed for one in listed] == [True, True] + [False] * (len(listed) - 2)
     assert (listed[0].loaded, listed[0].vram_b, listed[0].expires_at) == (True, 5, "soon")
@@ -87,7 +87,7 @@ def test_the_list_is_the_engines_models_and_then_the_rest_of_the_catalogue() -> 
 
 
 def test_an_engine_that_is_not_ollama_gets_no_catalogue() -> None:
-    listed = entries((model("org/Model-7B"),), (), {}, Machine(None, 0, 4096, 1), native=False)
+    listed = entries((model("org/Model-7B"),), (), {}, Capacity(None, 0, 4096, 1), native=False)
     assert [one.name for one in listed] == ["org/Model-7B"]
 
 

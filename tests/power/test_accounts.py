@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from app.power.accounts import GAP_US, HEAD_US, AccountError, ClosedAccount, EnergyBook, StaticWatts, Totals
+from app.power.accounts import (
+    GAP_US,
+    HEAD_US,
+    AccountError,
+    ClosedAccount,
+    EnergyBook,
+    EnergyTotals,
+    StaticWatts,
+)
 
 SEED = StaticWatts(gpu_idle_w=15, gpu_load_w=54, system_idle_w=45, system_load_w=65)
 MARGINAL_W = 59
@@ -30,7 +38,7 @@ def read(
     made.reading(at_ms * MS, power_w, None, IDLE_W, foreign_w, resident_w)
 
 
-def spent(totals: Totals) -> int:
+def spent(totals: EnergyTotals) -> int:
     return (
         totals.requests_uj
         + totals.idle_uj
@@ -327,7 +335,7 @@ def test_nothing_is_integrated_across_a_gap_and_what_ran_in_it_is_modelled() -> 
 def test_a_gap_with_nobody_running_is_time_without_energy() -> None:
     made = sampled()
     read(made, 10_000, 100.0)
-    assert made.totals() == Totals(0, 0, 0, 0, 0, 0, 0, gap_us=10_000_000)
+    assert made.totals() == EnergyTotals(0, 0, 0, 0, 0, 0, 0, gap_us=10_000_000)
 
 
 def test_samples_exactly_two_seconds_apart_have_no_gap_between_them() -> None:

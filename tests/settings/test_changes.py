@@ -15,7 +15,7 @@ import pytest
 
 from app.settings.errors import SettingError
 from app.settings.sources import Source
-from app.settings.store import Changes, Override
+from app.settings.store import AppliedChanges, Override
 from app.settings.values import MASK
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def test_a_change_is_in_force_at_once_and_kept(load: Load, file: Path) -> None:
     store = load()
-    assert store.update({"SPENDING_CAP": "20", "profit_margin": 0.1}) == Changes(
+    assert store.update({"SPENDING_CAP": "20", "profit_margin": 0.1}) == AppliedChanges(
         ("spending_cap", "profit_margin"), (), ()
     )
     assert (store.current.spending_cap, store.current.profit_margin) == (20, Decimal("0.1"))
@@ -63,7 +63,7 @@ def test_a_link_to_the_file_stays_a_link(load: Load, file: Path) -> None:
 
 def test_a_change_to_the_same_value_is_none(load: Load, file: Path) -> None:
     store = load()
-    assert store.update({"port": "8434", "spending_cap": 10.0}) == Changes((), (), ())
+    assert store.update({"port": "8434", "spending_cap": 10.0}) == AppliedChanges((), (), ())
     assert not file.exists()
 
 
@@ -88,7 +88,9 @@ def test_two_values_that_depend_on_each_other_change_together(load: Load) -> Non
 
 
 def test_what_needs_a_restart_is_said(load: Load) -> None:
-    assert load().update({"port": 1, "spending_cap": 5}) == Changes(("port", "spending_cap"), ("port",), ())
+    assert load().update({"port": 1, "spending_cap": 5}) == AppliedChanges(
+        ("port", "spending_cap"), ("port",), ()
+    )
 
 
 def test_what_the_environment_sets_changes_for_this_run_and_says_so(load: Load, file: Path) -> None:
@@ -99,7 +101,7 @@ def test_what_the_environment_sets_changes_for_this_run_and_says_so(load: Load, 
         "spending_cap is 10 in the environment (SPENDING_CAP) and will be so again at the next start: remove it "
         "there to keep the change."
     )
-    assert store.update({"SPENDING_CAP": 20}) == Changes(
+    assert store.update({"SPENDING_CAP": 20}) == AppliedChanges(
         ("spending_cap",), (), (Override("spending_cap", "in the environment (SPENDING_CAP)", sentence),)
     )
     assert store.current.spending_cap == 20
@@ -177,7 +179,7 @@ def test_what_config_shows_can_be_sent_back_whole_and_changes_nothing(load: Load
     store = load(
         env={"SPENDING_CAP": "3"}, cli={"port": 1, "allowed_models": "a,b"}, env_file="LEDGER_SECRET=x\n"
     )
-    assert store.update(json.loads(json.dumps(store.to_json()))) == Changes((), (), ())
+    assert store.update(json.loads(json.dumps(store.to_json()))) == AppliedChanges((), (), ())
     assert not file.exists()
 
 

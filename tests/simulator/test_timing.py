@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from app.simulator import SimulatedGpu, Simulator, SimulatorEngine
 from app.simulator.faults import Faults, read_faults
-from app.simulator.inference import Inference, Task
+from app.simulator.inference import SimulatedInference, Task
 from app.simulator.models import MODELS, find
 from app.simulator.physics import Phase
 from app.simulator.scheduler import Scheduler
@@ -93,7 +93,7 @@ async def test_tokens_come_at_the_models_pace_and_not_before() -> None:
     model = find("qwen2.5:3b")
     assert model is not None
     scheduler = Scheduler(SimulatedGpu(clock_us), speed=1000, parallel=1, clock_us=clock_us)
-    inference = Inference(scheduler, speed=10, clock_us=clock_us)
+    inference = SimulatedInference(scheduler, speed=10, clock_us=clock_us)
     sent: list[tuple[int, int]] = []
 
     async def emit(tokens: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from app.desktop import format as fmt
 from app.desktop.cards.cap_slider import CapSlider
 from app.desktop.cards.card import Card
 from app.desktop.cards.graph_data import cap_reached_at
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import ElidedText, Text, sized
 from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.face import GatewayFace, MoneyView, Snapshot
@@ -100,7 +100,7 @@ def parse_money(text: str, currency: str) -> int | None:
 class CapCard(Card):
     """What is spent of the cap, and the cap."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__("Spending cap", parent)
         self._face = face
         self._tasks = tasks

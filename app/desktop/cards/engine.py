@@ -17,7 +17,7 @@ from app.desktop.cards.headline import Strip
 from app.desktop.dialogs import LogDialog, ask
 from app.desktop.engine_wording import Step
 from app.desktop.model_wording import share
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.engine.host import HostPhase
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class EngineStrip(QWidget):
     """The container as last heard of."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Engine")
         self._face = face

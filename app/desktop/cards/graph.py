@@ -26,7 +26,7 @@ from app.desktop import format as fmt
 from app.desktop import wording
 from app.desktop.cards.card import Card
 from app.desktop.cards.graph_data import SPANS, Span
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import ElidedText, Text, current_theme
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
 from app.face import GatewayFace, MoneyView, Snapshot
@@ -41,7 +41,7 @@ _HEIGHT: Final = 148
 class GraphCard(Card):
     """Power over time, with what clients pay for it."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__("Power and cost", parent)
         self._face = face
         self._tasks = tasks

@@ -28,7 +28,7 @@ from app.desktop import engine_wording as wording
 from app.desktop.cards.headline import Strip
 from app.desktop.clipboard import copy_text
 from app.desktop.dialogs import Dialog
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
 from app.face import GatewayFace, PublicPhase, Snapshot
@@ -75,7 +75,7 @@ class PublicStrip(QWidget):
 
     wanted = Signal()
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Public address")
         self._face = face
@@ -148,7 +148,7 @@ class PublicDialog(Dialog):
 
     chosen = Signal(str)
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget) -> None:
         super().__init__("Public address", parent)
         self._face = face
         self._tasks = tasks

@@ -29,7 +29,7 @@ from app.desktop.icons import icon
 from app.desktop.pages.ledger_model import Column, LedgerModel
 from app.desktop.pages.page import PageWidget
 from app.desktop.pages.record import RecordPanel
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Text, current_theme, sized
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
 from app.face import GatewayFace, Snapshot
@@ -55,7 +55,7 @@ _SAMPLES: Final = {
 class LedgerPage(PageWidget):
     """Every record, newest first."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._face = face
         self._tasks = tasks

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QApplication
 from app.billing.money import format_money
 from app.desktop import format as fmt
 from app.desktop.pages.ledger_rows import LedgerRows
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.text import sized
 from app.face import GatewayFace
 from app.ledger.reader import LedgerRow, Page
@@ -71,7 +71,7 @@ class LedgerModel(QAbstractTableModel):
     busy = Signal(bool)
     behind = Signal(bool)
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QObject | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._face = face
         self._tasks = tasks

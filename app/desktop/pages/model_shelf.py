@@ -118,7 +118,7 @@ class OperationRow(QWidget):
                 return
 
 
-class Shelf(Card):
+class ShelfCard(Card):
     """The rows; it takes no room while there are none. `cancel` and `resume` are given the operation."""
 
     def __init__(

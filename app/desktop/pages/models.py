@@ -19,9 +19,9 @@ from app.desktop.dialogs import ask
 from app.desktop.engine_wording import FAILING, next_step
 from app.desktop.pages.model_dialogs import DetailsDialog, UpdateDialog
 from app.desktop.pages.model_list import ModelList
-from app.desktop.pages.model_shelf import Shelf
+from app.desktop.pages.model_shelf import ShelfCard
 from app.desktop.pages.page import PageWidget
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
 from app.face import GatewayFace, Snapshot
 from app.models.base import Doing, Entry, ModelError, Operation, Outcome
@@ -32,7 +32,7 @@ _SHELF_LEAST: Final = 24 * SPACE
 class ModelsPage(PageWidget):
     """Models, the catalogue, and the work under way."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._face = face
         self._tasks = tasks
@@ -57,7 +57,7 @@ class ModelsPage(PageWidget):
         for card in (self.list.here, self.list.catalogue):
             card.pressed.connect(self._press)
             card.wanted.connect(self._open_menu)
-        self.shelf = Shelf(self._cancel, self._resume, self._resumable)
+        self.shelf = ShelfCard(self._cancel, self._resume, self._resumable)
 
         self._top = QWidget()
         row = QHBoxLayout(self._top)

@@ -19,7 +19,7 @@ from app.desktop.cards.headline import Headline, Strip
 from app.desktop.cards.public import PublicDialog, PublicStrip
 from app.desktop.cards.running import RunningCard
 from app.desktop.pages.page import PageWidget
-from app.desktop.tasks import Tasks
+from app.desktop.tasks import FaceTasks
 from app.desktop.theme import CARD_GAP, PAGE_MARGIN, Tone
 from app.desktop.wording import SIMULATION
 from app.face import GatewayFace, Snapshot
@@ -30,7 +30,7 @@ _TWO_COLUMNS: Final = 760
 class OverviewPage(PageWidget):
     """State, graph, cap, GPU and running requests in one scrolling column."""
 
-    def __init__(self, face: GatewayFace, tasks: Tasks, parent: QWidget | None = None) -> None:
+    def __init__(self, face: GatewayFace, tasks: FaceTasks, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._face = face
         self._tasks = tasks

@@ -11,7 +11,7 @@ from typing import Protocol
 from app.power.sensors.base import Clock, Reading, SensorError, SensorInfo, monotonic_us
 
 
-class SimulatedGpu(Protocol):
+class SimulatedGpuState(Protocol):
     """The state of a simulated GPU; any object with these attributes will do."""
 
     @property
@@ -40,7 +40,7 @@ class SimulatedSensor:
 
     def __init__(
         self,
-        read_watts: Callable[[], SimulatedGpu],
+        read_watts: Callable[[], SimulatedGpuState],
         *,
         clock: Clock = monotonic_us,
         name: str = "Simulated GPU",
