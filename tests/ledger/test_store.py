@@ -166,7 +166,7 @@ async def test_what_became_of_a_model_is_listed_and_found_by_its_source(ledger, 
     draft = ModelDraft(
         ledger.new_id(), 5, "k_1", "mine:1", None, "https://hf.co/m.gguf", None, "failed", "It is not GGUF."
     )
-    receipt = await ledger.record_model(log, draft)
+    receipt = await ledger.append(log, draft)
     row = (await ledger.page(None, 5, search="hf.co")).rows[0]
     assert (row.seq, row.kind, row.key, row.model, row.cost_pico) == (
         receipt.seq,
