@@ -46,6 +46,10 @@ class RunningRequest:
     tokens_per_s: float
     watts: float
     cost_pico: int
+    log: str = ""
+    """The log of the client it is billed to."""
+    held_pico: int = 0
+    """What is reserved for it under the cap."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
+from app.basics.signal import Signal
 from app.ledger.durable import durable
 from app.ledger.errors import LedgerFault
 from app.ledger.parties import Client, Key
@@ -43,6 +44,8 @@ class ClientKeys:
         self._plain: str | None = None
         self._shut: set[str] = set()
         """Keys whose end is on its way to the disk: they open nothing any more."""
+        self.revoked: Signal[[str]] = Signal()
+        """Told the id of a key that has just stopped working."""
 
     async def load(self) -> None:
         """Make the first client and its key on the first start, and open the door to all that are known."""
@@ -105,6 +108,7 @@ class ClientKeys:
         key = found[0]
         self._shut.add(key.id)
         self._tell()
+        self.revoked(key.id)
         await durable(self._ledger, self._ledger.revoke_key(key.id))
         await self._vault.delete(kept_name(key.id))
         if self._plain is not None and key_digest(self._plain) == key.sha256:

@@ -70,6 +70,11 @@ class Access:
             )
         return found
 
+    def require(self, principal: Principal) -> None:
+        """Refusal 401 where the key of a principal that was identified before has been taken away since."""
+        if principal.sha256 not in self._keys:
+            raise Refusal(401, "invalid_api_key", _SENTENCE)
+
     def operator(self, headers: Mapping[str, str], remote: str | None) -> Principal:
         """The same, for what only the operator may do; Refusal 403 for everybody else's keys."""
         found = self.identify(headers, remote)

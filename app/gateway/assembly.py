@@ -126,6 +126,7 @@ async def running(
         quiet.changed.connect(conduct.look)
         books.ledger.on_fault(duty.storage_changed)
         jobs.began.connect(changes)
+        books.keys.revoked.connect(jobs.end_key)
 
         # What is seen of it.
         public = PublicAddress(

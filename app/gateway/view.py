@@ -137,6 +137,8 @@ def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:
         tokens_per_s=tokens / seconds,
         watts=meter.request_w(job.id),
         cost_pico=job.pricing.request_cost(((energy_uj, price),), mono - job.mono0_us),
+        log=job.call.principal.log,
+        held_pico=job.hold_pico,
     )
 
 

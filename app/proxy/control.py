@@ -22,6 +22,7 @@ from app.ledger.ids import new_id
 from app.ledger.store import Ledger
 from app.proxy.admission import read_body
 from app.proxy.dialects.base import JSON, dump
+from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
@@ -69,7 +70,7 @@ class Control:
     async def stats(self, request: web.BaseRequest) -> web.Response:
         """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
         log = self._access.identify(request.headers, request.remote).scope
-        return reply(stats(self._look(), self._ledger, self._store, log))
+        return reply(figures(self._look(), self._ledger, self._store, log))
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""
@@ -146,7 +147,7 @@ class Control:
                     for entry in report.by_log
                 ],
                 "checkpoint": [entry.checkpoint for entry in report.by_log],
-                "holds": len(self._look().running),
+                "holds": len(running(self._look(), log)),
                 "keys": [self._ledger.vkey],
                 "findings": [finding.sentence for finding in report.findings],
                 # No copy of a client's is known yet, so nothing is said of receipts and of the peer.
@@ -172,7 +173,7 @@ class Control:
         return reply(await self._keys.create(label.strip(), client and client.strip(), _limits(body)), 201)
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
-        """`{"key": id or label}`: it stops working with the next request."""
+        """`{"key": id or label}`: it stops working at once, and what runs for it ends."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
@@ -198,66 +199,3 @@ def _limits(body: Mapping[str, Any]) -> Limits:
     if limits.expired(wall_us()):
         raise Refusal(400, "invalid_value", "expires must lie in the future.")
     return limits
-
-
-def stats(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str | None) -> dict[str, Any]:
-    """The seed's figures, of one log or (None) of all: what `/stats` answers and the dashboard shows."""
-    totals = ledger.totals(log)
-    settings = store.current
-    money = snapshot.money
-    gpu = snapshot.gpu
-    average = totals.cost_pico // totals.requests if totals.requests else None
-    blocker = snapshot.blocker
-    return {
-        "requests": totals.requests,
-        "prompt_tokens": totals.tok_in,
-        "completion_tokens": totals.tok_out,
-        "inference_seconds": totals.dur_us / 1e6,
-        "energy_wh": three_figures(totals.e_uj, _UJ_PER_WH),
-        "energy_uj": str(totals.e_uj),
-        "client_cost": pico_to_float(totals.cost_pico),
-        "total_cost": pico_to_float(money.spent_pico),
-        "total_cost_pico": str(money.spent_pico),
-        "spending_cap": pico_to_float(money.cap_pico),
-        "budget_remaining": pico_to_float(max(0, money.cap_pico - money.spent_pico)),
-        "budget_remaining_pico": str(max(0, money.cap_pico - money.spent_pico)),
-        "held": pico_to_float(money.held_pico),
-        "average_cost": None if average is None else pico_to_float(average),
-        "requests_left": money.remaining_pico // average if average and average > 0 else None,
-        "labor_hours": 0.0,
-        "labor_cost": 0.0,
-        "currency": money.currency,
-        "billing_mode": money.billing_mode,
-        "electricity_rate": pico_to_float(money.price_pico_per_kwh),
-        "base_rate_per_hour": float(settings.base_rate_per_hour),
-        "labor_rate_per_hour": float(settings.labor_rate_per_hour),
-        "profit_margin": float(settings.profit_margin),
-        "power_model": {
-            "gpu_idle_watts": settings.gpu_idle_watts,
-            "gpu_load_watts": settings.gpu_load_watts,
-            "system_idle_watts": settings.system_idle_watts,
-            "system_inference_watts": settings.system_inference_watts,
-        },
-        "total_watts": round(snapshot.total_w, 1),
-        "marginal_watts": round(snapshot.marginal_w, 1),
-        "gpu": {
-            "name": gpu.name,
-            "source": gpu.source,
-            "measured": gpu.measured,
-            "power_watts": gpu.power_w,
-            "utilization_percent": gpu.utilisation_pct,
-            "temperature_c": gpu.temperature_c,
-            "memory_used_b": gpu.memory_used_b,
-            "memory_total_b": gpu.memory_total_b,
-        },
-        "engine": {
-            "name": snapshot.engine.name,
-            "version": snapshot.engine.version,
-            "simulated": snapshot.engine.simulated,
-            "loaded": list(snapshot.engine.loaded),
-        },
-        "running": len(snapshot.running),
-        "accepting": blocker is None,
-        "reason": None if blocker is None else blocker.sentence,
-        "ends": None if blocker is None else blocker.ends,
-    }

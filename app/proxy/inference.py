@@ -73,6 +73,7 @@ class Inference:
         principal = self._access.identify(request.headers, request.remote)  # 1
         require_dialect(endpoint.path, self._engine())
         call = await self._admission.admit(request, endpoint, principal)  # 2
+        self._access.require(principal)  # the body may have taken a minute to come
         job = self._hold(call)  # 3
         try:
             self._meter.open(job.id)  # 4
@@ -310,7 +311,7 @@ class Inference:
             energy_uj=job.closed.energy_uj,
             energy_source=job.closed.source,
             cost_pico=job.cost_pico,
-            spent_pico=budget.spent,
+            spent_pico=self._ledger.totals(job.call.principal.log).cost_pico,
             remaining_pico=max(0, budget.cap - budget.spent),
             currency=job.pricing.tariff.currency,
             billing_mode=job.pricing.mode.value,

@@ -38,6 +38,7 @@ class Ending:
 CAP = Ending("budget_cut", 402, "cap_reached", "The contributor's spending cap is reached.")
 STALLED = Ending("timeout", 504, "stalled", "Nothing moved for too long, so the request was ended.")
 STOPPED = Ending("stopped", 503, "stopped", "The contributor took the GPU back.")
+REVOKED = Ending("stopped", 401, "key_revoked", "The key was revoked, so the request was ended.")
 STORAGE = Ending("stopped", 507, "ledger_fault", "The ledger cannot be written, so the request was ended.")
 
 
@@ -157,6 +158,12 @@ class Jobs:
         """End every running request."""
         for job in self:
             self.end(job, ending)
+
+    def end_key(self, key: str) -> None:
+        """End every request that came with the key of this id."""
+        for job in self:
+            if job.call.principal.key == key:
+                self.end(job, REVOKED)
 
     def storage_failed(self) -> None:
         """The disk takes nothing any more: end what runs, and let go of those who wait for it."""

@@ -15,7 +15,8 @@ from app.access.identify import Access
 from app.basics.resources import resource
 from app.face import Snapshot
 from app.ledger.store import Ledger
-from app.proxy.control import reply, stats
+from app.proxy.control import reply
+from app.proxy.figures import figures
 from app.settings.store import SettingsStore
 
 _PAGE_HEADERS = {
@@ -46,7 +47,7 @@ class Public:
             "/": {"GET": self.root},
             "/health": {"GET": self.health},
             "/dashboard": {"GET": self.dashboard},
-            "/dashboard/data": {"GET": self.figures},
+            "/dashboard/data": {"GET": self.data},
         }
 
     async def root(self, request: web.BaseRequest) -> web.Response:
@@ -83,17 +84,17 @@ class Public:
             self._page = resource("web/dashboard.html").read_bytes()
         return web.Response(body=self._page, headers=_PAGE_HEADERS)
 
-    async def figures(self, request: web.BaseRequest) -> web.Response:
+    async def data(self, request: web.BaseRequest) -> web.Response:
         """What the page shows: everything to this machine and to the operator, a client's own to a client."""
         log = self._access.viewer(request.headers, request.remote)
         now = self._look()
-        figures = stats(now, self._ledger, self._store, log)
+        shown = figures(now, self._ledger, self._store, log)
         if log is None:
             host = now.host
-            figures["host"] = {
+            shown["host"] = {
                 "phase": host.phase.value,
                 "problem": host.problem,
                 "processor": host.processor.value,
             }
-            figures["public"] = {"phase": now.public.phase.value, "url": now.public.url}
-        return reply(figures)
+            shown["public"] = {"phase": now.public.phase.value, "url": now.public.url}
+        return reply(shown)
