@@ -20,10 +20,13 @@ from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
 from app.ledger.errors import LedgerFault
 from app.ledger.ids import new_id
+from app.proxy.connection import Host
+from app.proxy.connections import Bounds, Connections
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.dialects.openai import OPENAI
 from app.proxy.door import Door, listen_error
+from app.proxy.mishaps import Mishaps, QuietLoop, where
 
 log = logging.getLogger(__name__)
 
@@ -37,32 +40,52 @@ MANAGEMENT = (
 ).split()
 
 
+BACKLOG = 512
+"""Connections that the system keeps for us until we take them."""
+
+
 class Server:
     """Listens at a door and hands each request to its handler."""
 
-    def __init__(self, routes: Routes, max_body_b: Callable[[], int]) -> None:
+    def __init__(
+        self, routes: Routes, max_body_b: Callable[[], int], *, bounds: Callable[[], Bounds] = Bounds.here
+    ) -> None:
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
+        self._bounds = bounds
+        self._mishaps = Mishaps()
+        self._connections: Connections | None = None
+        self._quiet: QuietLoop | None = None
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.SockSite] = []
 
     async def start(self, door: Door) -> None:
         """Listen. Raises DoorTaken where somebody was quicker."""
-        server = web.Server(
+        loop = asyncio.get_running_loop()
+        self._connections = Connections(self._bounds(), self._mishaps, loop)
+        self._quiet = QuietLoop(loop, self._mishaps)
+        server = Host(
             self._handle,
+            self._connections,
+            self._mishaps,
             request_factory=self._request,
             # A client that goes away cancels its handler, so the engine stops; settling needs no task.
             handler_cancellation=True,
             access_log=None,
+            # A compressed body is refused, not unpacked.
+            auto_decompress=False,
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()
         self._runner = runner
         try:
             for taken in door.sockets:
-                site = web.SockSite(runner, taken, backlog=512)
+                # asyncio takes it also for how often it tries to accept at once; where no descriptor is left, each of
+                # them fails, and is logged with a traceback.
+                site = web.SockSite(runner, taken, backlog=1)
                 await site.start()
+                taken.listen(BACKLOG)
                 self._sites.append(site)
         except OSError as error:
             await self.stop()
@@ -80,6 +103,12 @@ class Server:
             await self._runner.cleanup()
             self._runner = None
             self._sites = []
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
+        if self._quiet is not None:
+            self._quiet.close()
+            self._quiet = None
 
     def _request(
         self,
@@ -118,8 +147,8 @@ class Server:
             return refuse(Refusal(507, "ledger_fault", str(fault), retry_after_s=60), dialect_of(path))
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:
-            log.exception("A request to %s failed by a fault of our own.", path)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the client hears 500)
+            log.error("A request failed by a fault of our own: %s.", where(error))
             return refuse(
                 Refusal(500, "internal_error", "The gateway made a mistake. Its log says which."),
                 dialect_of(path),

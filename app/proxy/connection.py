@@ -1,0 +1,234 @@
+"""One connection: aiohttp's own protocol, which knows no bounds, and what it lacks.
+
+Rule 1: this file alone reaches into aiohttp's protocol; the tests of connections say what of it we count on.
+Rule 2: nothing that a client sent is logged, whatever it was. Rule 3: a client that has sent its request and closes its
+half of the connection gets its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
+
+from app.access.origin import is_loopback
+from app.basics.clock import wall_us
+from app.ledger.ids import new_id
+from app.proxy.connections import Connections, neighbourhood
+from app.proxy.dialects.base import JSON
+from app.proxy.mishaps import Mishaps, log, where
+
+FOREVER = float("inf")
+_NO_ROOM = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PROBES_S = (0.0, 0.1, 1.0)
+_PROBE_S = 5.0
+_MALFORMED = b'{"error":"This is no HTTP request that is understood here."}'
+
+_Handled = tuple[web.StreamResponse, bool]
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Connection(web.RequestHandler):
+    """Counted among the others; closed when it keeps us waiting."""
+
+    __slots__ = (
+        "_answered",
+        "_ended",
+        "_house",
+        "_mishaps",
+        "_probe_handle",
+        "_probes",
+        "address",
+        "asked",
+        "local",
+        "partial",
+        "since",
+        "stuck_since",
+    )
+
+    def __init__(self, manager: web.Server, house: Connections, mishaps: Mishaps, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._house = house
+        self._mishaps = mishaps
+        self._answered = 0
+        self._ended = False
+        self._probes = 0
+        self._probe_handle: asyncio.TimerHandle | None = None
+        self.address = "?"
+        self.local = False
+        self.asked = False
+        self.partial = False
+        self.since = FOREVER
+        self.stuck_since = FOREVER
+
+    # Coming and going.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it in, or send it away."""
+        peer = transport.get_extra_info("peername")
+        host = str(peer[0]) if isinstance(peer, tuple) and peer else "?"
+        self.local = is_loopback(host)
+        self.address = neighbourhood(host)
+        self.since = self._loop.time()
+        if self._house.admit(self):
+            super().connection_made(transport)
+            return
+        # aiohttp has not heard of it, and never will.
+        self._manager = None
+        self._force_close = True
+        cast("asyncio.Transport", transport).write(_NO_ROOM)
+        transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count it out; what was being answered is cancelled."""
+        self._house.gone(self)
+        self._probe_no_more()
+        super().connection_lost(exc)
+
+    def dismiss(self) -> None:
+        """Close it, with a word where it has begun to say something."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self.stuck_since != FOREVER:
+            transport.abort()
+            return
+        if self.partial:
+            transport.write(_NO_ROOM.replace(b"503 Service Unavailable", b"408 Request Timeout"))
+        self.force_close()
+
+    # What comes in.
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request; the first one of a request's headers starts the time in which they must be complete."""
+        before = self._request_count
+        super().data_received(data)
+        if self.since != FOREVER:
+            if self._request_count != before:
+                self.partial = False
+            elif not self.partial and data:
+                self.partial = True
+                self.since = self._loop.time()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says that it may
+        """The client will send no more. True where what it has asked is still to be answered."""
+        if self.transport is None or self._request_count <= self._answered or self.ssl_context is not None:
+            return False
+        request = self._current_request
+        if request is not None:
+            # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
+            if request.version < HttpVersion11 and request.method == "POST":
+                return False
+            if not request.content.is_eof():
+                return False
+        if self._messages and not self._messages[-1][1].is_eof():
+            return False
+        self._ended = True
+        self._probe()
+        return True
+
+    def _probe(self) -> None:
+        """Ask whether the client is still there: whoever has closed both halves answers with a reset.
+
+        An interim answer may be sent at any time before the answer, and is skipped by whoever did not ask for it
+        (RFC 9110, 15.2); all clients know this one.
+        """
+        transport, request = self.transport, self._current_request
+        if transport is None or self._request_count <= self._answered:
+            return
+        if request is not None and request.version >= HttpVersion11 and not begun(request.writer):
+            transport.write(_CONTINUE)
+        self._probes += 1
+        wait_s = _PROBES_S[self._probes] if self._probes < len(_PROBES_S) else _PROBE_S
+        self._probe_handle = self._loop.call_later(wait_s, self._probe)
+
+    def _probe_no_more(self) -> None:
+        if self._probe_handle is not None:
+            self._probe_handle.cancel()
+            self._probe_handle = None
+
+    # What goes out.
+
+    def pause_writing(self) -> None:
+        """The client takes nothing at the moment."""
+        self.stuck_since = self._loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.stuck_since = FOREVER
+        super().resume_writing()
+
+    async def _handle_request(
+        self, request: web.BaseRequest, start_time: float | None, request_handler: _Handler
+    ) -> _Handled:
+        self.since = FOREVER
+        self.partial = False
+        self.asked = True
+        try:
+            return await super()._handle_request(request, start_time, request_handler)
+        finally:
+            self._answered += 1
+            self.since = self._loop.time()
+            if self._ended and not self._messages:
+                self._probe_no_more()
+                self._close = True
+
+    # What went wrong.
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no request, and to a fault of our own; neither says what was sent."""
+        if status == 400:
+            self._mishaps.note("malformed requests refused")
+        else:
+            log.error("A request failed by a fault of our own: %s.", where(exc))
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer has left already")
+        response = web.Response(
+            body=_MALFORMED
+            if status == 400
+            else b'{"error":"The gateway made a mistake. Its log says which."}',
+            status=status,
+            headers={"Content-Type": JSON, "X-Request-Id": new_id(wall_us())},
+        )
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Of aiohttp's own mistakes, the type and the place."""
+        error = kw.get("exc_info")
+        log.error("A connection failed: %s.", where(error if isinstance(error, BaseException) else None))
+
+    def log_debug(self, *args: Any, **kw: Any) -> None:
+        """Of clients that went away, nothing."""
+
+
+class Host(web.Server):
+    """aiohttp's server, of connections that are counted."""
+
+    def __init__(self, handler: _Handler, house: Connections, mishaps: Mishaps, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._house = house
+        self._mishaps = mishaps
+
+    def __call__(self) -> web.RequestHandler:
+        """The protocol of one more connection."""
+        return Connection(self, self._house, self._mishaps, loop=self._loop, **self._kwargs)
+
+
+def begun(writer: AbstractStreamWriter) -> bool:
+    """True once the first byte of an answer has left."""
+    return writer.output_size > 0
