@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
+from app.basics.rounding import round_half_even
+
 PICO = 10**12
 """Pico-units in one unit of a currency."""
 
@@ -32,15 +34,6 @@ _SIGNS: dict[str, tuple[str, str | None, int]] = {
 }
 
 
-def round_half_even(numerator: int, denominator: int) -> int:
-    """The integer nearest to `numerator` / `denominator` (which must be positive), ties to the even one."""
-    quotient, rest = divmod(numerator, denominator)
-    twice = rest + rest
-    if twice > denominator or (twice == denominator and quotient & 1):
-        return quotient + 1
-    return quotient
-
-
 def to_pico(value: Decimal | str | int) -> int:
     """Units of currency (or of currency per something) to pico-units, half-even.
 
@@ -55,9 +48,10 @@ def to_pico(value: Decimal | str | int) -> int:
     # The exponent is looked at before anything is scaled: «1e999999999» must not cost memory.
     if not amount.is_finite() or (amount and amount.adjusted() > 7):
         raise ValueError(f"{value!r} is not an amount of money between -9.2 and 9.2 million.")
-    if amount.adjusted() < -13:
+    if not amount or amount.adjusted() < -13:
         return 0
-    pico = int(amount.scaleb(12, _CONTEXT).to_integral_value(ROUND_HALF_EVEN, _CONTEXT))
+    numerator, denominator = amount.as_integer_ratio()
+    pico = round_half_even(numerator * PICO, denominator)
     if abs(pico) > MAX_PICO:
         raise ValueError(f"{value!r} is not an amount of money between -9.2 and 9.2 million.")
     return pico

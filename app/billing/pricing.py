@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from app.billing.money import round_half_even
+from app.basics.rounding import round_half_even
 from app.billing.tariff import Tariff
 
 UJ_PER_KWH = 3_600_000_000_000
@@ -30,11 +30,6 @@ class BillingMode(StrEnum):
     """The watts it adds to an idle machine."""
     DEDICATED = "dedicated"
     """All the watts for the whole uptime, and a base rate."""
-
-
-def price_energy(energy_uj: int, price_pico_per_kwh: int, margin_ppm: int = 0) -> int:
-    """Pico-units for `energy_uj` microjoules at one price, margin added, rounded once."""
-    return round_half_even(energy_uj * price_pico_per_kwh * (PPM + margin_ppm), _DENOMINATOR)
 
 
 @dataclass(frozen=True, slots=True)

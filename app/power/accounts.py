@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from app.basics.rounding import round_half_even
 from app.power.exact import (
     PARTS_PER_US,
     UNITS_PER_UJ,
     microwatts,
     plausible_w,
-    round_half_even,
 )
 from app.power.running import RunningSet
 from app.power.samples import Samples

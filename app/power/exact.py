@@ -34,15 +34,6 @@ def plausible_w(watts: float | None) -> float | None:
     return watts
 
 
-def round_half_even(numerator: int, denominator: int) -> int:
-    """The integer nearest to `numerator` / `denominator` (which must be positive), ties to the even one."""
-    quotient, rest = divmod(numerator, denominator)
-    twice = rest + rest
-    if twice > denominator or (twice == denominator and quotient & 1):
-        return quotient + 1
-    return quotient
-
-
 def whole_parts(amounts: Sequence[int], unit: int) -> list[int]:
     """Amounts in whole units that add up to the whole units of their sum (largest remainder, ties to the first).
 

@@ -1,5 +1,7 @@
 """Spent plus held never exceeds the cap, in whatever order holds come, grow, settle and go."""
 
+from collections.abc import Callable
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
@@ -49,6 +51,30 @@ def test_a_lowered_cap_keeps_what_holds_promised_and_admits_nothing_new() -> Non
     assert budget.spent == 50
     budget.set_cap(51)
     assert budget.hold("c", 1)
+
+
+def test_a_hold_renewed_by_nothing_is_kept_under_a_lowered_cap() -> None:
+    budget = Budget(100)
+    budget.hold("a", 60)
+    budget.set_cap(10)
+    assert budget.renew("a", 60)
+    assert budget.held_by("a") == 60
+    assert budget.renew("a", 59)
+    assert not budget.renew("a", 60)
+    assert budget.held == 59
+
+
+@pytest.mark.parametrize("end", [lambda budget: budget.release("a"), lambda budget: budget.settle("a", 1)])
+def test_a_hold_that_ended_is_forgotten_and_its_name_is_free(end: Callable[[Budget], object]) -> None:
+    budget = Budget(100)
+    budget.hold("a", 60)
+    end(budget)
+    for again in (lambda: budget.held_by("a"), lambda: budget.renew("a", 1), lambda: budget.release("a")):
+        with pytest.raises(HoldError):
+            again()
+    assert budget.held == 0
+    assert budget.hold("a", 70)
+    assert budget.held == 70
 
 
 def test_a_negative_cost_makes_room() -> None:

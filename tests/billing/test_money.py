@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.basics.rounding import round_half_even
 from app.billing.money import (
     MAX_PICO,
     PICO,
     format_money,
     pico_to_decimal,
     pico_to_float,
-    round_half_even,
     to_pico,
 )
 
@@ -32,6 +32,22 @@ def test_rounding_is_what_python_rounds_a_fraction_to(numerator: int, denominato
 
 
 @pytest.mark.parametrize(
+    ("numerator", "rounded"),
+    [(1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (6, 3), (7, 4), (-1, 0), (-3, -2), (-5, -2), (-7, -4)],
+)
+def test_a_half_goes_to_the_even_neighbour_and_not_up(numerator: int, rounded: int) -> None:
+    assert round_half_even(numerator, 2) == rounded
+    assert round_half_even(numerator * 500, 1000) == rounded
+
+
+def test_a_number_is_rounded_once_however_many_digits_were_typed() -> None:
+    assert to_pico("0.0000000000005" + "0" * 100 + "1") == 1
+    assert to_pico("0.0000000000015" + "0" * 100 + "1") == 2
+    assert to_pico("0.0000000000024" + "9" * 100) == 2
+    assert to_pico("0e999999999") == 0
+
+
+@pytest.mark.parametrize(
     ("typed", "pico"),
     [
         ("0.15", 150_000_000_000),
@@ -41,6 +57,9 @@ def test_rounding_is_what_python_rounds_a_fraction_to(numerator: int, denominato
         ("0.0000000000015", 2),
         ("0.0000000000025", 2),
         ("-0.0000000000015", -2),
+        ("0.0000000000009", 1),
+        ("0.00000000000099", 1),
+        ("0.00000000000009", 0),
         ("1e-400000", 0),
         (0, 0),
         ("9223372.036854775807", MAX_PICO),
@@ -92,6 +111,14 @@ def test_the_float_is_the_nearest_one() -> None:
         ("12.5", "CHF", "CHF 12.50"),
         ("1500", "JPY", "¥1,500"),
         ("0.25", "JPY", "¥0.25"),
+        ("1501", "JPY", "¥1,501"),
+        ("1501", "KRW", "₩1,501"),
+        ("12.5", "AUD", "A$12.50"),
+        ("12.5", "CAD", "CA$12.50"),
+        ("12.5", "NZD", "NZ$12.50"),
+        ("12.5", "GBP", "£12.50"),
+        ("12.5", "INR", "₹12.50"),
+        ("0.0042", "INR", "₹0.0042"),
     ],
 )
 def test_money_is_shown_with_as_many_digits_as_say_something(units: str, currency: str, shown: str) -> None:
@@ -102,6 +129,11 @@ def test_a_gain_shows_its_plus_only_when_asked() -> None:
     assert format_money(to_pico("3.42"), "USD", signed=True) == "+$3.42"
     assert format_money(to_pico("-3.42"), "USD", signed=True) == "−$3.42"
     assert format_money(0, "USD", signed=True) == "$0.00"
+
+
+def test_the_smallest_gain_and_the_smallest_loss_have_their_sign() -> None:
+    assert format_money(-1, "USD") == "−0.0000000001 ¢"
+    assert format_money(1, "USD", signed=True) == "+0.0000000001 ¢"
 
 
 @given(amounts.filter(bool), st.sampled_from(["USD", "EUR", "GBP", "JPY", "CHF"]))

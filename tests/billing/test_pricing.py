@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing.money import to_pico
-from app.billing.pricing import BillingMode, Pricing, price_energy
+from app.billing.pricing import BillingMode, Pricing
 from app.billing.tariff import Interval, Tariff
 
 RATE = to_pico("0.15")
@@ -26,14 +26,34 @@ def pricing(
 
 def test_the_seeds_example_costs_what_it_says() -> None:
     energy_uj = 201_780_000  # 59 W for 3.42 s
-    assert price_energy(energy_uj, RATE) == 8_407_500
     assert pricing().request_cost([(energy_uj, RATE)], 3_420_000) == 8_407_500
 
 
 def test_the_margin_multiplies() -> None:
     assert pricing(margin_ppm=100_000).request_cost([(201_780_000, RATE)], 0) == 9_248_250
-    assert price_energy(201_780_000, RATE, 100_000) == 9_248_250
     assert pricing(margin_ppm=-1_000_000).request_cost([(201_780_000, RATE)], 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("tenths", "pico"), [(5, 0), (6, 1), (15, 2), (25, 2), (24, 2), (-5, 0), (-15, -2), (-25, -2)]
+)
+def test_a_bill_that_lies_between_two_goes_to_the_nearer_one_and_a_tie_to_the_even_one(
+    tenths: int, pico: int
+) -> None:
+    tenth_of_a_pico = 360_000_000_000  # microjoules at one pico a kWh
+    assert pricing().request_cost([(tenth_of_a_pico * abs(tenths), 1 if tenths > 0 else -1)], 0) == pico
+    assert pricing(margin_ppm=-900_000).request_cost([(3_600_000_000_000, tenths)], 0) == pico
+
+
+@pytest.mark.parametrize(("minutes", "pico"), [(30, 0), (31, 1), (90, 2), (150, 2)])
+def test_labour_between_two_picos_goes_to_the_nearer_one_and_a_tie_to_the_even_one(
+    minutes: int, pico: int
+) -> None:
+    assert pricing(labor=1).labor_cost(minutes * HOUR_US // 60) == pico
+
+
+def test_a_kilowatt_hour_is_three_and_a_half_million_joules_and_a_bit_also_on_a_large_bill() -> None:
+    assert pricing().request_cost([(3_600_000_000_000 * 10**6, RATE)], 0) == RATE * 10**6
 
 
 def test_only_dedicated_mode_charges_the_base_rate() -> None:
@@ -107,6 +127,51 @@ def test_the_ceiling_is_tight_and_rounds_up() -> None:
     assert pricing().ceiling(-5.0, 30.0, 0) == 0
     assert pricing().ceiling(59.0, -1.0, 0) == 0
     assert pricing(tariff=Tariff.flat(-RATE, "USD")).ceiling(59.0, 30.0, 0) == 0
+
+
+def test_no_time_costs_nothing_even_where_time_itself_has_a_price() -> None:
+    terms = pricing(BillingMode.DEDICATED, base=to_pico(1000))
+    assert terms.ceiling(59.0, 0.0, 0) == 0
+    assert terms.ceiling(59.0, -1.0, 0) == 0
+
+
+def test_a_whole_second_is_held_for_like_any_other_time() -> None:
+    assert pricing().ceiling(60.0, 1.0, 0) == 2_500_000
+    assert pricing().ceiling(60.0, 0.5, 0) == 1_250_000
+
+
+def test_in_dedicated_mode_the_hold_is_for_the_time_too_rounded_up_to_the_microsecond() -> None:
+    terms = pricing(BillingMode.DEDICATED, base=HOUR_US)  # one pico a microsecond
+    assert terms.ceiling(0.0, 30.0, 0) == 30_000_000
+    assert terms.ceiling(0.0, 1.5e-6, 0) == 2
+    assert terms.ceiling(59.0, 3.42, 0) == 3_420_000 + 8_407_500
+    assert terms.ceiling(118.0, 3.42, 0) == 3_420_000 + 2 * 8_407_500
+    assert pricing(BillingMode.MARGINAL, base=HOUR_US).ceiling(0.0, 30.0, 0) == 0
+
+
+def test_the_hold_is_made_at_the_dearest_price_of_its_own_period_and_of_no_other() -> None:
+    evening_us = 20 * HOUR_US
+    day = Tariff.of(
+        "USD",
+        [
+            Interval(None, evening_us, RATE),
+            Interval(evening_us, evening_us + 10_000_000, 3 * RATE),
+            Interval(evening_us + 10_000_000, None, 2 * RATE),
+        ],
+    )
+
+    def rate(at_us: int) -> float:
+        return pricing(tariff=day).ceiling(59.0, 3.42, at_us) / 8_407_500
+
+    assert rate(evening_us - 3_420_001) == 1
+    assert rate(evening_us - 3_420_000) == 3  # rounded up, the period touches the first dear moment
+    assert rate(evening_us - 1) == 3
+    assert rate(evening_us + 9_999_999) == 3
+    assert rate(evening_us + 10_000_000) == 2
+
+
+def test_a_negative_price_never_makes_room_beforehand() -> None:
+    assert pricing(tariff=Tariff.flat(-RATE, "USD")).ceiling(1e6, 1e6, 0) == 0
 
 
 @pytest.mark.parametrize("watts", [float("nan"), float("inf")])

@@ -130,6 +130,33 @@ def test_gaps_overlaps_and_wrong_order_are_refused(intervals: list[Interval], sa
         Tariff.of("USD", intervals)
 
 
+@pytest.mark.parametrize(
+    ("intervals", "said"),
+    [
+        (
+            [Interval(None, 5, 1), Interval(6, None, 1)],
+            "Price 2 of the tariff leaves a gap after the one before it.",
+        ),
+        (
+            [Interval(None, 5, 1), Interval(5, 9, 1), Interval(8, None, 1)],
+            "Price 3 of the tariff overlaps or precedes the one before it.",
+        ),
+        (
+            [Interval(None, 5, 1), Interval(5, None, 1), Interval(9, None, 1)],
+            "Price 3 of the tariff overlaps the one before, which has no end.",
+        ),
+        (
+            [Interval(None, 9, 1), Interval(9, 9, 1), Interval(9, None, 1)],
+            "Price 2 of the tariff ends before it begins.",
+        ),
+    ],
+)
+def test_the_sentence_counts_the_prices_as_people_do(intervals: list[Interval], said: str) -> None:
+    with pytest.raises(TariffError) as error:
+        Tariff.of("USD", intervals)
+    assert str(error.value) == said
+
+
 def test_a_tariff_with_a_name_that_is_not_its_own_is_refused() -> None:
     with pytest.raises(TariffError, match="id was made from"):
         Tariff(DAY.id, "EUR", Tariff.flat(1, "EUR").intervals)

@@ -44,7 +44,7 @@ def _ledger(*names: str) -> tuple[str, ...]:
 
 
 ROOMS: Sequence[Room] = (
-    Room("billing", ("app/billing/*.py",), ("tests/billing/test_*.py",)),
+    Room("billing", ("app/billing/*.py", "app/basics/rounding.py"), ("tests/billing/test_*.py",)),
     Room(
         "power",
         (

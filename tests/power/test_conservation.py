@@ -16,8 +16,9 @@ from hypothesis.stateful import (
     rule,
 )
 
+from app.basics.rounding import round_half_even
 from app.power.accounts import GAP_US, EnergyBook, StaticWatts
-from app.power.exact import UNITS_PER_UJ, microwatts, round_half_even, whole_parts
+from app.power.exact import UNITS_PER_UJ, microwatts, whole_parts
 from app.power.running import Place, RunningSet
 
 watts = st.floats(0, 600)
