@@ -15,9 +15,12 @@ from collections.abc import AsyncIterator
 from app.commands.common import CommandError, Ground, ask_running, ground
 from app.commands.parts import contained
 from app.commands.progress import Shown
+from app.commands.tables import Column, show
 from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare
+
+_COLUMNS = (Column("WHAT"), Column("IS", whole=False))
 
 
 def engine(options: argparse.Namespace) -> int:
@@ -42,8 +45,8 @@ async def _do(base: Ground, options: argparse.Namespace) -> int:
         print("\n".join(answer["log"]))
     elif options.verb == "status":
         answer = await ask_running(base, url, "GET", "/admin/engine")
-        for name, value in answer["container"].items():
-            print(f"{name}: {value if value not in (None, '', []) else '–'}")
+        told = answer["container"].items()
+        show(_COLUMNS, ((name, value if value not in (None, "", []) else "–") for name, value in told))
     elif options.verb == "remove":
         raise CommandError("Quit the gateway first: it looks after the container.")
     else:

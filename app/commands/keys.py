@@ -14,7 +14,17 @@ from app.access.limits import LimitError, Limits
 from app.basics.clock import mono_us, wall_us
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.tables import Column, show
 from app.commands.verbs import duration_s
+
+_COLUMNS = (
+    Column("ID"),
+    Column("LABEL", whole=False),
+    Column("CLIENT", whole=False),
+    Column("CREATED"),
+    Column("STATE"),
+    Column("LIMITS", whole=False),
+)
 
 LONGEST_S = 3650 * 86_400
 
@@ -72,19 +82,20 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
 
 def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.action == "list":
-        print(f"{'ID':<20} {'LABEL':<24} {'CLIENT':<20} {'CREATED':<17} {'STATE':<8} LIMITS")
-        for key in answer["keys"]:
-            created = datetime.fromtimestamp(key["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
-            ends = key["limits"].get("expires")
-            over = ends is not None and ends * 1e6 <= wall_us()
-            state = "revoked" if key["revoked"] is not None else "expired" if over else "active"
-            line = f"{key['id']:<20} {key['label']:<24} {key['client']:<20} {created:<17} {state:<8}"
-            print(line, _said(key["limits"]))
+        show(_COLUMNS, (_row(key) for key in answer["keys"]))
     elif options.action == "create":
         print(answer["key"])
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0
+
+
+def _row(key: Mapping[str, Any]) -> tuple[str, ...]:
+    created = datetime.fromtimestamp(key["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    ends = key["limits"].get("expires")
+    over = ends is not None and ends * 1e6 <= wall_us()
+    state = "revoked" if key["revoked"] is not None else "expired" if over else "active"
+    return key["id"], key["label"], key["client"], created, state, _said(key["limits"])
 
 
 def _said(limits: Mapping[str, Any]) -> str:

@@ -6,11 +6,23 @@ import argparse
 import asyncio
 import json
 from datetime import datetime
+from typing import Any
 
 from app.billing.money import format_money
 from app.commands.books import open_books
 from app.commands.common import Ground, ask_running, ground
+from app.commands.tables import Column, show
 from app.ledger.reader import LedgerRow
+
+_COLUMNS = (
+    Column("RECORD", right=True),
+    Column("TIME"),
+    Column("KIND"),
+    Column("MODEL", whole=False),
+    Column("TOKENS", right=True),
+    Column("OUTCOME"),
+    Column("COST", right=True),
+)
 
 
 def ledger(options: argparse.Namespace) -> int:
@@ -42,50 +54,36 @@ async def _list(base: Ground, options: argparse.Namespace) -> int:
     limit = max(1, min(1000, options.limit))
     if url is not None:
         answer = await ask_running(base, url, "GET", f"/ledger?limit={limit}")
-        for entry in reversed(answer["transactions"]):
-            print(json.dumps(entry) if options.json else _line_of(entry, base.store.current.currency))
+        entries = list(reversed(answer["transactions"]))
+        if options.json:
+            for entry in entries:
+                print(json.dumps(entry))
+        else:
+            show(_COLUMNS, (_row_of(entry, base.store.current.currency) for entry in entries))
         return 0
     async with open_books(base) as (books, _, _):
         page = await books.page(None, limit)
-        for row in reversed(page.rows):
-            if options.json:
-                (body,) = await books.entries(row.log, row.seq, 1)
-                print(body.decode())
-            else:
-                print(_line(row, base.store.current.currency))
+        rows = list(reversed(page.rows))
+        if not options.json:
+            show(_COLUMNS, (_row(row, base.store.current.currency) for row in rows))
+            return 0
+        for row in rows:
+            (body,) = await books.entries(row.log, row.seq, 1)
+            print(body.decode())
     return 0
 
 
-def _line(row: LedgerRow, currency: str) -> str:
-    return _text(
-        row.seq, row.t0_us / 1e6, row.kind, row.model, row.tok_out, row.outcome, row.cost_pico, currency
-    )
+def _row(row: LedgerRow, currency: str) -> tuple[object, ...]:
+    cost = format_money(row.cost_pico, currency)
+    return row.seq, _when(row.t0_us / 1e6), row.kind, row.model, row.tok_out, row.outcome, cost
 
 
-def _line_of(entry: dict[str, object], currency: str) -> str:
-    return _text(
-        entry["seq"],
-        entry["timestamp"],
-        entry["kind"],
-        entry["model"],
-        entry["completion_tokens"],
-        entry["outcome"],
-        int(str(entry["cost_pico"])),
-        currency,
-    )
+def _row_of(entry: dict[str, Any], currency: str) -> tuple[object, ...]:
+    """The same of what a running gateway told."""
+    cost = format_money(int(entry["cost_pico"]), currency)
+    told = (entry[name] for name in ("kind", "model", "completion_tokens", "outcome"))
+    return entry["seq"], _when(float(entry["timestamp"])), *told, cost
 
 
-def _text(
-    seq: object,
-    at_s: object,
-    kind: object,
-    model: object,
-    tokens: object,
-    outcome: object,
-    cost: int,
-    currency: str,
-) -> str:
-    at = datetime.fromtimestamp(float(str(at_s))).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    told = "" if tokens is None else f"{tokens} tokens"
-    paid = format_money(cost, currency)
-    return f"{seq:>7}  {at}  {kind:<8} {model or '':<24} {told:<12} {outcome or '':<14} {paid}"
+def _when(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -17,6 +17,15 @@ from typing import Any, Protocol
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import Operator, operator
 from app.commands.progress import Shown, from_line
+from app.commands.tables import Column, show
+
+_COLUMNS = (
+    Column("MODEL", whole=False),
+    Column("SIZE", right=True),
+    Column("STATE"),
+    Column("FITS"),
+    Column("", whole=False),
+)
 
 
 class Way(Protocol):
@@ -136,15 +145,12 @@ def _list(entries: list[dict[str, Any]], *, everything: bool, as_json: bool) -> 
     if not shown:
         print("The engine has no model yet. See what there is: mortdecai-gateway models list --all")
         return 0
-    rows = [("MODEL", "SIZE", "STATE", "FITS", "")]
+    rows = []
     for entry in shown:
         state = "loaded" if entry["loaded"] else "here" if entry["installed"] else "to pull"
         size = f"{entry['size_b'] / 1e9:.1f} GB"
         rows.append((entry["name"], size, state, entry["estimate"]["fit"], entry["estimate"]["sentence"]))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False))
-        print(f"{line}  {row[4]}".rstrip())
+    show(_COLUMNS, rows)
     return 0
 
 

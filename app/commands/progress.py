@@ -9,9 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from app.engine.host import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 _PLAIN_EVERY_S = 5.0
 
@@ -22,26 +25,58 @@ class Shown:
     def __init__(self, out: TextIO | None = None, *, moving: bool | None = None) -> None:
         self._out = sys.stderr if out is None else out
         self._moving = self._out.isatty() if moving is None else moving
-        self._width = 0
+        self._bar: Bar | None = None
         self._last = ("", -_PLAIN_EVERY_S)
 
     def tell(self, progress: Progress) -> None:
         """Show how far it is."""
-        text = in_words(progress)
         if self._moving:
-            print(f"\r{text.ljust(self._width)}", end="", file=self._out, flush=True)
-            self._width = len(text)
+            self._move(progress)
             return
         now_s = time.monotonic()
         if progress.what != self._last[0] or now_s - self._last[1] >= _PLAIN_EVERY_S:
             self._last = (progress.what, now_s)
-            print(text, file=self._out, flush=True)
+            print(in_words(progress), file=self._out, flush=True)
 
     def end(self) -> None:
         """The moving line is over."""
-        if self._moving and self._width:
-            print(file=self._out, flush=True)
-            self._width = 0
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
+
+    def _move(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._bar = _bar(self._out)
+            self._bar.add_task("", total=None, said="")
+            self._bar.start()
+        self._bar.update(
+            self._bar.task_ids[0],
+            description=progress.what,
+            completed=progress.done,
+            total=progress.total or None,
+            said=figures(progress),
+        )
+        self._bar.refresh()
+
+
+def _bar(out: TextIO) -> Bar:
+    """Only where it is shown: rich costs a tenth of a second of every command's start."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+    from rich.table import Column
+
+    return Bar(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[said]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+        console=Console(file=out, force_terminal=True, highlight=False),
+        # Lines come several times a second, so nothing else has to move it; what a command prints is not ours.
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        expand=True,
+    )
 
 
 def from_line(line: Mapping[str, Any]) -> Progress:
@@ -57,17 +92,24 @@ def from_line(line: Mapping[str, Any]) -> Progress:
 
 def in_words(progress: Progress) -> str:
     """«Downloading: 1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left»."""
-    text = progress.what
+    said = figures(progress)
+    amount = progress.total or progress.done
+    return progress.what + ((": " if amount else ", ") + said if said else "")
+
+
+def figures(progress: Progress) -> str:
+    """«1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left»; empty where nothing is known."""
+    said = []
     if progress.total:
         part = 100 * progress.done // progress.total
-        text += f": {progress.done / 1e9:.1f} of {progress.total / 1e9:.1f} GB ({part} %)"
+        said.append(f"{progress.done / 1e9:.1f} of {progress.total / 1e9:.1f} GB ({part} %)")
     elif progress.done:
-        text += f": {progress.done / 1e9:.1f} GB"
+        said.append(f"{progress.done / 1e9:.1f} GB")
     if progress.rate_b_per_s:
-        text += f", {progress.rate_b_per_s / 1e6:.1f} MB/s"
+        said.append(f"{progress.rate_b_per_s / 1e6:.1f} MB/s")
     if progress.seconds_left is not None:
-        text += f", {duration(progress.seconds_left)} left"
-    return text
+        said.append(f"{duration(progress.seconds_left)} left")
+    return ", ".join(said)
 
 
 def duration(seconds: float) -> str:
