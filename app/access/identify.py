@@ -14,11 +14,12 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 
 from app.access.credentials import presented_key
-from app.access.origin import is_loopback, origin
+from app.access.origin import origin
 from app.access.principals import Principal, Role
 from app.access.refusals import Refusal, foreign_page
 from app.access.throttle import Throttle
 from app.access.web_pages import from_foreign_page, names_this_machine
+from app.basics.addresses import is_loopback
 from app.basics.clock import wall_us
 
 _NOBODY = bytes(32)

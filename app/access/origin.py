@@ -10,8 +10,9 @@ X-Forwarded-For of nginx, Caddy and Tailscale, whose last entry is the one that 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
+
+from app.basics.addresses import is_loopback, parsed
 
 UNKNOWN = "forwarded"
 """The origin of a forwarded request that names no usable address: nowhere, and not here."""
@@ -42,21 +43,5 @@ def _last(headers: Mapping[str, str], mark: str) -> str:
 def _remote(text: str) -> str:
     """`text` as an address, unless it is none or claims to be this machine."""
     text = text.strip()
-    if is_loopback(text):
-        return UNKNOWN
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return UNKNOWN
-
-
-def is_loopback(address: str | None) -> bool:
-    """True for this machine's own addresses, IPv4 mapped into IPv6 included."""
-    if address == "127.0.0.1":
-        return True
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
+    address = parsed(text)
+    return UNKNOWN if address is None or is_loopback(text) else str(address)

@@ -1,10 +1,7 @@
 """Blocking calls of the SDK, away from the loop: each in a daemon thread of its own, with a deadline.
 
-Rule 1: a thread a call. An executor would not do: Python joins its threads at exit, and a hung Docker would keep the
-program alive; and a pull of an hour must not hold up an inspect. Rule 2: whoever stops waiting hangs up: a deadline
-that has passed, a cancelled task and a closed stream end the connection, so their threads end as well. Rule 3: the
-loop does not start threads itself: that waits until the kernel has let the new one run, which a busy machine puts off
-(measured: up to 0.2 s with two processors and a load of five).
+Rule 1: a thread a call: a pull of an hour must not hold up an inspect. Rule 2: whoever stops waiting hangs up: a
+deadline that has passed, a cancelled task and a closed stream end the connection, so their threads end as well.
 """
 
 from __future__ import annotations
@@ -13,9 +10,9 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from app.basics.threads import in_thread, launch
 from app.containers.base import ContainerError, DaemonUnreachable
 from app.containers.candidates import DaemonPlace
 from app.containers.errors import DockerCall, translate
@@ -26,62 +23,6 @@ CONNECT_S = 10.0
 _STREAM_ROOM = 1000
 
 T = TypeVar("T")
-
-_Launch = tuple[threading.Thread, Callable[[RuntimeError], None]]
-_to_launch: SimpleQueue[_Launch] = SimpleQueue()
-_launcher: threading.Thread | None = None
-
-
-def _launch(work: Callable[[], None], name: str, not_begun: Callable[[RuntimeError], None]) -> None:
-    """Run `work` in a daemon thread of its own, soon. `not_begun` is called in another one where there can be none."""
-    global _launcher
-    _to_launch.put((threading.Thread(target=work, name=name, daemon=True), not_begun))
-    if _launcher is None:
-        _launcher = threading.Thread(target=_launch_all, name="docker-launcher", daemon=True)
-        _launcher.start()
-
-
-def _launch_all() -> None:
-    while True:
-        thread, not_begun = _to_launch.get()
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system gives out no more of them
-            not_begun(error)
-        del thread, not_begun  # nothing of a call is kept until the next one
-
-
-async def in_thread(work: Callable[[], T], deadline_s: float | None) -> T:
-    """The result of `work`, run in a daemon thread. Raises what it raises, and TimeoutError after `deadline_s`; the
-    thread is then left to itself, and what it still returns is dropped."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  the caller gets it, whatever it is
-            failure = error
-        # The loop may have ended while the thread was stuck; then nobody waits any more.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    def not_begun(error: RuntimeError) -> None:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, None, error)
-
-    _launch(run, "docker", not_begun)
-    async with asyncio.timeout(deadline_s):
-        return await outcome
 
 
 class Calls:
@@ -112,7 +53,7 @@ class Calls:
                 return work(client)
 
         try:
-            return await in_thread(run, None if silent_s else limit + 1.0)
+            return await in_thread(run, None if silent_s else limit + 1.0, name="docker")
         except Exception as error:
             raise translate(error, call) from error
         finally:
@@ -138,7 +79,7 @@ class Calls:
                 failure = error
             feed.end(failure)
 
-        _launch(run, "docker-stream", feed.end)
+        launch(run, "docker-stream", feed.end)
         try:
             while True:
                 items, ended = await feed.take()

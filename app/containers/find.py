@@ -14,8 +14,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from app.basics.threads import in_thread
 from app.containers.base import ContainerError, Daemon, DaemonUnreachable
-from app.containers.calls import Calls, in_thread
+from app.containers.calls import Calls
 from app.containers.candidates import Context, DaemonPlace, context, places
 from app.containers.docker import Docker
 from app.containers.errors import GROUP_FIX, DockerCall

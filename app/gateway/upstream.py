@@ -11,8 +11,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from app.basics.addresses import url_is_here
 from app.basics.signal import Signal
 from app.containers.base import ContainerError
 from app.engine.base import Engine
@@ -80,7 +80,7 @@ class Upstream:
         return (
             self._meter.sensor_info is not None
             and self.engine.native
-            and is_local(self.engine.url)
+            and url_is_here(self.engine.url)
             and self._settings().engine_gpu != "cpu"
         )
 
@@ -170,12 +170,6 @@ class Upstream:
         except ContainerError as error:
             log.warning("Whether the GPU is still used could not be found out: %s", error)
         await self.watch.refresh()
-
-
-def is_local(url: str) -> bool:
-    """Whether an engine's address is this machine's own."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 _SAID = {

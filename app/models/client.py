@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from app.models.aside import Aside
+from app.basics.threads import Aside
 from app.models.base import ModelError
 from app.models.said import Passing, broken_off, in_words
 

@@ -23,7 +23,7 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
-from app.models.aside import Aside
+from app.basics.threads import Aside
 from app.models.base import ModelError
 from app.models.part import HEAD_B, PartFile, Validator, gguf_fault
 from app.models.source import (

@@ -9,8 +9,8 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from app.basics.addresses import url_is_here
 from app.engine.base import Model
 from app.models.base import ModelError
 from app.models.names import same
@@ -45,18 +45,12 @@ def require_disk(free_b: int | None, coming: int) -> None:
         )
 
 
-def is_here(url: str) -> bool:
-    """Whether an engine's address is this machine's own."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def place_of(url: str, environ: Mapping[str, str] = os.environ, home: Path | None = None) -> Path | None:
     """Where an Ollama at `url` keeps its models, as far as that can be told from here; None where it cannot.
 
     Blocks as long as the disk does.
     """
-    if not is_here(url):
+    if not url_is_here(url):
         return None
     named = environ.get("OLLAMA_MODELS")
     places = [Path(named)] if named else [(home or Path.home()) / ".ollama" / "models"]

@@ -15,11 +15,12 @@ from typing import Any
 
 import psutil
 
+from app.basics.addresses import url_is_here
+from app.basics.threads import Aside
 from app.containers.base import ContainerError
 from app.engine.base import Engine, Loaded, Model
 from app.engine.host import EngineHost
 from app.models import fits, listing, room
-from app.models.aside import Aside
 from app.models.base import Doing, Entry, ModelError, Operation
 from app.models.catalogue import offer, smallest, suggest
 from app.models.client import ManagementClient
@@ -81,7 +82,7 @@ class Shelf:
             downloads or Downloads(folder),
             folder,
             # The engine copies the file once; where its disk is ours too, that needs room here.
-            copies=lambda: 1 if room.is_here(engine.url) else 0,
+            copies=lambda: 1 if url_is_here(engine.url) else 0,
             refresh=refresh,
             require=self._require_quota,
         )

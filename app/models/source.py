@@ -7,7 +7,6 @@ network and its cloud's metadata are out of reach, unless the operator listed th
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.models.aside import Aside
+from app.basics.addresses import is_metadata, is_public, parsed
+from app.basics.threads import Aside
 from app.models.base import ModelError
 
 _LONGEST = 4096
@@ -70,13 +70,13 @@ def checked(url: str, rules: Rules) -> str:
     host = _plain(host)
     if not host.isascii():
         raise Refused("The host's name holds letters that addresses do not have: write it as xn--….")
-    if _is_host(host) is None and (":" not in host or _ip(host) is None):
+    if _is_host(host) is None and (":" not in host or parsed(host) is None):
         raise Refused("The address cannot be read: write it like https://host/path/model.gguf.")
     if not is_listed(host, rules.hosts):
         raise Refused(
             f"Models may not come from {host[:100]}: add it to «Where models may come from» (model_update_hosts)."
         )
-    if (address := _ip(host)) is not None:
+    if (address := parsed(host)) is not None:
         _require_public(host, str(address), rules)
     # What is not ASCII is written as browsers write it; everything else stays as it was signed.
     try:
@@ -101,46 +101,15 @@ def _plain(host: str) -> str:
     return host.lower().rstrip(".")
 
 
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-
-
 def _require_public(host: str, address: str, rules: Rules) -> None:
     """Raises Refused where `address` is no business of a stranger's and `host` is not listed by its very name."""
     by_name = host in {_plain(entry) for entry in rules.hosts}
-    if is_public(address) or (by_name and not (_ip(host) is None and is_metadata(address))):
+    if is_public(address) or (by_name and not (parsed(host) is None and is_metadata(address))):
         return
     raise Refused(
         f"{host[:100]} leads to {address}, which is not on the public internet: list that host by its own name in "
         "model_update_hosts if models really come from there."
     )
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, also where it hides another one (mapped, 6to4, NAT64)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
-
-
-def is_metadata(address: str) -> bool:
-    """Whether an address is link-local or a cloud's metadata service: no name may lead there, listed or not."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return ip.is_link_local or ip.is_unspecified or ip.is_multicast or str(ip) in _METADATA
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
 
 
 def system_addresses(host: str, port: int) -> list[tuple[int, str]]:

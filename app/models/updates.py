@@ -19,9 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.basics.threads import Aside
 from app.engine.base import Engine, EngineError
 from app.models import names
-from app.models.aside import Aside
 from app.models.base import ModelError
 from app.models.client import ManagementClient
 from app.models.download import Downloads, Fetched, Tell

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import socket
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
+
+from app.basics.addresses import is_here, is_loopback
 
 _CONNECT_S = 0.5
 _ANSWER_S = 10.0
@@ -137,7 +138,7 @@ async def check_engine(kind: str, url: str) -> Exposure | None:
     except ValueError:
         return None
     addresses = own_addresses()
-    if not _is_loopback(host) and host not in addresses:
+    if not is_here(host) and host not in addresses:
         return None
     return engine_exposure(kind, port, await reachable(port, addresses))
 
@@ -165,16 +166,6 @@ def own_addresses() -> tuple[str, ...]:
     with contextlib.suppress(OSError, psutil.Error):
         for addresses in psutil.net_if_addrs().values():
             for one in addresses:
-                if one.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(one.address):
+                if one.family in (socket.AF_INET, socket.AF_INET6) and not is_loopback(one.address):
                     found[one.address] = None
     return tuple(found)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_loopback

@@ -7,12 +7,11 @@ loop nor the end of the program waits with it. Rule 3: foreign errors end here, 
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol, TypeVar
+
+from app.basics import threads
 
 DEADLINE_S = 5.0
 
@@ -58,36 +57,9 @@ def check_secret(secret: str) -> None:
 
 
 async def in_thread(work: Callable[[], T], *, deadline_s: float, late: str) -> T:
-    """The result of `work`, run in a daemon thread. Raises VaultUnavailable(`late`) after `deadline_s`; the thread is
-    then left to itself, and what it still returns is dropped.
-
-    An executor would not do: Python joins its threads at exit, and a keyring that hangs would keep the program alive.
-    """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result: T | None = None
-        failure: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  the caller gets it, whatever it is
-            failure = error
-        # The loop may have ended while the thread was stuck; then nobody waits any more.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, name="vault", daemon=True).start()
+    """The result of `work`, run in a daemon thread (see `basics.threads`). Raises VaultUnavailable(`late`) after
+    `deadline_s`; what the thread still returns is dropped."""
     try:
-        async with asyncio.timeout(deadline_s):
-            return await outcome
+        return await threads.in_thread(work, deadline_s, name="vault")
     except TimeoutError:
         raise VaultUnavailable(late) from None

@@ -11,9 +11,9 @@ from multidict import CIMultiDict
 
 from app.access.identify import Access
 from app.access.limits import Limits
-from app.access.origin import is_loopback
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.access.refusals import Refusal
+from app.basics.addresses import is_loopback
 
 KEY, TOKEN = new_key(), new_key()
 CLIENT = Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", key_digest(KEY))

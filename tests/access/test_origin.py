@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from app.access.origin import UNKNOWN, is_loopback, origin
+from app.access.origin import UNKNOWN, origin
+from app.basics.addresses import is_loopback
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.8.9.1"])

@@ -1,16 +1,14 @@
-"""The loop goes on while threads for Docker's calls are begun, and says so where there can be none."""
+"""Calls of Docker say so where there can be no thread for them."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from app.containers.base import DaemonFailed
-from app.containers.calls import Calls, in_thread
+from app.containers.calls import Calls
 from app.containers.candidates import DaemonPlace
 from app.containers.errors import DockerCall
 
@@ -27,19 +25,6 @@ def starting(monkeypatch: pytest.MonkeyPatch, first: Callable[[], None]) -> None
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", started)
-
-
-async def test_the_loop_does_not_wait_until_the_system_lets_a_new_thread_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    await in_thread(lambda: None, 5.0)
-    starting(monkeypatch, lambda: time.sleep(0.3))
-    call = asyncio.ensure_future(in_thread(lambda: "done", 5.0))
-    began = time.monotonic()
-    await asyncio.sleep(0)
-    assert time.monotonic() - began < 0.25
-    assert await call == "done"
-    assert time.monotonic() - began > 0.25
 
 
 async def test_where_the_system_gives_out_no_more_threads_a_call_and_a_stream_end_with_a_sentence(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.aside import Aside
-from app.models.source import CheckedResolver, Refused, Rules, checked, is_listed, is_public, shown
+from app.basics.threads import Aside
+from app.models.source import CheckedResolver, Refused, Rules, checked, is_listed, shown
 
 RULES = Rules(("huggingface.co", "*.hf.co", "10.0.0.5", "*.example.org"), http=False, most_b=10**9)
 
@@ -80,30 +79,6 @@ def test_no_text_makes_the_check_fall_over(text: str) -> None:
         except Refused:
             continue
         assert found.startswith("https://")
-
-
-@pytest.mark.parametrize(
-    "address",
-    "127.0.0.1 10.1.2.3 192.168.1.1 172.16.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 240.0.0.1 "
-    "::1 :: fe80::1 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: "
-    "fd00:ec2::254".split(),
-)
-def test_addresses_of_this_machine_and_its_network_are_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111"])
-def test_public_addresses_are(address: str) -> None:
-    assert is_public(address)
-
-
-@given(
-    st.ip_addresses(network="127.0.0.0/8")
-    | st.ip_addresses(network="10.0.0.0/8")
-    | st.ip_addresses(network="fe80::/10")
-)
-def test_no_local_address_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    assert not is_public(str(address))
 
 
 async def resolved(host: str, *addresses: str, rules: Rules = RULES) -> list[str]:
