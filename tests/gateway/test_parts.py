@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 _LOOK = """
 import asyncio, json, pathlib, sys, threading
@@ -45,3 +48,59 @@ def test_dockers_sdk_is_imported_when_a_daemon_is_looked_for_and_not_by_the_loop
     seen = json.loads(done.stdout)
     assert seen["before"] == []
     assert seen["on_the_loop"] == {"docker": False, "requests": False, "urllib3": False}
+
+
+_RUN = """
+import atexit, json, os, sys
+def told():
+    print("MODULES", json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), flush=True)
+atexit.register(told)
+from app.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def modules_of_a_run(tmp_path: Path, *arguments: str) -> set[str]:
+    """What a command had imported when it was told to end, once it served."""
+    command = [
+        sys.executable,
+        "-c",
+        _RUN,
+        *arguments,
+        "--vault",
+        "memory",
+        "--port",
+        "0",
+        "--print-connection",
+    ]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen", "MORTDECAI_HOME": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith("MODULES "):
+                    return set(json.loads(line.removeprefix("MODULES ")))
+                process.terminate()
+        finally:
+            process.kill()
+    pytest.fail("it ended without a word")
+
+
+@pytest.mark.parametrize(
+    "engine", [("--simulate",), ("--upstream", "http://127.0.0.1:9")], ids=["simulator", "endpoint"]
+)
+@pytest.mark.parametrize("command", ["serve", "tray"])
+def test_without_a_container_and_a_public_address_no_sdk_of_dockers_is_read(
+    tmp_path: Path, command: str, engine: tuple[str, ...]
+) -> None:
+    seen = modules_of_a_run(tmp_path, command, *engine)
+    unused = {"docker", "requests", "urllib3"} | ({"qasync", "PySide6"} if command == "serve" else set())
+    if sys.platform != "win32":
+        unused.add("qasync")
+    assert seen & unused == set()
+    assert "aiohttp" in seen
