@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
-from app.access.origin import is_loopback
+from app.basics.addresses import is_loopback
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
 from app.proxy.connections import Connections, neighbourhood
