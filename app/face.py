@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from app.engine.host import NO_HOST_STATE, HostState
-from app.ledger.reader import Page
+from app.ledger.listing import Page
 from app.models.base import ModelsFace
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker

@@ -16,10 +16,10 @@ from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
-from app.ledger.durable import durable
 from app.ledger.errors import LedgerFault
 from app.ledger.parties import Client, Key
-from app.ledger.store import Ledger
+from app.ledger.sqlite.durable import durable
+from app.ledger.sqlite.store import Ledger
 from app.vault.base import Vault
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.commands.common import CommandError, Ground
 from app.ledger.checkpoint import Signer
-from app.ledger.schema import LEDGER_FILE
-from app.ledger.store import Ledger
+from app.ledger.sqlite.schema import LEDGER_FILE
+from app.ledger.sqlite.store import Ledger
 from app.settings.instance import InstanceLock
 from app.vault.base import Vault
 

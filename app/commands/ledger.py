@@ -12,7 +12,7 @@ from app.billing.money import format_money
 from app.commands.books import open_books
 from app.commands.common import Ground, ask_running, ground
 from app.commands.tables import Column, show
-from app.ledger.reader import LedgerRow
+from app.ledger.listing import LedgerRow
 
 _COLUMNS = (
     Column("RECORD", right=True),

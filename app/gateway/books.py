@@ -19,12 +19,12 @@ from app.billing.pricing import Pricing
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
-from app.ledger.durable import durable
 from app.ledger.heads import Receipt
 from app.ledger.ids import new_id
 from app.ledger.records import decode
-from app.ledger.schema import LEDGER_FILE
-from app.ledger.store import Ledger
+from app.ledger.sqlite.durable import durable
+from app.ledger.sqlite.schema import LEDGER_FILE
+from app.ledger.sqlite.store import Ledger
 from app.models.updates import Ended, UpdateReport
 from app.settings.errors import SettingError
 from app.settings.folders import Folders

@@ -19,7 +19,7 @@ from app.gateway.duty import Duty
 from app.gateway.public_address import PublicAddress
 from app.gateway.upstream import Upstream
 from app.gateway.view import View
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.models.shelf import Shelf
 from app.power.history import PowerPoint
 from app.power.meter import Meter

@@ -14,7 +14,7 @@ from app.billing.budget import Budget
 from app.billing.pricing import BillingMode, Pricing
 from app.ledger.drafts import UptimeDraft
 from app.ledger.ids import new_id
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
 
 EVERY_S = 300.0

@@ -1,1 +1,1 @@
-"""Records, Merkle tree, signed checkpoints, the SQLite store and its audit."""
+"""Records, Merkle tree, signed checkpoints and what is said about them: pure. `sqlite/` keeps them."""

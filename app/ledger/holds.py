@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import apsw
-
 from app.ledger.drafts import UsageDraft
 from app.ledger.records import recordable
 
 TEXTS = 6
 """So many of the columns are text, the first ones; the rest are integers."""
-INSERT = (
-    "INSERT OR REPLACE INTO hold (request_id, log, key, model, endpoint, tariff, t0, amount, seen, e_uj, cost)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-DELETE = "DELETE FROM hold WHERE request_id IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +79,3 @@ class HoldRow:
             tariff=self.tariff,
             cost=self.cost_pico,
         )
-
-
-def stored_holds(connection: apsw.Connection) -> list[HoldRow]:
-    """Every hold row, in the order of the requests' ids."""
-    rows = connection.execute(
-        "SELECT request_id, log, key, model, endpoint, tariff, t0, amount, seen, e_uj, cost FROM hold"
-        " ORDER BY request_id"
-    )
-    return [HoldRow(*row) for row in rows]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import apsw
-
 from app.ledger.errors import LedgerError
 
 KEYS_A_SEARCH = 16
@@ -67,12 +65,3 @@ class Parties:
         """Ids of keys with `word` (lower case) in their label but not in the id, at most KEYS_A_SEARCH."""
         found = [key.id for key in self.keys if word in key.label.lower() and word not in key.id]
         return found[-KEYS_A_SEARCH:]
-
-
-def stored_parties(connection: apsw.Connection) -> Parties:
-    """What the tables say."""
-    clients = connection.execute("SELECT id, name, log, created FROM client ORDER BY created, id")
-    keys = connection.execute(
-        "SELECT id, sha256, label, role, client, created, revoked, limits FROM key ORDER BY created, id"
-    )
-    return Parties(tuple(Client(*row) for row in clients), tuple(Key(*row) for row in keys))

@@ -19,7 +19,7 @@ from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
 from app.face import SettingsFace, Snapshot
 from app.ledger.ids import new_id
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.proxy.admission import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running

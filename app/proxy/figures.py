@@ -9,7 +9,7 @@ from typing import Any
 
 from app.billing.money import pico_to_float
 from app.face import RunningRequest, Snapshot
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.proxy.metadata import three_figures
 from app.settings.store import SettingsStore
 

@@ -25,7 +25,7 @@ from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, En
 from app.ledger.drafts import UsageDraft
 from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
 from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice

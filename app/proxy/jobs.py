@@ -15,7 +15,7 @@ from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.power.accounts import ClosedAccount
 from app.power.meter import Meter
 from app.proxy.admission import Call

@@ -14,7 +14,7 @@ from app import __version__
 from app.access.identify import Access
 from app.basics.resources import resource
 from app.face import Snapshot
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 from app.proxy.control import reply
 from app.proxy.figures import figures
 from app.settings.store import SettingsStore

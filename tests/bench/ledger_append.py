@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 from app.ledger.checkpoint import Signer
 from app.ledger.records import UsageDraft, uuid7
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 
 MODELS = ("llama3.1:8b", "qwen2.5:3b", "mortdecai:0.5.0", "nomic-embed-text:latest")
 OUTCOMES = ("complete",) * 18 + ("client_abort", "budget_cut")

@@ -25,7 +25,7 @@ from app.face import (
     Snapshot,
     UsageView,
 )
-from app.ledger.reader import LedgerRow, Page
+from app.ledger.listing import LedgerRow, Page
 from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
 from app.presence.blockers import Blocker, Weight
 from tests.desktop.fake_models import FakeModels

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.desktop.pages.ledger_model import PAGE_ROWS, Column, cell
 from app.desktop.pages.ledger_rows import PAGES_KEPT
-from app.ledger.reader import Page
+from app.ledger.listing import Page
 from tests.desktop.fake_gateway import a_row
 from tests.desktop.ledger_bench import Bench, benches
 from tests.desktop.playing import OFFSCREEN_NOTE, play, running_timers, settled, until

@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from app.desktop.pages.ledger_model import PAGE_ROWS
-from app.ledger.reader import Page
+from app.ledger.listing import Page
 from tests.desktop.fake_gateway import a_snapshot
 from tests.desktop.ledger_bench import Bench, benches
 from tests.desktop.playing import OFFSCREEN_NOTE, settled, until

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.desktop.pages.ledger_rows import HEAD_KEPT, PAGES_KEPT, LedgerRows
-from app.ledger.reader import Page
+from app.ledger.listing import Page
 from tests.desktop.fake_gateway import a_row
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
-from app.ledger.reader import LedgerRow
+from app.ledger.listing import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore

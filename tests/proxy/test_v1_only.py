@@ -17,7 +17,7 @@ from aiohttp import web
 from app.engine.endpoint import EndpointEngine
 from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
-from app.ledger.reader import LedgerRow
+from app.ledger.listing import LedgerRow
 from app.power.sensors.base import NullSensor
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore

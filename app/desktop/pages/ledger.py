@@ -33,7 +33,7 @@ from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Text, current_theme, sized
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
 from app.face import GatewayFace, Snapshot
-from app.ledger.reader import LedgerRow
+from app.ledger.listing import LedgerRow
 
 _PAUSE_MS: Final = 250
 """A search begins when typing pauses this long."""

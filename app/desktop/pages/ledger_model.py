@@ -20,7 +20,7 @@ from app.desktop.pages.ledger_rows import LedgerRows
 from app.desktop.tasks import FaceTasks
 from app.desktop.text import sized
 from app.face import GatewayFace
-from app.ledger.reader import LedgerRow, Page
+from app.ledger.listing import LedgerRow, Page
 
 PAGE_ROWS: Final = 200
 _FAILING: Final = "The ledger could not be read"

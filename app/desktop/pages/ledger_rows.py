@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from app.ledger.reader import LedgerRow, Page
+from app.ledger.listing import LedgerRow, Page
 
 PAGES_KEPT: Final = 40
 HEAD_KEPT: Final = 2000

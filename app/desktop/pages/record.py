@@ -13,8 +13,8 @@ from app.desktop import format as fmt
 from app.desktop.clipboard import copy_text
 from app.desktop.text import ElidedText, IconButton, Text, monospace
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
+from app.ledger.listing import LedgerRow
 from app.ledger.merkle import leaf_hash
-from app.ledger.reader import LedgerRow
 
 
 class RecordPanel(QWidget):

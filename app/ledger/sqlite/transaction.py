@@ -17,17 +17,18 @@ from typing import Any, Protocol
 
 import apsw
 
-from app.ledger import holds, usage
+from app.ledger import usage
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import MONEY_MAX, Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import DuplicateRecord, LedgerError, RecordError
 from app.ledger.heads import LogHead, Receipt, terms_of
-from app.ledger.holds import HoldRow
+from app.ledger.holds import TEXTS, HoldRow
 from app.ledger.ids import id_bytes
 from app.ledger.merkle import Frontier
 from app.ledger.parties import Parties
 from app.ledger.records import decode, encode, searchable
-from app.ledger.schema import KEPT_EVERY, SPAN_RECORDS
+from app.ledger.sqlite.rows import DROP_HOLDS, PUT_HOLD
+from app.ledger.sqlite.schema import KEPT_EVERY, SPAN_RECORDS
 
 ROWS_A_STATEMENT = 32
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
@@ -235,9 +236,9 @@ class Transaction:
         if row.log not in self._heads:
             raise LedgerError(f"There is no log {row.log!r:.80} here: create the client first.")
         columns = row.columns()
-        if not all(map(isinstance, columns[: holds.TEXTS], repeat(str))):
+        if not all(map(isinstance, columns[:TEXTS], repeat(str))):
             raise RecordError(f"The hold of {row.request_id!r:.80} has a field of another type.")
-        _require_ints(row.request_id, *columns[holds.TEXTS :])
+        _require_ints(row.request_id, *columns[TEXTS:])
         self.hold_puts[row.request_id] = row
 
     def renew(self, renewal: RenewHold) -> None:
@@ -300,9 +301,9 @@ class Transaction:
                 else:
                     execute(_UPDATE_LOG, figures)
             for row in self.hold_puts.values():
-                execute(holds.INSERT, row.columns())
+                execute(PUT_HOLD, row.columns())
             if self.hold_drops:
-                execute(holds.DELETE, (json.dumps(self.hold_drops),))
+                execute(DROP_HOLDS, (json.dumps(self.hold_drops),))
             for sql, bindings in self.statements:
                 execute(sql, bindings)
             execute("COMMIT")

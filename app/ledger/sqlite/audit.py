@@ -27,7 +27,7 @@ from app.ledger.heads import LogHead, add_totals
 from app.ledger.ids import id_bytes
 from app.ledger.merkle import Frontier
 from app.ledger.records import decode, searchable
-from app.ledger.schema import SPAN_RECORDS, explain, open_reader
+from app.ledger.sqlite.schema import SPAN_RECORDS, explain, open_reader
 
 PROGRESS_EVERY = 8 * SPAN_RECORDS
 _NEVER = 2**63

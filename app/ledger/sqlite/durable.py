@@ -7,7 +7,7 @@ from asyncio import Future
 from typing import Any, TypeVar
 
 from app.ledger.errors import LedgerFault
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 
 T = TypeVar("T")
 FAULT_PATIENCE_S = 1.0

@@ -14,7 +14,7 @@ import pytest
 from app.ledger.checkpoint import Signer
 from app.ledger.holds import HoldRow
 from app.ledger.records import UsageDraft, uuid7
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 
 SIGNER = Signer(bytes(range(32)), "gw_test")
 START_US = 1_763_650_000_000_000

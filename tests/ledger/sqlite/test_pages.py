@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import pytest
 
-from app.ledger import pages
 from app.ledger.records import HeartbeatDraft, LaborDraft
-from app.ledger.schema import SPAN_RECORDS
+from app.ledger.sqlite import pages
+from app.ledger.sqlite.schema import SPAN_RECORDS
 
 
 async def fill(ledger, log, drafts):

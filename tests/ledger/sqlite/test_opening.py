@@ -11,12 +11,12 @@ import pytest
 
 from app.ledger.checkpoint import Signer
 from app.ledger.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerTampered
-from app.ledger.schema import MIGRATIONS
+from app.ledger.sqlite.schema import MIGRATIONS
 
 HOLD_THE_LOCK = """
 import sys
 from pathlib import Path
-from app.ledger.schema import Ownership
+from app.ledger.sqlite.schema import Ownership
 with Ownership(Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()

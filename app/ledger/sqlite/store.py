@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.basics.signal import Signal
-from app.ledger.audit import audit
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
@@ -28,12 +27,15 @@ from app.ledger.findings import AuditReport
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
 from app.ledger.ids import uuid7
-from app.ledger.journal import Committed
-from app.ledger.membership import CreateClient, CreateKey, RevokeKey
+from app.ledger.listing import Page
 from app.ledger.parties import Client, Key, Parties
-from app.ledger.reader import Consistency, Inclusion, Page, Reader
-from app.ledger.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
-from app.ledger.writer import Opened, Writer
+from app.ledger.proofs import Consistency, Inclusion
+from app.ledger.sqlite.audit import audit
+from app.ledger.sqlite.journal import Committed
+from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
+from app.ledger.sqlite.reader import Reader
+from app.ledger.sqlite.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
+from app.ledger.sqlite.writer import Opened, Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

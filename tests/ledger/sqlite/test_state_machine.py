@@ -19,7 +19,7 @@ from app.ledger.heads import Totals
 from app.ledger.holds import HoldRow
 from app.ledger.merkle import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
 from app.ledger.records import UsageDraft, decode
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 
 SIGNER = Signer(bytes(range(32)), "gw_test")
 COSTS = st.integers(-1000, 10**12)

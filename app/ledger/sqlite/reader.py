@@ -8,44 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
 from app.ledger.errors import LedgerError
+from app.ledger.listing import Page
 from app.ledger.merkle import consistency_proof, inclusion_proof
-from app.ledger.nodes import StoredNodes
-from app.ledger.pages import LedgerRow, Page, Window
-from app.ledger.schema import explain, open_reader
-
-__all__ = ["Consistency", "Inclusion", "LedgerRow", "Page", "Reader"]
+from app.ledger.proofs import Consistency, Inclusion
+from app.ledger.sqlite.nodes import StoredNodes
+from app.ledger.sqlite.pages import Window
+from app.ledger.sqlite.schema import explain, open_reader
 
 PAGE_MAX = 500
 ENTRIES_MAX = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Inclusion:
-    """A record's exact bytes with the proof (sibling hashes, the leaf's first) that it is in `checkpoint`'s tree."""
-
-    log: str
-    seq: int
-    size: int
-    body: bytes
-    proof: tuple[bytes, ...]
-    checkpoint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Consistency:
-    """The proof that the tree of `checkpoint`, of `size` records, only appended to that of `since` records."""
-
-    log: str
-    since: int
-    size: int
-    proof: tuple[bytes, ...]
-    checkpoint: str
 
 
 class Reader:

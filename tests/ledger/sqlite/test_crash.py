@@ -16,7 +16,7 @@ import pytest
 from app.ledger.records import decode
 
 ROUNDS = 30
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 # Sixteen requests at a time, held in both ways and settled; it says on its output what a client would have seen:
 # «S id» once a hold is durable, «A id seq» once a record is.
@@ -25,7 +25,7 @@ import asyncio, os, random, secrets, sys, time
 from app.ledger.checkpoint import Signer
 from app.ledger.records import UsageDraft
 from app.ledger.holds import HoldRow
-from app.ledger.store import Ledger
+from app.ledger.sqlite.store import Ledger
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())

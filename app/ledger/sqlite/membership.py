@@ -12,7 +12,7 @@ from app.ledger.drafts import TEXT_MAX, GenesisDraft, KeyDraft
 from app.ledger.errors import LedgerError
 from app.ledger.parties import Client, Key
 from app.ledger.records import recordable
-from app.ledger.transaction import Transaction
+from app.ledger.sqlite.transaction import Transaction
 
 
 def _proper(text: str, what: str) -> str:

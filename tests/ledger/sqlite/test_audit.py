@@ -7,8 +7,6 @@ import json
 
 import pytest
 
-from app.ledger import audit as audit_module
-from app.ledger.audit import audit
 from app.ledger.canonical import canonical
 from app.ledger.checkpoint import Signer, verify_checkpoint
 from app.ledger.errors import LedgerClosed, LedgerError
@@ -23,7 +21,9 @@ from app.ledger.records import (
     decode,
     searchable,
 )
-from app.ledger.schema import KEPT_EVERY, SPAN_RECORDS
+from app.ledger.sqlite import audit as audit_module
+from app.ledger.sqlite.audit import audit
+from app.ledger.sqlite.schema import KEPT_EVERY, SPAN_RECORDS
 
 COUNT = 700
 STRANGER = Signer(bytes(32), "gw_test")

@@ -8,11 +8,11 @@ import time
 import apsw
 import pytest
 
-from app.ledger import durable as durable_module
-from app.ledger import store, writer
 from app.ledger.checkpoint import Signer
-from app.ledger.durable import durable
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
+from app.ledger.sqlite import durable as durable_module
+from app.ledger.sqlite import store, writer
+from app.ledger.sqlite.durable import durable
 
 
 class Disk(apsw.VFS):

@@ -26,10 +26,10 @@ from app.ledger.checkpoint import Signer
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError, Unwritable
 from app.ledger.heads import LogHead
-from app.ledger.journal import Committed, Journal
 from app.ledger.parties import Parties
-from app.ledger.schema import Ownership, explain
-from app.ledger.transaction import Append, Operation
+from app.ledger.sqlite.journal import Committed, Journal
+from app.ledger.sqlite.schema import Ownership, explain
+from app.ledger.sqlite.transaction import Append, Operation
 
 logger = logging.getLogger(__name__)
 

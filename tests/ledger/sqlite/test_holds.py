@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from app.ledger import writer
 from app.ledger.errors import LedgerError, RecordError
 from app.ledger.holds import HoldRow
+from app.ledger.sqlite import writer
 
 
 async def until(condition, what, seconds=10.0):

@@ -25,11 +25,12 @@ from app.ledger.errors import (
     Unwritable,
 )
 from app.ledger.heads import LogHead, Receipt
-from app.ledger.holds import HoldRow, stored_holds
+from app.ledger.holds import HoldRow
 from app.ledger.merkle import Frontier
-from app.ledger.parties import Parties, stored_parties
-from app.ledger.schema import SPAN_RECORDS, open_writer
-from app.ledger.transaction import NO_TIMES, Append, DropHold, Operation, Transaction
+from app.ledger.parties import Parties
+from app.ledger.sqlite.rows import stored_holds, stored_parties
+from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
+from app.ledger.sqlite.transaction import NO_TIMES, Append, DropHold, Operation, Transaction
 
 logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
