@@ -11,48 +11,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import threading
 from asyncio import Future
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from app.basics.signal import Signal
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
-from app.ledger.findings import AuditReport
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
 from app.ledger.ids import uuid7
-from app.ledger.listing import Page
 from app.ledger.parties import Client, Key, Parties
-from app.ledger.proofs import Consistency, Inclusion
-from app.ledger.sqlite.audit import audit
 from app.ledger.sqlite.journal import Committed
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
-from app.ledger.sqlite.reader import Reader
+from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
 from app.ledger.sqlite.writer import Opened, Writer
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 HOLD_LATER_S = 0.02
 CLOSE_GRACE_S = 5.0
 
 
-class Ledger:
+class Ledger(Readings):
     """Open it with `await Ledger.open(…)`, end it with `await ledger.close()`."""
 
     def __init__(
         self, path: Path, signer: Signer, gateway_id: str, clock_us: Callable[[], int], vfs: str | None
     ) -> None:
         """Use `open`."""
-        self._loop = asyncio.get_running_loop()
-        self._path = path
-        self._vfs = vfs
+        super().__init__(path, signer.verifier, vfs, lambda word: self._parties.labelled(word))
         self._signer = signer
         self._gateway_id = gateway_id
         self._clock_us = clock_us
@@ -66,10 +55,6 @@ class Ledger:
         self._opening: Future[None] = self._loop.create_future()
         self._ended: Future[None] = self._loop.create_future()
         self._closing = False
-        self._stop_audits = threading.Event()
-        self._reader = Reader(path, vfs)
-        self._reads = ThreadPoolExecutor(1, "ledger-reader")
-        self._audits = ThreadPoolExecutor(1, "ledger-audit")
         self._writer = Writer(
             path,
             signer,
@@ -120,10 +105,7 @@ class Ledger:
         if not self._closing:
             self._sweep(everything=True)
             self._closing = True
-            self._stop_audits.set()
-            self._reads.submit(self._reader.close)
-            self._reads.shutdown(wait=False)
-            self._audits.shutdown(wait=False)
+            self._stop_reading()
             self._writer.stop(CLOSE_GRACE_S)
         try:
             async with asyncio.timeout(CLOSE_GRACE_S + 3):
@@ -169,6 +151,7 @@ class Ledger:
     def _on_stopped(self) -> None:
         self._on_opened(LedgerClosed("The ledger's thread ended before the ledger was open."))
         self._closing = True
+        self._stop_reading()
         self._on_committed(self._writer.left_over())
         self._ended.set_result(None)
 
@@ -341,59 +324,3 @@ class Ledger:
         if self._fault is not None:
             callback(self._fault)
         return self._faulted.connect(callback)
-
-    # Reading.
-
-    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._closing:
-            raise LedgerClosed("The ledger is closed: nothing can be read any more.")
-        return await self._loop.run_in_executor(self._reads, function, *arguments)
-
-    async def page(
-        self,
-        before: int | None,
-        limit: int,
-        *,
-        log: str | None = None,
-        search: str = "",
-        since_us: int | None = None,
-        until_us: int | None = None,
-    ) -> Page:
-        """Up to `limit` (at most 500) records with n < `before`, the newest first; None begins at the newest.
-
-        `search` finds part of a key's id or label, model, endpoint, outcome, kind or note, in any case, or an id by its
-        first 8 or more digits. `since_us` and `until_us` bound when the record's work started. One call looks at a few
-        thousand records at most: where matches are rare it may return few rows or none, and `next` says where to go on.
-        """
-        word = search.strip().lower()
-        words = (word, *self._parties.labelled(word)) if word else ()
-        return await self._read(self._reader.page, before, limit, log, words, since_us, until_us)
-
-    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
-        """The exact bytes of up to `limit` (at most 1024) records from `from_seq` upwards."""
-        return await self._read(self._reader.entries, log_id, from_seq, limit)
-
-    async def checkpoint(self, log_id: str) -> str:
-        """The newest signed checkpoint of the log, a C2SP signed note."""
-        return await self._read(self._reader.checkpoint, log_id)
-
-    async def inclusion(self, log_id: str, seq: int) -> Inclusion:
-        """Record `seq` with the proof that it is in the newest checkpoint, which comes with it."""
-        return await self._read(self._reader.inclusion, log_id, seq)
-
-    async def consistency(self, log_id: str, since: int) -> Consistency:
-        """The proof that the newest checkpoint only appended to the first `since` records."""
-        return await self._read(self._reader.consistency, log_id, since)
-
-    async def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
-        """Read everything again and say whether it is what was signed; `progress(read, all)` is called on the loop."""
-        if self._closing:
-            raise LedgerClosed("The ledger is closed: nothing can be verified any more.")
-
-        def tell(done: int, total: int) -> None:
-            if progress is not None and not self._closing:
-                self._loop.call_soon_threadsafe(progress, done, total)
-
-        stopped, vfs = self._stop_audits.is_set, self._vfs
-        work = partial(audit, self._path, self._signer.verifier, progress=tell, stopped=stopped, vfs=vfs)
-        return await self._loop.run_in_executor(self._audits, work)
