@@ -14,7 +14,7 @@ there is none), and the difference to what the sample says later is unattributed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 from app.basics.rounding import round_half_even
 from app.power.exact import (
@@ -63,13 +63,13 @@ class ClosedAccount:
 
 
 class _State(Enum):
-    MODELLED = 1
+    MODELLED = auto()
     """No sensor speaks: slices are settled by the static watts."""
-    RESTING = 2
+    RESTING = auto()
     """The sensor was sent to rest and will speak when woken: slices wait for it, for at most `HEAD_US`."""
-    SAMPLED = 3
+    SAMPLED = auto()
     """Samples come; slices wait for the next one."""
-    GAP = 4
+    GAP = auto()
     """Samples should come and do not: running requests are modelled, the rest is not accounted at all."""
 
 
@@ -83,7 +83,6 @@ class EnergyBook:
     def __init__(
         self, watts: StaticWatts, mode_dedicated: bool, parallel: int, *, source: str = MODEL
     ) -> None:
-        self._watts = watts
         self._rates = Rates(watts)
         self._dedicated = mode_dedicated
         self._source = source
@@ -247,7 +246,6 @@ class EnergyBook:
         if self._state in (_State.RESTING, _State.MODELLED):
             self._settle_modelled(now_us)
         if watts is not None:
-            self._watts = watts
             self._rates = Rates(watts)
         if mode_dedicated is not None:
             self._dedicated = mode_dedicated
@@ -289,17 +287,6 @@ class EnergyBook:
     def marginal_w(self) -> float:
         """Watts that the running requests are billed at this moment, all together."""
         return self._rate_uw / 1e6 if self._set.now else 0.0
-
-    @property
-    def total_w(self) -> float:
-        """Watts of the whole machine at this moment: the GPU as last sampled, the rest modelled."""
-        watts = self._watts
-        busy = bool(self._set.now)
-        system_w = watts.system_load_w if busy else watts.system_idle_w
-        gpu_uw = self._samples.power_uw
-        if self._state is _State.SAMPLED and gpu_uw is not None:
-            return gpu_uw / 1e6 + system_w
-        return system_w + (watts.gpu_load_w if busy else watts.gpu_idle_w)
 
     # Time.
 
@@ -382,16 +369,9 @@ class EnergyBook:
 
     def _set_rate(self) -> None:
         """The power at which a request that closes now is billed for what no sample has covered yet."""
-        rates, layers = self._rates, self._layers
         gpu_uw = self._samples.power_uw if self._state is _State.SAMPLED and self._under_load else None
         self._rate_measured = gpu_uw is not None
-        if gpu_uw is None:
-            self._rate_uw = rates.full_uw if self._dedicated else rates.marginal_uw
-        elif self._dedicated:
-            self._rate_uw = max(0, gpu_uw - layers.foreign_uw) + rates.system_load_uw
-        else:
-            above_uw = gpu_uw - layers.idle_uw - layers.foreign_uw - layers.resident_uw
-            self._rate_uw = max(0, above_uw) + rates.system_marginal_uw
+        self._rate_uw = self._rates.billed_uw(self._dedicated, gpu_uw, self._layers)
 
     def _account(self, request_id: str) -> Account:
         try:

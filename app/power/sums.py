@@ -37,6 +37,24 @@ class StaticWatts:
         return self.gpu_load_w + self.system_load_w
 
 
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What lies under the requests in the GPU's power, bottom first, in microwatts."""
+
+    idle_uw: int
+    foreign_uw: int
+    resident_uw: int
+
+    def of(self, gpu_units: int, parts: int) -> tuple[int, int, int, int]:
+        """Energy drawn during `parts` as (idle, foreign, resident, what is left above them)."""
+        idle = min(gpu_units, self.idle_uw * parts)
+        gpu_units -= idle
+        foreign = min(gpu_units, self.foreign_uw * parts)
+        gpu_units -= foreign
+        resident = min(gpu_units, self.resident_uw * parts)
+        return idle, foreign, resident, gpu_units - resident
+
+
 class Rates:
     """The static watts in microwatts, taken apart into what is there anyway and what requests add."""
 
@@ -60,23 +78,14 @@ class Rates:
         self.marginal_uw = max(0, gpu_load - gpu_idle) + self.system_marginal_uw
         self.base_uw = self.full_uw - self.marginal_uw
 
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """What lies under the requests in the GPU's power, bottom first, in microwatts."""
-
-    idle_uw: int
-    foreign_uw: int
-    resident_uw: int
-
-    def of(self, gpu_units: int, parts: int) -> tuple[int, int, int, int]:
-        """Energy drawn during `parts` as (idle, foreign, resident, what is left above them)."""
-        idle = min(gpu_units, self.idle_uw * parts)
-        gpu_units -= idle
-        foreign = min(gpu_units, self.foreign_uw * parts)
-        gpu_units -= foreign
-        resident = min(gpu_units, self.resident_uw * parts)
-        return idle, foreign, resident, gpu_units - resident
+    def billed_uw(self, dedicated: bool, gpu_uw: int | None, layers: Layers) -> int:
+        """The power that running requests are billed at while the GPU draws `gpu_uw`; by these rates where None."""
+        if gpu_uw is None:
+            return self.full_uw if dedicated else self.marginal_uw
+        if dedicated:
+            return max(0, gpu_uw - layers.foreign_uw) + self.system_load_uw
+        above_uw = gpu_uw - layers.idle_uw - layers.foreign_uw - layers.resident_uw
+        return max(0, above_uw) + self.system_marginal_uw
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +125,6 @@ class Sums:
         self.measured = self.requests = self.unattributed = 0
         self.idle = self.resident = self.loading = self.foreign = 0
         self.gap_us = self.uptime = self.uptime_parts = 0
-
-    def copy(self) -> Sums:
-        """The same totals, to go on from without touching these."""
-        twin = Sums()
-        for name in Sums.__slots__:
-            setattr(twin, name, getattr(self, name))
-        return twin
 
     def modelled(self, rates: Rates, dedicated: bool, run: int, rest: int, loading: int) -> int:
         """Account time by the static watts; returns the energy that belongs to the requests."""

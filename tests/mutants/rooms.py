@@ -39,22 +39,18 @@ _LEDGER_SLOW = (
 )
 
 
+_POWER_PARTS = ("account*", "book*", "slices", "sums", "exact", "running", "samples", "counter")
+_POWER = tuple(f"app/power/{name}.py" for name in _POWER_PARTS)
+_POWER_TESTS = ("accounts", "conservation", "counter", "slices")
+
+
 def _ledger(*names: str) -> tuple[str, ...]:
     return tuple(f"app/ledger/**/{name}.py" for name in names)
 
 
 ROOMS: Sequence[Room] = (
     Room("billing", ("app/billing/*.py", "app/basics/rounding.py"), ("tests/billing/test_*.py",)),
-    Room(
-        "power",
-        (
-            *(
-                f"app/power/{name}.py"
-                for name in ("account*", "book*", "slices", "sums", "exact", "running", "samples", "counter")
-            ),
-        ),
-        ("tests/power/test_accounts.py", "tests/power/test_conservation.py", "tests/power/test_book*.py"),
-    ),
+    Room("power", _POWER, tuple(f"tests/power/test_{name}.py" for name in _POWER_TESTS)),
     Room("presence", ("app/presence/*.py",), ("tests/presence/test_*.py",)),
     Room(
         "ledger: tree and records",

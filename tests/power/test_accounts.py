@@ -149,6 +149,13 @@ def test_a_machine_that_draws_less_under_load_has_no_negative_margin() -> None:
     assert made.totals().idle_uj == (40 + 45) * 1_000_000
 
 
+def test_the_static_watts_say_what_requests_add_and_what_the_whole_draws() -> None:
+    assert (SEED.marginal_w, SEED.full_w) == (59.0, 119.0)
+    assert StaticWatts(50, 40, 45, 65).marginal_w == 20.0
+    assert StaticWatts(15, 54, 65, 45).marginal_w == 39.0
+    assert StaticWatts(0, 0, 0, 0).marginal_w == 0.0
+
+
 # By a sensor.
 
 
@@ -218,6 +225,32 @@ def test_one_after_the_other_without_a_sample_in_between_pay_the_power_under_loa
     assert made.close("b", 180 * MS) == ClosedAccount(105 * 60_000, 60 * MS, 60 * MS, 60 * MS, "nvml")
 
 
+def test_a_gpu_that_worked_for_half_of_the_time_up_to_a_sample_says_what_work_draws() -> None:
+    made = sampled()
+    made.open("a", 50 * MS)
+    read(made, 100, 100.0)
+    assert made.close("a", 160 * MS).source == "nvml"
+    made = sampled()
+    made.open("a", 50 * MS + 1)
+    read(made, 100, 100.0)
+    assert made.close("a", 160 * MS).source == "mixed"
+
+
+def test_before_its_sample_a_request_pays_for_nothing_that_lies_under_it() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
+    assert made.marginal_w == 100 - 15 - 30 - 20 + 20
+    read(made, 200, 60.0, foreign_w=30.0, resident_w=20.0)
+    assert made.marginal_w == 20.0
+    made = sampled(dedicated=True)
+    made.open("a", 0)
+    read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
+    assert made.marginal_w == 100 - 30 + 65
+    read(made, 200, 20.0, foreign_w=30.0)
+    assert made.marginal_w == 65.0
+
+
 def test_dedicated_mode_bills_the_measured_power_whole() -> None:
     made = sampled(dedicated=True)
     made.open("a", 0)
@@ -270,6 +303,58 @@ def test_a_model_that_the_gateway_loads_itself_is_nobodys_request() -> None:
     assert totals.unattributed_uj == 85 * 100_000
 
 
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_while_a_model_loads_what_lies_under_it_keeps_its_name(dedicated: bool) -> None:
+    made = sampled(dedicated=dedicated)
+    made.loading(0, active=True)
+    made.loading(60 * MS, active=False)
+    read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
+    totals = made.totals()
+    # 60 ms with the system under load, 40 ms with it at rest; 35 W of the GPU above everything else.
+    assert totals.measured_uj == 100 * 100_000 + 65 * 60_000 + 45 * 40_000
+    assert totals.idle_uj == (15 + 45) * 100_000
+    assert totals.foreign_uj == 30 * 100_000
+    assert totals.resident_uj == 20 * 100_000
+    assert totals.loading_uj == (35 + 20) * 60_000
+    assert totals.unattributed_uj == 35 * 40_000
+    uptime = (totals.measured_uj - totals.foreign_uj, 100_000) if dedicated else (0, 0)
+    assert made.take_uptime(100 * MS) == uptime
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_a_load_that_nobody_measures_is_told_by_the_static_watts(dedicated: bool) -> None:
+    made = book(dedicated=dedicated)
+    made.loading(0, active=True)
+    made.loading(60 * MS, active=False)
+    made.open("a", 100 * MS)
+    totals = made.totals()
+    assert totals.measured_uj == 119 * 60_000 + 60 * 40_000
+    assert (totals.loading_uj, totals.idle_uj) == (59 * 60_000, 60 * 100_000)
+    assert made.take_uptime(100 * MS) == ((totals.measured_uj, 100_000) if dedicated else (0, 0))
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_requests_rest_and_a_load_between_two_samples_share_them_by_time(dedicated: bool) -> None:
+    made = sampled(dedicated=dedicated)
+    made.open("a", 0)
+    made.close("a", 0)
+    made.loading(20 * MS, active=True)
+    made.loading(50 * MS, active=False)
+    made.open("b", 60 * MS)
+    read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
+    bill = made.close("b", 100 * MS).energy_uj
+    assert bill == ((100 - 30 + 65) if dedicated else (35 + 20)) * 40_000
+    totals = made.totals()
+    assert totals.foreign_uj == 30 * 100_000
+    assert totals.loading_uj == (35 + 20) * 30_000
+    assert totals.unattributed_uj == 35 * 30_000
+    assert totals.resident_uj == 20 * (60_000 if dedicated else 100_000)
+    assert totals.idle_uj == (15 + 45) * (60_000 if dedicated else 100_000)
+    assert spent(totals) == totals.measured_uj == 100 * 100_000 + 65 * 70_000 + 45 * 30_000
+    uptime_uj = totals.measured_uj - totals.foreign_uj - bill
+    assert made.take_uptime(100 * MS) == ((uptime_uj, 60_000) if dedicated else (0, 0))
+
+
 def test_readings_that_no_gpu_can_have_are_passed_over() -> None:
     made = sampled()
     made.open("a", 0)
@@ -315,6 +400,37 @@ def test_a_counter_that_was_reset_is_not_energy() -> None:
     made.reading(100 * MS, None, 1_000, IDLE_W)
     closed = made.close("a", 100 * MS)
     assert (closed.energy_uj, closed.source) == (MARGINAL_W * 100_000, "model")
+    totals = made.totals()
+    assert (totals.measured_uj, totals.requests_uj) == (119 * 100_000, MARGINAL_W * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("counted_uj", "source"), [(-1, "model"), (0, "nvml"), (5_000 * 100_000, "nvml"), (500_000_001, "model")]
+)
+def test_a_counter_that_went_back_or_jumped_further_than_a_gpu_can_draw_was_reset(
+    counted_uj: int, source: str
+) -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    made.reading(0, None, 10**9, IDLE_W)
+    made.reading(100 * MS, None, 10**9 + counted_uj, IDLE_W)
+    assert made.close("a", 100 * MS).source == source
+
+
+def test_a_counter_alone_says_the_watts_too() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    made.reading(0, None, 0, IDLE_W)
+    made.reading(200 * MS, None, 20_000_000, IDLE_W)
+    assert made.marginal_w == 100 - 15 + 20
+
+
+@pytest.mark.parametrize(("power_w", "source"), [(5_000.0, "nvml"), (5_000.5, "model"), (0.0, "nvml")])
+def test_a_single_gpu_draws_five_kilowatts_at_most(power_w: float, source: str) -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    made.reading(100 * MS, power_w, None, IDLE_W)
+    assert made.close("a", 100 * MS).source == source
 
 
 # Gaps, loss and rest.
@@ -424,6 +540,58 @@ def test_a_sensor_woken_by_a_request_measures_it_wholly() -> None:
     assert made.totals().idle_uj == 60 * 9_000_000 + 60 * 105_000
 
 
+def test_a_sensor_that_never_spoke_yet_measures_the_first_request_wholly() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    read(made, 5, 40.0)
+    assert made.close("a", 5 * MS) == ClosedAccount((40 - 15 + 20) * 5_000, 5 * MS, 5 * MS, 5 * MS, "nvml")
+
+
+@pytest.mark.parametrize(("first_us", "source"), [(250_000, "nvml"), (250_001, "model")])
+def test_a_first_sample_speaks_for_a_quarter_of_a_second_before_it_and_no_more(
+    first_us: int, source: str
+) -> None:
+    made = book(source="nvml")
+    made.rest(0)
+    made.open("a", 9_000_000)
+    made.reading(9_000_000 + first_us, 100.0, None, IDLE_W)
+    assert made.close("a", 9_000_000 + first_us).source == source
+
+
+def test_a_request_that_was_measured_at_first_and_closed_before_the_sensor_knew_work_is_mixed() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    read(made, 5, 40.0)
+    closed = made.close("a", 50 * MS)
+    assert (closed.energy_uj, closed.source) == (45 * 5_000 + MARGINAL_W * 45_000, "mixed")
+
+
+def test_a_sensor_that_comes_back_does_not_know_yet_what_work_draws() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    assert made.marginal_w == 105.0
+    made.sensor_lost(100 * MS)
+    read(made, 200, 100.0)
+    assert made.marginal_w == MARGINAL_W
+    read(made, 300, 100.0)
+    assert made.marginal_w == 105.0
+
+
+def test_in_a_gap_the_static_watts_are_shown_and_billed() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.accrued("a", 100 * MS + GAP_US)
+    assert made.marginal_w == 105.0
+    made.accrued("a", 100 * MS + GAP_US + 1)
+    assert made.marginal_w == MARGINAL_W
+    read(made, 2200, 100.0)
+    assert made.marginal_w == MARGINAL_W
+    read(made, 2300, 100.0)
+    assert made.marginal_w == 105.0
+
+
 def test_a_sensor_that_wakes_late_measures_only_from_then_on() -> None:
     made = book(source="amdgpu")
     made.rest(0)
@@ -511,15 +679,23 @@ def test_another_sensor_takes_over() -> None:
 
 def test_faces_see_the_watts_of_this_moment() -> None:
     made = sampled()
-    assert (made.marginal_w, made.total_w) == (0.0, 145.0)
+    assert made.marginal_w == 0.0
     made.open("a", 0)
     read(made, 100, 171.0)
-    assert (made.marginal_w, made.total_w) == (171.0 - 15 + 20, 171.0 + 65)
+    assert made.marginal_w == 171.0 - 15 + 20
     assert made.request_w("a") == 176.0
     made.sensor_lost(100 * MS)
-    assert (made.marginal_w, made.total_w) == (59.0, 119.0)
+    assert made.marginal_w == 59.0
     made.close("a", 200 * MS)
-    assert (made.marginal_w, made.total_w) == (0.0, 60.0)
+    assert made.marginal_w == 0.0
+
+
+def test_each_of_those_side_by_side_is_billed_its_part_of_the_watts() -> None:
+    made = book(parallel=2)
+    for name in "abc":
+        made.open(name, 0)
+    assert [made.request_w(name) for name in "abc"] == [29.5, 29.5, 0.0]
+    assert made.marginal_w == 59.0
 
 
 def test_what_accrued_is_what_closing_bills() -> None:
@@ -544,8 +720,9 @@ def test_mistakes_of_the_program_are_errors_and_change_nothing() -> None:
         made.reading(1, 100.0, None, IDLE_W)
     with pytest.raises(ValueError, match="at least one"):
         EnergyBook(SEED, False, 0)
-    with pytest.raises(ValueError, match="Watts"):
-        StaticWatts(float("nan"), 1, 1, 1)
+    for broken in (float("nan"), float("inf"), -0.001):
+        with pytest.raises(ValueError, match="Watts"):
+            StaticWatts(broken, 1, 1, 1)
     assert made.close("a", 1000 * MS).energy_uj == MARGINAL_W * 1_000_000
     assert spent(made.totals()) == made.totals().measured_uj
 

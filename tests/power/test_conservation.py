@@ -65,7 +65,9 @@ class RunningMachine(RuleBasedStateMachine):
     def enter(self) -> Place:
         self.turn += 1
         place = Place(self.turn)
+        had_room = self.set.has_room
         self.set.enter(place)
+        assert place.running == had_room
         self.open.append(place)
         return place
 
@@ -77,6 +79,7 @@ class RunningMachine(RuleBasedStateMachine):
     @rule(place=consumes(places))
     def leave(self, place: Place) -> None:
         self.set.leave(place)
+        assert not place.running
         self.open.remove(place)
 
     @rule(parallel=st.integers(1, 5))
@@ -283,7 +286,6 @@ class BookMachine(RuleBasedStateMachine):
         assert self.book.accrued(name, self.now) >= 0
         assert self.book.request_w(name) >= 0
         assert self.book.marginal_w >= 0
-        assert self.book.total_w >= 0
 
     @rule(name=consumes(accounts))
     def close(self, name: str) -> None:
