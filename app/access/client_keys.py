@@ -16,7 +16,7 @@ from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
-from app.ledger.errors import LedgerFault
+from app.ledger.errors import LedgerError, LedgerFault
 from app.ledger.parties import Client, Key
 from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
@@ -140,7 +140,14 @@ class ClientKeys:
         for client in clients:
             if client.name == name:
                 return client
-        return await durable(self._ledger, self._ledger.create_client(name))
+        try:
+            return await durable(self._ledger, self._ledger.create_client(name))
+        except LedgerError:
+            # Two at once may have asked for keys of the same new client.
+            for client in self._ledger.clients():
+                if client.name == name:
+                    return client
+            raise
 
     def _revoke_unseen(self, made: asyncio.Future[Key]) -> None:
         if not made.cancelled() and made.exception() is None:

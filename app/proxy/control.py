@@ -165,19 +165,15 @@ class Control:
         """`{"label", "client"?, "limits"?}` → the new key, in plain text this once; see `Limits` for its JSON."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
-        label, client = body.get("label"), body.get("client")
-        if not isinstance(label, str) or not 1 <= len(label.strip()) <= 64:
-            raise Refusal(400, "invalid_value", "label must be a text of 1 to 64 characters.")
-        if client is not None and not (isinstance(client, str) and 1 <= len(client.strip()) <= 64):
-            raise Refusal(400, "invalid_value", "client must be a text of 1 to 64 characters.")
-        return reply(await self._keys.create(label.strip(), client and client.strip(), _limits(body)), 201)
+        client = None if body.get("client") is None else _name(body, "client")
+        return reply(await self._keys.create(_name(body, "label"), client, _limits(body)), 201)
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working at once, and what runs for it ends."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            return reply(await self._keys.revoke(str(body.get("key", ""))))
+            return reply(await self._keys.revoke(_name(body, "key")))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
 
@@ -186,9 +182,18 @@ def _whole(request: web.BaseRequest, name: str, default: int, least: int, most: 
     text = request.query.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+    # Python itself refuses to read thousands of digits; no bound of ours has more than nineteen.
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
         raise Refusal(400, "invalid_value", f"{name} must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _name(body: Mapping[str, Any], field: str) -> str:
+    value = body.get(field)
+    text = value.strip() if isinstance(value, str) else ""
+    if not 1 <= len(text) <= 64 or not text.isprintable():
+        raise Refusal(400, "invalid_value", f"{field} must be a text of 1 to 64 printable characters.")
+    return text
 
 
 def _limits(body: Mapping[str, Any]) -> Limits:

@@ -18,7 +18,7 @@ from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
-from app.ledger.errors import LedgerFault
+from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
 from app.ledger.ids import new_id
 from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
@@ -143,8 +143,8 @@ class Server:
             return await handler(request)
         except Refusal as refusal:
             return refuse(refusal, dialect_of(path))
-        except LedgerFault as fault:
-            return refuse(Refusal(507, "ledger_fault", str(fault), retry_after_s=60), dialect_of(path))
+        except LedgerError as error:
+            return refuse(of_ledger(error), dialect_of(path))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the client hears 500)
@@ -162,6 +162,18 @@ class Server:
             if path == managed or path.startswith(managed + "/"):
                 raise management_forbidden()
         raise not_found()
+
+
+def of_ledger(error: LedgerError) -> Refusal:
+    """What went wrong in the ledger, which says it in one sentence itself, as a refusal."""
+    match error:
+        case LedgerFault():
+            return Refusal(507, "ledger_fault", str(error), retry_after_s=60)
+        case LedgerClosed():
+            return Refusal(503, "stopping", "The gateway is stopping.", retry_after_s=60)
+        case _:
+            log.error("The ledger could not do what was asked: %s", error)
+            return Refusal(500, "ledger_error", str(error))
 
 
 def dialect_of(path: str) -> Dialect:
