@@ -30,7 +30,7 @@ class Alarm:
 
     def set(self, at_us: int | None) -> None:
         """Ring once at `at_us` (wall, microseconds) in place of what was set before; None: not at all."""
-        if at_us == self._at_us and (self._timer is not None or at_us is None):
+        if at_us == self._at_us:
             return
         self.stop()
         if at_us is not None:

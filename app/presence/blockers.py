@@ -8,28 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, auto
 
 
 class Weight(IntEnum):
     """Which blocker the faces show first: the heavier one."""
 
-    INFORMATIVE = 10
-    TEMPORARY = 20
-    CHOSEN = 30
+    INFORMATIVE = auto()
+    TEMPORARY = auto()
+    CHOSEN = auto()
     """The contributor asked for it."""
-    FAULT = 40
-    ENDING = 50
+    FAULT = auto()
+    ENDING = auto()
 
 
 class Lending(IntEnum):
     """Whether the machine stays lent while a blocker stands; of several blockers the greatest counts."""
 
-    GOES_ON = 0
+    GOES_ON = auto()
     """It passes by itself or is mended: models stay where they are, uptime is billed, the engine is kept running."""
-    ENDS_WITH_REQUESTS = 1
+    ENDS_WITH_REQUESTS = auto()
     """What runs may end in peace; then uptime ends and the GPU is given back."""
-    ENDS = 2
+    ENDS = auto()
     """At once: what runs is cut after it is settled, uptime ends, the GPU is given back."""
 
 

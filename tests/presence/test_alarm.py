@@ -133,3 +133,36 @@ def test_a_time_that_has_passed_rings_at_once() -> None:
     assert clocks.rung == 0
     clocks.pass_s(0)
     assert clocks.rung == 1
+
+
+def test_it_waits_exactly_as_long_as_is_left_and_looks_again_after_twenty_seconds_at_the_latest() -> None:
+    clocks = Clocks()
+    clocks.alarm.set(clocks.wall_us + 10 * SECOND_US)
+    assert [due_s for due_s, _ in clocks.timers] == [10.0]
+    clocks.alarm.set(clocks.wall_us + 100 * SECOND_US)
+    assert [due_s for due_s, _ in clocks.timers] == [20.0]
+    clocks.alarm.set(clocks.wall_us - 5 * SECOND_US)
+    assert [due_s for due_s, _ in clocks.timers] == [0.0]
+
+
+def test_one_that_was_stopped_leaves_no_timer_and_can_be_set_and_stopped_again() -> None:
+    clocks = Clocks()
+    at_us = clocks.wall_us + 60 * SECOND_US
+    clocks.alarm.set(at_us)
+    clocks.alarm.stop()
+    assert not clocks.timers
+    clocks.alarm.stop()
+    clocks.alarm.set(at_us)
+    assert len(clocks.timers) == 1
+    clocks.pass_s(61)
+    assert clocks.rung == 1
+
+
+def test_the_same_time_can_be_set_again_after_it_rang() -> None:
+    clocks = Clocks()
+    at_us = clocks.wall_us + 60 * SECOND_US
+    clocks.alarm.set(at_us)
+    clocks.pass_s(61)
+    clocks.alarm.set(at_us)
+    clocks.pass_s(0)
+    assert clocks.rung == 2

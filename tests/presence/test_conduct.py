@@ -109,6 +109,23 @@ def test_a_client_is_told_the_usual_wait_where_nobody_knows_the_end() -> None:
     assert PAUSED.wait_s(10**15) == PAUSED.retry_after_s == 300
 
 
+@pytest.mark.parametrize(
+    ("blocker", "seconds"),
+    [
+        (STARTING, 2),
+        (PREPARING, 5),
+        (STOPPING, 60),
+        (storage_fault("The disk is full."), 60),
+        (DOWN, 60),
+        (PAUSED, 300),
+        (FINISHING, 300),
+        (cap_reached("$10.00"), 3600),
+    ],
+)
+def test_a_client_comes_back_sooner_where_it_is_over_sooner(blocker: Blocker, seconds: int) -> None:
+    assert blocker.wait_s(0) == seconds
+
+
 def test_a_fault_does_not_change_what_the_contributor_wants() -> None:
     world = World()
     world.put(DOWN)
@@ -126,6 +143,7 @@ def test_the_heaviest_reason_is_shown_first() -> None:
     world = World(contribute=False)
     world.put(cap_reached("$10.00"))
     assert world.codes == ["cap_reached", "paused"]
+    assert world.subject.first() == cap_reached("$10.00")
     world.subject.stopping()
     assert world.codes[0] == "stopping"
 
@@ -216,6 +234,22 @@ def test_of_several_blockers_the_one_that_ends_most_counts_however_light_it_is()
     assert Blockers().lending is Lending.GOES_ON
     assert Blockers([DOWN, PAUSED]).lending is Lending.ENDS
     assert Blockers([FINISHING, DOWN]).lending is Lending.ENDS_WITH_REQUESTS
+
+
+def test_quitting_weighs_more_than_a_fault_a_fault_more_than_a_choice_and_a_choice_more_than_what_passes() -> (
+    None
+):
+    everything = [
+        Blocker(weight.name, "", "", weight)
+        for weight in (Weight.CHOSEN, Weight.INFORMATIVE, Weight.ENDING, Weight.TEMPORARY, Weight.FAULT)
+    ]
+    assert [blocker.code for blocker in Blockers(everything).all()] == [
+        "ENDING",
+        "FAULT",
+        "CHOSEN",
+        "TEMPORARY",
+        "INFORMATIVE",
+    ]
 
 
 def test_of_two_blockers_with_one_code_the_later_counts() -> None:
