@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.basics.signal import Signal
@@ -50,6 +50,7 @@ class Ledger(Readings):
         self._recovered: tuple[UsageDraft, ...] = ()
         self._fault: str | None = None
         self._faulted: Signal[[str | None]] = Signal()
+        self._grown: Signal[[Mapping[str, int]]] = Signal()
         self._later: dict[str, tuple[float, HoldRow]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._opening: Future[None] = self._loop.create_future()
@@ -130,6 +131,11 @@ class Ledger(Readings):
             self._opening.set_result(None)
 
     def _on_committed(self, done: Committed) -> None:
+        grown = {
+            name: head.size
+            for name, head in done.heads.items()
+            if (before := self._heads.get(name)) is None or before.size < head.size
+        }
         self._heads.update(done.heads)
         if done.parties is not None:
             self._parties = done.parties
@@ -143,6 +149,8 @@ class Ledger(Readings):
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
+        if grown:
+            self._grown(grown)
 
     def _on_fault(self, sentence: str | None) -> None:
         self._fault = sentence
@@ -324,3 +332,12 @@ class Ledger(Readings):
         if self._fault is not None:
             callback(self._fault)
         return self._faulted.connect(callback)
+
+    def on_committed(self, callback: Callable[[Mapping[str, int]], None]) -> Callable[[], None]:
+        """Call `callback` after every commit that brought records, once it is durable and shown, with the logs that
+        grew and the number of records that each has now; returns the un-subscriber."""
+        return self._grown.connect(callback)
+
+    def signed(self) -> dict[str, str]:
+        """The newest checkpoint of every log, as it was committed."""
+        return {name: head.checkpoint for name, head in self._heads.items()}

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from app.ledger.checkpoint import verify_checkpoint
 from app.ledger.drafts import MONEY_MAX
 from app.ledger.errors import DuplicateRecord, LedgerClosed, LedgerError, RecordError
 from app.ledger.heads import Receipt, Totals
@@ -70,6 +71,58 @@ async def test_everything_is_there_again_after_reopening(opening, drafts):
     assert (ledger.totals(), await ledger.checkpoint(log), ledger.recovered) == (totals, note, ())
     assert (await ledger.append(log, drafts())).seq == 1101
     assert (await ledger.verify()).verdict == "OK"
+
+
+async def test_whoever_delivers_hears_which_logs_grew_once_that_is_durable(ledger, drafts, rows, signer):
+    anna, ben = [(await ledger.create_client(name)).log for name in ("Anna", "Ben")]
+    told = []
+
+    def hear(grown):
+        stored = dict(rows("SELECT name, size FROM log"))
+        told.append(
+            (dict(grown), all(stored[log] >= size for log, size in grown.items()), ledger.totals(anna))
+        )
+
+    ledger.on_committed(hear)
+    await ledger.append(anna, drafts(cost=7))
+    assert told == [({anna: 2}, True, Totals(1, 26, 298, 400_000, 1000, 7))]
+    await asyncio.gather(*[ledger.append(log, drafts()) for log in (anna, ben, ben)])
+    sizes = {}
+    for grown, durable, _ in told:
+        assert durable
+        sizes |= grown
+    assert sizes == {anna: 3, ben: 3}
+    assert {
+        log: verify_checkpoint(note, signer.verifier).size for log, note in ledger.signed().items()
+    } == sizes
+
+
+async def test_a_commit_without_records_is_no_growth(ledger, log, drafts):
+    def terms():
+        return TariffDraft(ledger.new_id(), 5, "t_1", "USD", "…", "marginal", 0, 1, 0)
+
+    await ledger.record_tariff(log, terms())
+    told = []
+    unsubscribe = ledger.on_committed(told.append)
+    row = drafts.hold(log)
+    await ledger.hold(row)
+    await ledger.renew(row.request_id, 5, row.seen_us)
+    await ledger.release(row.request_id)
+    assert await ledger.record_tariff(log, terms()) is None
+    assert told == []
+    unsubscribe()
+    await ledger.append(log, drafts())
+    assert told == []
+
+
+async def test_a_record_that_failed_is_no_growth_and_a_new_log_is(ledger, log, drafts):
+    told = []
+    ledger.on_committed(told.append)
+    with pytest.raises(RecordError):
+        await ledger.append(log, dataclasses.replace(drafts(), dur_us=-1))
+    assert told == []
+    client = await ledger.create_client("Ben")
+    assert told == [{client.log: 1}]
 
 
 async def test_a_cancelled_waiter_does_not_take_its_record_back(ledger, log, drafts):
