@@ -187,4 +187,4 @@ def _tell(settings: Settings, books: Books) -> None:
         if getattr(settings, name):
             log.warning("%s is set, and this version does nothing with it yet.", name.upper())
     for record in books.ledger.recovered:
-        log.warning("Request %s was cut off by a crash; what it had cost is in the ledger.", record)
+        log.warning("Request %s was cut off by a crash; what it had cost is in the ledger.", record.id)
