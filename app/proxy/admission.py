@@ -20,11 +20,11 @@ from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.engine.base import Engine
 from app.presence.blockers import Blocker
+from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Endpoint, Frames
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object
 
-BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_B = 512 * 1024
 """A larger body is parsed in a thread: it would hold the loop for more than 5 ms."""
 
@@ -77,8 +77,6 @@ class Admission:
             raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.wait_s(wall_us()))
         policy = self._policy()
         headers = request.headers
-        if headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refusal(415, "content_encoding", "Send the body without Content-Encoding.")
         body = await read_body(request, policy.max_body_b)
         if len(body) > PARSE_IN_THREAD_B:
             parsed = await asyncio.to_thread(parse_object, body)
@@ -123,24 +121,3 @@ def require_dialect(path: str, engine: Engine) -> None:
             "openai_dialect_only",
             "This gateway's engine speaks the OpenAI dialect only: use /v1/chat/completions.",
         )
-
-
-async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
-    """All of the body, at most `most_b` bytes; Refusal 413 above, 408 where it does not arrive."""
-    length = request.content_length
-    if length is not None and length > most_b:
-        raise too_large(most_b)
-    try:
-        if request.content.is_eof():  # it is all here already, as it is for nearly every request
-            return await request.read()
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large(most_b) from None
-    except TimeoutError:
-        raise Refusal(408, "body_timeout", "The body did not arrive within a minute.") from None
-
-
-def too_large(most_b: int) -> Refusal:
-    """413 with the bound in words."""
-    return Refusal(413, "body_too_large", f"The body may have at most {most_b // 2**20} MB.")

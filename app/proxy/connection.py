@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from app.basics.addresses import is_loopback
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
+from app.proxy.bodies import Bodies
 from app.proxy.connections import Connections, neighbourhood
 from app.proxy.dialects.base import JSON
 from app.proxy.mishaps import Mishaps, log, where
@@ -47,16 +48,23 @@ class Connection(web.RequestHandler):
         "_probes",
         "address",
         "asked",
+        "bodies",
+        "broken",
         "local",
         "partial",
         "since",
         "stuck_since",
     )
 
-    def __init__(self, manager: web.Server, house: Connections, mishaps: Mishaps, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, house: Connections, mishaps: Mishaps, bodies: Bodies, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._house = house
         self._mishaps = mishaps
+        self.bodies = bodies
+        self.broken = False
+        """The present request's body cannot be read to its end."""
         self._answered = 0
         self._ended = False
         self._probes = 0
@@ -110,12 +118,30 @@ class Connection(web.RequestHandler):
         """A part of a request; the first one of a request's headers starts the time in which they must be complete."""
         before = self._request_count
         super().data_received(data)
+        if self._request_count != before and not isinstance(self._messages[-1][0], RawRequestMessage):
+            self._break_off()
         if self.since != FOREVER:
             if self._request_count != before:
                 self.partial = False
             elif not self.partial and data:
                 self.partial = True
                 self.since = self._loop.time()
+
+    def _break_off(self) -> None:
+        """What came is no HTTP. Where it was to be a request's body, that request says so; nobody waits for more."""
+        if len(self._messages) > 1:
+            payload = self._messages[-2][1]
+        elif self._current_request is not None:
+            payload = self._current_request.content
+        else:
+            return
+        if not payload.is_eof():
+            self._messages.pop()
+            self._request_count -= 1
+            self._mishaps.note("malformed bodies refused")
+            self.broken = True
+            self._close = True
+            payload.feed_eof()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says that it may
         """The client will send no more. True where what it has asked is still to be answered."""
@@ -176,6 +202,7 @@ class Connection(web.RequestHandler):
             return await super()._handle_request(request, start_time, request_handler)
         finally:
             self._answered += 1
+            self.bodies.end(self)
             self.since = self._loop.time()
             if self._ended and not self._messages:
                 self._probe_no_more()
@@ -219,14 +246,17 @@ class Connection(web.RequestHandler):
 class Host(web.Server):
     """aiohttp's server, of connections that are counted."""
 
-    def __init__(self, handler: _Handler, house: Connections, mishaps: Mishaps, **options: Any) -> None:
+    def __init__(
+        self, handler: _Handler, house: Connections, mishaps: Mishaps, bodies: Bodies, **options: Any
+    ) -> None:
         super().__init__(handler, **options)
+        self._bodies = bodies
         self._house = house
         self._mishaps = mishaps
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one more connection."""
-        return Connection(self, self._house, self._mishaps, loop=self._loop, **self._kwargs)
+        return Connection(self, self._house, self._mishaps, self._bodies, loop=self._loop, **self._kwargs)
 
 
 def begun(writer: AbstractStreamWriter) -> bool:

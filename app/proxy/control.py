@@ -20,7 +20,7 @@ from app.billing.money import pico_to_float
 from app.face import SettingsFace, Snapshot
 from app.ledger.ids import new_id
 from app.ledger.sqlite.store import Ledger
-from app.proxy.admission import read_body
+from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures

@@ -14,7 +14,7 @@ from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.containers.base import ContainerError
 from app.face import DutyFace, PublicFace, Snapshot, UpstreamFace
-from app.proxy.admission import read_body
+from app.proxy.bodies import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError

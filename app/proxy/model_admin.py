@@ -25,7 +25,7 @@ from app.models.names import spelled
 from app.models.said import Passing
 from app.models.shelf import Busy, Shelf
 from app.models.source import Refused
-from app.proxy.admission import read_body
+from app.proxy.bodies import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object, refuse_case_variants
 from app.settings.parameters import Settings

@@ -18,7 +18,8 @@ from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.engine.base import Engine, EngineError
 from app.ledger.ids import new_id
-from app.proxy.admission import Policy, may_use, read_body, require_dialect
+from app.proxy.admission import Policy, may_use, require_dialect
+from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants

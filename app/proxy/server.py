@@ -20,6 +20,7 @@ from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
 from app.ledger.ids import new_id
+from app.proxy.bodies import Bodies
 from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
 from app.proxy.dialects.base import JSON, Dialect
@@ -69,6 +70,7 @@ class Server:
             self._handle,
             self._connections,
             self._mishaps,
+            Bodies(self._max_body_b),
             request_factory=self._request,
             # A client that goes away cancels its handler, so the engine stops; settling needs no task.
             handler_cancellation=True,
@@ -142,7 +144,11 @@ class Server:
                     raise Refusal(405, "method_not_allowed", f"{path} answers {', '.join(methods)} only.")
             return await handler(request)
         except Refusal as refusal:
-            return refuse(refusal, dialect_of(path))
+            response = refuse(refusal, dialect_of(path))
+            if not request.content.is_eof():
+                # The client need not send the rest, and must not take what follows for a new request's answer.
+                response.force_close()
+            return response
         except LedgerError as error:
             return refuse(of_ledger(error), dialect_of(path))
         except (asyncio.CancelledError, ConnectionError):
