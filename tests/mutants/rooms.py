@@ -31,12 +31,13 @@ class Room:
         return [path.relative_to(root).as_posix() for path in ordered]
 
 
-_LEDGER_TESTS = ("tests/ledger/**/test_*.py",)
+_PURE = ("merkle", "checkpoint", "canonical", "records", "proofs", "ids", "parties", "holds", "listing")
 _LEDGER_SLOW = (
     "tests/ledger/**/test_crash.py",
     "tests/ledger/**/test_faults.py",
     "tests/ledger/**/test_opening.py",
 )
+_ACCESS_TESTS = ("tests/access/test_*.py", "tests/proxy/**/test_admission*.py", "tests/gateway/test_keys*.py")
 
 
 _POWER_PARTS = ("account*", "book*", "slices", "sums", "exact", "running", "samples", "counter")
@@ -54,15 +55,15 @@ ROOMS: Sequence[Room] = (
     Room("presence", ("app/presence/*.py",), ("tests/presence/test_*.py",)),
     Room(
         "ledger: tree and records",
-        _ledger("merkle", "checkpoint", "canonical", "records", "nodes", "heads"),
-        _LEDGER_TESTS,
+        _ledger("merkle", "checkpoint", "canonical", "records"),
+        tuple(f"tests/ledger/**/test_{name}.py" for name in _PURE),
+    ),
+    Room(
+        "ledger: transactions",
+        _ledger("transaction", "holds", "heads", "nodes"),
+        ("tests/ledger/**/test_*.py",),
         _LEDGER_SLOW,
     ),
-    Room("ledger: transactions", _ledger("transaction", "holds"), _LEDGER_TESTS, _LEDGER_SLOW),
-    Room("access", ("app/access/*.py",), ("tests/access/test_*.py", "tests/proxy/test_admission*.py")),
-    Room(
-        "admission",
-        ("app/proxy/admission*.py", "app/proxy/**/admission*.py"),
-        ("tests/proxy/**/test_admission*.py", "tests/gateway/test_admission*.py", "tests/access/test_*.py"),
-    ),
+    Room("access", ("app/access/*.py",), _ACCESS_TESTS),
+    Room("admission", ("app/proxy/**/admission*.py",), _ACCESS_TESTS),
 )
