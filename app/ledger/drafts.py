@@ -16,16 +16,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from app.ledger.canonical import INT_MAX
 from app.ledger.ids import is_id
+from app.ledger.outcomes import RequestOutcome
 
 MONEY_MAX = 2**63 - 1
 """SQLite's largest integer: 9.2 million units of a currency in pico-units."""
 TEXT_MAX = 256
 """Characters in a short text; longer ones are cut, for a name the client chose must never prevent its record."""
 
-OUTCOMES = frozenset(
-    {"complete", "client_abort", "budget_cut", "upstream_error", "timeout", "stopped", "crash_recovered"}
-)
-"""How a request can end; `stopped`: the contributor took the GPU back."""
+OUTCOMES = frozenset(outcome.value for outcome in RequestOutcome)
 MODEL_ACTIONS = frozenset({"updated", "failed", "refused", "removed"})
 """What can become of a model; `failed` and `refused`: the model is what it was."""
 TOKEN_SOURCES = frozenset({"engine", "counted", "none"})

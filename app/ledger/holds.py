@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.ledger.drafts import UsageDraft
+from app.ledger.outcomes import RequestOutcome
 from app.ledger.records import recordable
 
 TEXTS = 6
@@ -73,7 +74,7 @@ class HoldRow:
             tok_in=None,
             tok_out=None,
             tok_src="none",
-            outcome="crash_recovered",
+            outcome=RequestOutcome.CRASH_RECOVERED.value,
             e_uj=max(0, self.e_uj),
             e_src="model",
             tariff=self.tariff,

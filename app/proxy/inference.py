@@ -25,19 +25,15 @@ from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, En
 from app.ledger.drafts import UsageDraft
 from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
+from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
 from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
-from app.proxy.jobs import STOPPED, STORAGE, Job, Jobs
+from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
 
 log = logging.getLogger(__name__)
-
-COMPLETE = "complete"
-CLIENT_ABORT = "client_abort"
-UPSTREAM_ERROR = "upstream_error"
-TIMEOUT = "timeout"
 
 
 class Inference:
@@ -133,21 +129,23 @@ class Inference:
             self._engine_failed(error)
             raise Refusal(503, "engine_unreachable", str(error), retry_after_s=10) from None
         except (EngineBroken, EngineTimeout) as error:
-            outcome = TIMEOUT if isinstance(error, EngineTimeout) else UPSTREAM_ERROR
+            outcome = (
+                RequestOutcome.TIMEOUT if isinstance(error, EngineTimeout) else RequestOutcome.UPSTREAM_ERROR
+            )
             await self._record(job, outcome, Tokens())
             self._engine_failed(error)
-            status = 504 if outcome == TIMEOUT else 502
+            status = 504 if outcome == RequestOutcome.TIMEOUT else 502
             raise Refusal(status, f"engine_{outcome}", str(error)) from None
         except Refusal:
             if not job.settled:  # the hold could not be made durable: the disk is full
-                self._settle(job, STOPPED.outcome, Tokens())
+                self._settle(job, RequestOutcome.STOPPED, Tokens())
             raise
         except asyncio.CancelledError:
             if job.settled:
                 raise
             ending = job.ending
             if ending is None:
-                self._settle(job, CLIENT_ABORT, Tokens())
+                self._settle(job, RequestOutcome.CLIENT_ABORT, Tokens())
                 raise
             job.awake()
             await self._record(job, ending.outcome, Tokens())
@@ -161,9 +159,11 @@ class Inference:
         body = await reply.read()
         large = len(body) > PARSE_IN_THREAD_B
         answer = await asyncio.to_thread(large_json_object, body) if large else json_object(body)
-        tokens, outcome = Tokens(), UPSTREAM_ERROR
-        if reply.status == 200 and answer is not None:
-            tokens, outcome = job.call.endpoint.whole_tokens(answer), COMPLETE
+        tokens, outcome = Tokens(), RequestOutcome.UPSTREAM_ERROR
+        if 400 <= reply.status < 500:
+            outcome = RequestOutcome.REFUSED
+        elif reply.status == 200 and answer is not None:
+            tokens, outcome = job.call.endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
         gateway = await self._record(job, outcome, tokens)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
@@ -183,7 +183,7 @@ class Inference:
             headers={"Content-Type": call.endpoint.stream_type, "X-Request-Id": job.id}
         )
         sentence = "The engine ended its answer before the end."
-        outcome = UPSTREAM_ERROR
+        outcome = RequestOutcome.UPSTREAM_ERROR
         try:
             async for data in reply.chunks():
                 passed = frames.feed(data)
@@ -198,26 +198,28 @@ class Inference:
                         await response.prepare(request)
                     await response.write(passed)
                 if frames.ended:
-                    outcome = COMPLETE if frames.failure is None else UPSTREAM_ERROR
+                    outcome = (
+                        RequestOutcome.COMPLETE if frames.failure is None else RequestOutcome.UPSTREAM_ERROR
+                    )
                     break
         except EngineTimeout as error:
-            sentence, outcome = str(error), TIMEOUT
+            sentence, outcome = str(error), RequestOutcome.TIMEOUT
         except EngineBroken as error:
             sentence = str(error)
         except ConnectionError:
             # The client went away while we wrote; its task is not always cancelled first.
-            outcome = CLIENT_ABORT
+            outcome = RequestOutcome.CLIENT_ABORT
         except asyncio.CancelledError:
             frames.tokens.counted(frames.deltas)
             if job.ending is None:
-                self._settle(job, CLIENT_ABORT, frames.tokens)
+                self._settle(job, RequestOutcome.CLIENT_ABORT, frames.tokens)
                 raise
             job.awake()
             outcome = job.ending.outcome
         reply.release()
         frames.tokens.counted(frames.deltas)
         last = await self._last_frame(job, frames, outcome, sentence, started=response.prepared)
-        if outcome != CLIENT_ABORT:
+        if outcome != RequestOutcome.CLIENT_ABORT:
             with contextlib.suppress(ConnectionError):
                 if not response.prepared:
                     await response.prepare(request)
@@ -225,7 +227,7 @@ class Inference:
         return response
 
     async def _last_frame(
-        self, job: Job, frames: Frames, outcome: str, sentence: str, *, started: bool
+        self, job: Job, frames: Frames, outcome: RequestOutcome, sentence: str, *, started: bool
     ) -> bytes:
         """Step 6 and 7 of a stream: record it, then word its end."""
         ending = job.ending
@@ -244,7 +246,7 @@ class Inference:
         self._engine_failed(EngineBroken(sentence))
         return frames.broken(sentence, f"engine_{outcome}", gateway)
 
-    async def _record(self, job: Job, outcome: str, tokens: Tokens) -> bytes:
+    async def _record(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> bytes:
         """Settle and wait until the record is durable; the JSON of `_gateway`."""
         await self._durable(job, self._settle(job, outcome, tokens))
         return gateway_json(self._figures(job, outcome, tokens))
@@ -270,13 +272,15 @@ class Inference:
         finally:
             job.waits_for_disk = False
 
-    def _settle(self, job: Job, outcome: str, tokens: Tokens) -> asyncio.Future[Any]:
+    def _settle(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> asyncio.Future[Any]:
         """Step 6: close the account, price it, queue the record, release the hold. Never waits, happens once."""
         call = job.call
         closed = self._meter.close(job.id)
         pricing = job.pricing
         spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
-        cost = pricing.request_cost(spread, closed.share_us)
+        # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer.
+        refused = outcome is RequestOutcome.REFUSED
+        cost = 0 if refused else pricing.request_cost(spread, closed.share_us)
         job.closed = closed
         job.cost_pico = self._budget.settle(job.id, cost)
         job.settled = True
@@ -293,7 +297,7 @@ class Inference:
             tok_in=tokens.prompt,
             tok_out=tokens.completion,
             tok_src=tokens.source,
-            outcome=outcome,
+            outcome=outcome.value,
             e_uj=closed.energy_uj,
             e_src=closed.source,
             tariff=pricing.tariff.id,
@@ -301,12 +305,12 @@ class Inference:
         )
         return self._ledger.append(call.principal.log, draft, release=job.id)
 
-    def _figures(self, job: Job, outcome: str, tokens: Tokens) -> Figures:
+    def _figures(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> Figures:
         assert job.closed is not None
         budget = self._budget
         return Figures(
             request_id=job.id,
-            outcome=outcome,
+            outcome=outcome.value,
             dur_us=job.closed.dur_us,
             energy_uj=job.closed.energy_uj,
             energy_source=job.closed.source,
@@ -322,7 +326,7 @@ class Inference:
         """No record is owed where the engine was never reached; anything else is settled after all."""
         if job.reached:
             log.error("Request %s ended by a fault of our own; it is settled as upstream_error.", job.id)
-            self._settle(job, UPSTREAM_ERROR, Tokens())
+            self._settle(job, RequestOutcome.UPSTREAM_ERROR, Tokens())
             return
         self._meter.close(job.id)
         self._budget.release(job.id)

@@ -15,6 +15,7 @@ from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
+from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.accounts import ClosedAccount
 from app.power.meter import Meter
@@ -29,17 +30,21 @@ SAVE_EVERY_US = 5_000_000
 class Ending:
     """Why a running request is ended by us: the record's outcome, and what a client hears."""
 
-    outcome: str
+    outcome: RequestOutcome
     status: int
     code: str
     sentence: str
 
 
-CAP = Ending("budget_cut", 402, "cap_reached", "The contributor's spending cap is reached.")
-STALLED = Ending("timeout", 504, "stalled", "Nothing moved for too long, so the request was ended.")
-STOPPED = Ending("stopped", 503, "stopped", "The contributor took the GPU back.")
-REVOKED = Ending("stopped", 401, "key_revoked", "The key was revoked, so the request was ended.")
-STORAGE = Ending("stopped", 507, "ledger_fault", "The ledger cannot be written, so the request was ended.")
+CAP = Ending(RequestOutcome.BUDGET_CUT, 402, "cap_reached", "The contributor's spending cap is reached.")
+STALLED = Ending(
+    RequestOutcome.TIMEOUT, 504, "stalled", "Nothing moved for too long, so the request was ended."
+)
+STOPPED = Ending(RequestOutcome.STOPPED, 503, "stopped", "The contributor took the GPU back.")
+REVOKED = Ending(RequestOutcome.STOPPED, 401, "key_revoked", "The key was revoked, so the request was ended.")
+STORAGE = Ending(
+    RequestOutcome.STOPPED, 507, "ledger_fault", "The ledger cannot be written, so the request was ended."
+)
 
 
 class Job:

@@ -32,6 +32,8 @@ class Faults:
     """Standing only: no model can be created."""
     fails_to_generate: str = ""
     """Standing only: models whose name holds this break when they are asked."""
+    gone: str = ""
+    """Standing only: models whose name holds this are listed and not found, as one that was removed a moment ago."""
     cpu_only: bool = False
     """Standing only: models are loaded into main memory, as where an engine cannot reach the GPU."""
 

@@ -223,7 +223,8 @@ class NativeApi:
     def found(self, name: str) -> SimulatedModel:
         """The model called `name`; refuses as Ollama does."""
         model = self._library.find(name)
-        if model is None:
+        gone = self._faults().gone
+        if model is None or (gone and gone in model.name):
             raise SimulatedRefusal(404, f"model '{name}' not found")
         return model
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from app.desktop.pages.ledger_model import _OUTCOMES
 from app.desktop.pages.ledger_rows import HEAD_KEPT, PAGES_KEPT, LedgerRows
 from app.ledger.listing import Page
+from app.ledger.outcomes import RequestOutcome
 from tests.desktop.fake_gateway import a_row
 
 
@@ -89,3 +91,7 @@ def test_a_list_that_grew_too_long_on_top_is_read_anew() -> None:
         rows.prepend(fresh)
         records += 150
     assert HEAD_KEPT - 150 <= len(rows) <= HEAD_KEPT
+
+
+def test_every_end_of_a_request_has_its_words() -> None:
+    assert set(_OUTCOMES) == {outcome.value for outcome in RequestOutcome}

@@ -21,6 +21,7 @@ from app.desktop.tasks import FaceTasks
 from app.desktop.text import sized
 from app.face import GatewayFace
 from app.ledger.listing import LedgerRow, Page
+from app.ledger.outcomes import RequestOutcome
 
 PAGE_ROWS: Final = 200
 _FAILING: Final = "The ledger could not be read"
@@ -54,12 +55,14 @@ _HEADERS: Final = {
 _NUMBERS: Final = frozenset({Column.TOKENS, Column.DURATION, Column.ENERGY, Column.COST, Column.TOTAL})
 
 _OUTCOMES: Final = {
-    "complete": "complete",
-    "client_abort": "client left",
-    "budget_cut": "cap reached",
-    "upstream_error": "engine failed",
-    "timeout": "timed out",
-    "crash_recovered": "recovered after a crash",
+    RequestOutcome.COMPLETE.value: "complete",
+    RequestOutcome.CLIENT_ABORT.value: "client left",
+    RequestOutcome.BUDGET_CUT.value: "cap reached",
+    RequestOutcome.REFUSED.value: "refused",
+    RequestOutcome.UPSTREAM_ERROR.value: "engine failed",
+    RequestOutcome.TIMEOUT.value: "timed out",
+    RequestOutcome.STOPPED.value: "stopped",
+    RequestOutcome.CRASH_RECOVERED.value: "recovered after a crash",
 }
 
 _Index = QModelIndex | QPersistentModelIndex
