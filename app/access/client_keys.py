@@ -34,13 +34,13 @@ def kept_name(key_id: str) -> str:
 
 
 class ClientKeys:
-    """Clients, their keys, and the operator's token."""
+    """Clients, their keys, and the operator's tokens."""
 
-    def __init__(self, ledger: Ledger, vault: Vault, access: Access, operator_token: str) -> None:
+    def __init__(self, ledger: Ledger, vault: Vault, access: Access, *operator_tokens: str) -> None:
         self._ledger = ledger
         self._vault = vault
         self._access = access
-        self._operator = key_digest(operator_token)
+        self._operator = [key_digest(token) for token in operator_tokens]
         self._plain: str | None = None
         self._shut: set[str] = set()
         """Keys whose end is on its way to the disk: they open nothing any more."""
@@ -172,5 +172,6 @@ class ClientKeys:
             principals.append(
                 Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits)
             )
-        operator = Principal("operator", "operator", Role.OPERATOR, first.name, first.log, self._operator)
-        self._access.replace([*principals, operator])
+        for digest in self._operator:
+            principals.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
+        self._access.replace(principals)

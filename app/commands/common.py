@@ -1,4 +1,4 @@
-"""What several commands share: from options to settings, folders and vault, and how to ask a running gateway."""
+"""What several commands share: from options to settings, folders and vault, and whether a gateway runs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,15 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-
-from app.access.identity import OPERATOR_TOKEN
 from app.settings.folders import Folders
 from app.settings.instance import running
 from app.settings.store import SettingsStore
 from app.vault.base import Vault
 from app.vault.choice import open_vault
-
-ANSWER_S = 60.0
 
 
 class CommandError(Exception):
@@ -88,34 +82,3 @@ def kept_or_not(base: Ground) -> Iterator[Ground]:
         return
     with tempfile.TemporaryDirectory(prefix="mortdecai-") as folder:
         yield replace(base, folders=replace(base.folders, data=Path(folder)))
-
-
-async def ask_running(
-    base: Ground,
-    url: str,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    *,
-    answer_s: float = ANSWER_S,
-) -> dict[str, Any]:
-    """Ask the profile's running gateway as its operator."""
-    token = await (await base.vault()).get(OPERATOR_TOKEN)
-    if token is None:
-        raise CommandError(
-            f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
-            "Name the vault it was started with: --vault."
-        )
-    timeout = aiohttp.ClientTimeout(total=answer_s)
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-            session.request(method, url + path, json=body) as reply,
-        ):
-            answer = await reply.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
-    if reply.status >= 400:
-        raise CommandError(str(answer.get("error", f"The gateway answered with status {reply.status}.")))
-    return dict(answer)

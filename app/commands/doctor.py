@@ -9,7 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app.commands.common import Ground, ask_running, ground
+from app.commands.common import Ground, ground
+from app.commands.operator import ask_running
 from app.containers.base import ContainerError
 from app.containers.find import find_daemon
 from app.engine.base import EngineError

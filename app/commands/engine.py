@@ -12,7 +12,8 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 
-from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import ask_running
 from app.commands.parts import contained
 from app.commands.progress import Shown
 from app.commands.tables import Column, show

@@ -13,7 +13,8 @@ from app.access.identify import Access
 from app.access.limits import LimitError, Limits
 from app.basics.clock import mono_us, wall_us
 from app.commands.books import open_books
-from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import ask_running
 from app.commands.tables import Column, show
 from app.commands.verbs import duration_s
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from app.billing.money import format_money
 from app.commands.books import open_books
-from app.commands.common import Ground, ask_running, ground
+from app.commands.common import Ground, ground
+from app.commands.operator import ask_running
 from app.commands.tables import Column, show
 from app.ledger.listing import LedgerRow
 

@@ -1,6 +1,7 @@
-"""Asking a running gateway as its operator, over one session, also where the answer is a stream of lines.
+"""Asking a running gateway as its operator, also where the answer is a stream of lines.
 
-Rule: what the gateway says is wrong becomes a CommandError with its own sentence.
+Rule 1: what the gateway says is wrong becomes a CommandError with its own sentence. Rule 2: the token is the one that
+the running gateway has left for this user, so no vault is opened, whichever one the gateway was started with.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import Any
 
 import aiohttp
 
-from app.access.identity import OPERATOR_TOKEN
 from app.commands.common import CommandError, Ground
+from app.settings.instance import running_token
+
+ANSWER_S = 60.0
+"""Whatever does not take its time by nature is answered within this."""
 
 LONG_S = 6 * 3600.0
 """A model may take hours over a slow line."""
@@ -28,10 +32,12 @@ class Operator:
         self._session = session
         self.url = url
 
-    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, answer_s: float = LONG_S
+    ) -> dict[str, Any]:
         """One question, one answer, which comes when the work is done: an image may have to be fetched first."""
         with _sentences(self.url):
-            waits = aiohttp.ClientTimeout(total=LONG_S)
+            waits = aiohttp.ClientTimeout(total=answer_s)
             async with self._session.request(method, self.url + path, json=body, timeout=waits) as reply:
                 answer = await reply.json(content_type=None)
                 _check(reply.status, answer)
@@ -68,15 +74,25 @@ def _sentences(url: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def operator(base: Ground, url: str, token: str | None = None) -> AsyncIterator[Operator]:
-    """The operator of the gateway at `url`; its token comes from the vault where it is not given."""
+    """The operator of the gateway at `url`; the token is the one that it has left for its user, unless it is given."""
+    token = token or running_token(base.folders.state)
     if token is None:
-        token = await (await base.vault()).get(OPERATOR_TOKEN)
-    if token is None:
-        raise CommandError(
-            f"A gateway runs at {url}, and its operator's token is not in the {base.store.current.vault} vault. "
-            "Name the vault it was started with: --vault."
-        )
+        raise CommandError(f"The gateway at {url} is starting or stopping. Try again in a moment.")
     timeout = aiohttp.ClientTimeout(total=LONG_S, sock_read=SILENCE_S)
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
         yield Operator(session, url)
+
+
+async def ask_running(
+    base: Ground,
+    url: str,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    answer_s: float = ANSWER_S,
+) -> dict[str, Any]:
+    """One question to the profile's running gateway, and its answer."""
+    async with operator(base, url) as owner:
+        return await owner.ask(method, path, body, answer_s=answer_s)

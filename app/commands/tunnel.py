@@ -13,7 +13,8 @@ import sys
 import time
 from typing import Any
 
-from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import ask_running
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.words import TunnelError
 

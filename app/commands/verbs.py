@@ -10,7 +10,8 @@ import asyncio
 import re
 from typing import Any
 
-from app.commands.common import CommandError, Ground, ask_running, ground
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import ask_running
 
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|h|d)", re.ASCII)
 _SECONDS = {"m": 60, "min": 60, "h": 3600, "d": 86_400}

@@ -174,7 +174,7 @@ async def running(
         opened.push_async_callback(server.stop_listening)
         opened.push_async_callback(public.shut)
         await server.start(door)
-        lock.announce(door.url)
+        lock.announce(door.url, books.run_token)
         await upstream.watch.refresh()
         duty.started(contribute=contribute)
         public.start()

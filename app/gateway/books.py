@@ -12,6 +12,7 @@ from collections.abc import Callable
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.identity import Identity
+from app.access.principals import new_key
 from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
@@ -38,12 +39,20 @@ class Books:
     """Open them with `open`."""
 
     def __init__(
-        self, identity: Identity, ledger: Ledger, access: Access, keys: ClientKeys, settings: Settings
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        access: Access,
+        keys: ClientKeys,
+        run_token: str,
+        settings: Settings,
     ) -> None:
         self.identity = identity
         self.ledger = ledger
         self.access = access
         self.keys = keys
+        self.run_token = run_token
+        """What the commands of this machine's user ask with while this gateway runs; made anew at every start."""
         self.pricing = pricing_of(settings)
         self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
 
@@ -59,9 +68,10 @@ class Books:
         )
         try:
             access = Access(mono_us, remote_admin=lambda: settings().remote_admin)
-            keys = ClientKeys(ledger, vault, access, identity.operator_token)
+            run_token = new_key()
+            keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()
-            books = cls(identity, ledger, access, keys, settings())
+            books = cls(identity, ledger, access, keys, run_token, settings())
             await books._require_currency(settings().currency)
             for recorded in books._record_terms():
                 await durable(ledger, recorded)

@@ -2,7 +2,9 @@
 
 Rule 1: the lock is the operating system's, held on an open file: a process that dies, also by kill -9, has released
 it, and nothing is ever stale. The file itself stays; deleting it would let two processes lock two files of one name.
-Rule 2: instance.json is only a note. It is believed while the lock is held, and never decides anything.
+Rule 2: instance.json is only a note. It is believed while the lock is held, and never decides anything. Rule 3: beside
+it lies the token with which this user's commands ask the running gateway, in a file of its own that nobody else can
+read; it opens nothing once that gateway has stopped, however it stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from app.settings.files import read_text, write_private
 
 LOCK = "instance.lock"
 NOTE = "instance.json"
+TOKEN = "operator.token"  # noqa: S105 - the name of the file
 
 _TRIES = 5
 _PAUSE_S = 0.05
@@ -53,6 +56,7 @@ class InstanceLock:
     def __init__(self, directory: Path, handle: int) -> None:
         """Use `acquire`."""
         self._note = directory / NOTE
+        self._token = directory / TOKEN
         self._handle: int | None = handle
 
     @classmethod
@@ -71,6 +75,7 @@ class InstanceLock:
                     raise AlreadyRunning(_read_note(directory))
                 time.sleep(_PAUSE_S)
             lock = cls(directory, handle)
+            lock._token.unlink(missing_ok=True)
             lock._write(None)
         except OSError as error:
             os.close(handle)
@@ -80,8 +85,13 @@ class InstanceLock:
             raise
         return lock
 
-    def announce(self, url: str) -> None:
-        """Say where this gateway answers, for those who find the lock taken. Raises FolderError."""
+    def announce(self, url: str, token: str) -> None:
+        """Say where this gateway answers, and to this user with which token, for those who find the lock taken.
+        Raises FolderError."""
+        try:
+            write_private(self._token, token)
+        except OSError as error:
+            raise _unusable(self._token, error) from error
         self._write(url)
 
     def release(self) -> None:
@@ -89,9 +99,10 @@ class InstanceLock:
         if self._handle is None:
             return
         handle, self._handle = self._handle, None
-        # A note that stays is not believed once the lock is free.
-        with suppress(OSError):
-            self._note.unlink(missing_ok=True)
+        # A note that stays is not believed once the lock is free, and a token that stays opens nothing.
+        for path in (self._note, self._token):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         _unlock(handle)
         os.close(handle)
 
@@ -124,6 +135,15 @@ def running(directory: Path) -> RunningInstance | None:
         raise _unusable(directory / LOCK, error) from error
     finally:
         os.close(handle)
+
+
+def running_token(directory: Path) -> str | None:
+    """The token that opens the gateway that runs with state folder `directory`; None where it has left none.
+
+    Raises SettingError where it cannot be read.
+    """
+    path = directory / TOKEN
+    return read_text(path, "The token of the running gateway").strip() if path.exists() else None
 
 
 def _open(path: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger import durable, writer
+from app.ledger.sqlite import durable, writer
 from tests.gateway.conftest import MODEL, Build, House, chat
 
 NEARLY_FULL_B = 512 * 1024

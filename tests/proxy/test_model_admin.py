@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 
 from app.access.identify import Access
-from app.access.identity import OPERATOR_TOKEN
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.commands import arguments
 from app.commands import models as command
@@ -34,7 +33,6 @@ from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
 from app.simulator import Library, Simulator, SimulatorEngine
-from app.vault.choice import open_vault
 from tests.models.file_server import FileServer
 
 NAME = "mortdecai:0.5.0"
@@ -325,9 +323,7 @@ async def say(
     with InstanceLock.acquire(folders.state) as lock:
 
         async def at(door: House) -> Say:
-            lock.announce(door.url)
-            vault = await open_vault("file", profile="default", directory=folders.config)
-            await vault.set(OPERATOR_TOKEN, TOKEN)
+            lock.announce(door.url, TOKEN)
 
             async def run(*given: str) -> int:
                 return await asyncio.to_thread(command.models, options(tmp_path, *given))

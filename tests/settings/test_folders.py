@@ -174,7 +174,7 @@ def test_a_profile_that_is_not_there_cannot_be_deleted(tmp_path: Path) -> None:
 def test_a_profile_is_not_deleted_while_its_gateway_runs(tmp_path: Path) -> None:
     folders = create_profile("work", tmp_path)
     with InstanceLock.acquire(folders.state) as lock:
-        lock.announce("http://127.0.0.1:1")
+        lock.announce("http://127.0.0.1:1", "mg_token")
         with pytest.raises(AlreadyRunning, match=r"http://127\.0\.0\.1:1"):
             delete_profile("work", tmp_path)
     assert all(folder.is_dir() for folder in folders)

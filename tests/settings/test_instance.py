@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from app.settings.errors import FolderError
-from app.settings.instance import LOCK, NOTE, AlreadyRunning, InstanceLock, RunningInstance, running
+from app.settings.instance import (
+    LOCK,
+    NOTE,
+    TOKEN,
+    AlreadyRunning,
+    InstanceLock,
+    RunningInstance,
+    running,
+    running_token,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "http://127.0.0.1:8434"
@@ -28,7 +37,7 @@ try:
 except AlreadyRunning:
     print("taken", flush=True)
     sys.exit()
-lock.announce(sys.argv[2])
+lock.announce(sys.argv[2], "mg_token")
 print("held", flush=True)
 sys.stdin.read()
 lock.release()
@@ -124,9 +133,32 @@ def test_an_orderly_end_lets_the_next_one_in_and_takes_the_note_away(tmp_path: P
     other.communicate("", timeout=30)
     assert not (tmp_path / NOTE).exists()
     with InstanceLock.acquire(tmp_path) as lock:
-        lock.announce(URL)
+        lock.announce(URL, "mg_token")
         assert running(tmp_path) == RunningInstance(os.getpid(), URL)
     assert running(tmp_path) is None
+
+
+def test_the_token_lies_there_for_its_user_alone_and_goes_with_the_gateway(
+    tmp_path: Path, start: Start
+) -> None:
+    assert running_token(tmp_path) is None
+    other = start()
+    assert answer(other) == "held"
+    assert running_token(tmp_path) == "mg_token"
+    if os.name == "posix":
+        assert (tmp_path / TOKEN).stat().st_mode & 0o777 == 0o600
+    other.communicate("", timeout=30)
+    assert not (tmp_path / TOKEN).exists()
+
+
+def test_the_token_of_one_that_was_killed_is_taken_away_by_the_next(tmp_path: Path, start: Start) -> None:
+    other = start()
+    assert answer(other) == "held"
+    other.kill()
+    other.communicate(timeout=30)
+    assert (tmp_path / TOKEN).exists()
+    with InstanceLock.acquire(tmp_path):
+        assert running_token(tmp_path) is None
 
 
 def test_releasing_twice_does_not_release_somebody_elses(tmp_path: Path) -> None:

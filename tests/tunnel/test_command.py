@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.access.identity import OPERATOR_TOKEN
 from app.commands import tunnel as command
 from app.commands.common import CommandError
 from app.gateway.public_address import PublicAddress, no_docker
 from app.settings.folders import Folders
+from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.words import TunnelError
@@ -159,10 +159,13 @@ def test_a_running_gateway_is_asked_as_its_operator_until_it_is_open(
 
     async def go() -> int:
         base = command.ground(options)
-        await (await base.vault()).set(OPERATOR_TOKEN, "mg_operator")
         async with like.serving(like.LookAlike({command.PATH: answer})) as running:
-            monkeypatch.setattr("app.commands.common.Ground.running_url", lambda _: running.url)
-            status = await command._ask(base, "quick")
+            base.folders.prepare()
+            with InstanceLock.acquire(base.folders.state) as lock:
+                lock.announce(running.url, "mg_operator")
+                # Another process would see the lock; this one holds it.
+                monkeypatch.setattr("app.commands.common.Ground.running_url", lambda _: running.url)
+                status = await command._ask(base, "quick")
             assert [body for method, _, body in running.asked if method == "POST"] == [{"mode": "quick"}]
             return status
 
