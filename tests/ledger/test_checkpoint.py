@@ -146,3 +146,76 @@ def test_names_that_a_note_cannot_carry_are_refused(name):
 def test_malformed_verifier_keys_are_refused(text):
     with pytest.raises(CheckpointError):
         VerifierKey.parse(text)
+
+
+def test_a_note_carries_sixty_four_signatures_and_no_more():
+    text = f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n"
+    assert len(parse_checkpoint(text + f"{SIGNATURE}\n" * 64)[1]) == 64
+    assert verify_checkpoint(text + f"{SIGNATURE}\n" * 64, SIGNER.verifier).size == 42
+    with pytest.raises(CheckpointError, match="signed note"):
+        parse_checkpoint(text + f"{SIGNATURE}\n" * 65)
+
+
+def test_every_signature_under_the_own_key_must_hold_not_just_one():
+    name, encoded = SIGNATURE.split(" ")[1:]
+    broken = bytearray(b64decode(encoded))
+    broken[-1] ^= 1
+    note = NOTE + f"— {name} {b64encode(broken).decode()}\n"
+    with pytest.raises(CheckpointError, match="does not belong"):
+        verify_checkpoint(note, SIGNER.verifier, ORIGIN)
+
+
+@pytest.mark.parametrize("size", [0, 1, 10**18, 10**19 - 1])
+def test_a_size_has_nineteen_digits_at_most(size):
+    assert verify_checkpoint(SIGNER.sign_checkpoint(ORIGIN, size, ROOT), SIGNER.verifier).size == size
+    with pytest.raises(CheckpointError, match="plain number"):
+        parse_checkpoint(SIGNER.sign_checkpoint(ORIGIN, 10**19, ROOT))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_root_has_thirty_two_bytes(length):
+    with pytest.raises(CheckpointError, match=r"root has not 32 bytes|not origin, size and root"):
+        parse_checkpoint(SIGNER.sign_checkpoint(ORIGIN, 42, bytes(length)))
+
+
+@pytest.mark.parametrize("length", [0, 3, 4])
+def test_a_signature_is_longer_than_the_id_of_its_key(length):
+    text = f"{ORIGIN}\n42\n{GOOD_ROOT}\n\n— witness "
+    with pytest.raises(CheckpointError):
+        parse_checkpoint(text + b64encode(bytes(length)).decode() + "\n")
+    assert parse_checkpoint(text + b64encode(bytes(5)).decode() + "\n")[1] == (
+        ("witness", bytes(4), bytes(1)),
+    )
+
+
+@pytest.mark.parametrize("length", [31, 33])
+def test_a_verifier_key_of_a_wrong_length_is_refused(length):
+    public = bytes(length)
+    key_id = sha256(b"gw_test\n\x01" + public).hexdigest()[:8]
+    text = f"gw_test+{key_id}+{b64encode(bytes([1]) + public).decode()}"
+    with pytest.raises(CheckpointError, match="Ed25519"):
+        VerifierKey.parse(text)
+
+
+def test_a_verifier_key_of_another_kind_or_with_another_id_is_refused():
+    public = b64decode(SIGNER.vkey.split("+", 2)[2])[1:]
+    with pytest.raises(CheckpointError, match="Ed25519"):
+        VerifierKey.parse(f"gw_test+00000000+{b64encode(bytes([2]) + public).decode()}")
+    with pytest.raises(CheckpointError, match="id"):
+        VerifierKey.parse(SIGNER.vkey.replace("gw_test", "gw_else"))
+
+
+@pytest.mark.parametrize("name", ["a\x1fb", "a\x00", "\x01"])
+def test_a_name_holds_no_control_character(name):
+    with pytest.raises(CheckpointError, match="cannot name"):
+        VerifierKey(name, bytes(32))
+
+
+def test_a_note_with_a_control_character_anywhere_is_refused():
+    with pytest.raises(CheckpointError, match="control"):
+        parse_checkpoint(NOTE.replace(ORIGIN, ORIGIN + "\x1f"))
+    assert parse_checkpoint(NOTE.replace(ORIGIN, ORIGIN + " x"))[0].origin == ORIGIN + " x"
+
+
+def test_whose_log_it_is_is_asked_only_of_those_who_know():
+    assert verify_checkpoint(NOTE, SIGNER.verifier).origin == ORIGIN

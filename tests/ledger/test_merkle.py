@@ -211,3 +211,108 @@ def test_no_consistency_proof_is_made_between_impossible_sizes(size1, size2):
 def test_hashes_of_another_length_are_refused():
     with pytest.raises(ProofError):
         verify_inclusion(b"short", 0, 1, [], b"short")
+
+
+def test_a_proof_that_is_longer_or_shorter_than_its_tree_is_refused_whatever_it_leads_to():
+    for size in range(1, 34):
+        for index in range(size):
+            proof = inclusion_proof(nodes, index, size)
+            root = naive_root(LEAVES[:size])
+            for extra in (LEAVES[0], root):
+                with pytest.raises(ProofError, match="too long"):
+                    verify_inclusion(LEAVES[index], index, size, [*proof, extra], root)
+            if proof:
+                with pytest.raises(ProofError, match="too short"):
+                    verify_inclusion(LEAVES[index], index, size, proof[:-1], root)
+
+
+def test_a_longer_proof_is_refused_even_where_its_root_was_made_to_fit():
+    """Whoever makes the proof may make the root too; the length alone must stop him."""
+    leaf, sibling = LEAVES[0], LEAVES[1]
+    with pytest.raises(ProofError, match="too long"):
+        verify_inclusion(leaf, 0, 1, [sibling], node_hash(leaf, sibling))
+    with pytest.raises(ProofError, match="too long"):
+        verify_inclusion(leaf, 0, 1, [sibling], node_hash(sibling, leaf))
+    with pytest.raises(ProofError, match="too long"):
+        verify_inclusion(leaf, 1, 2, [sibling, sibling], node_hash(sibling, node_hash(sibling, leaf)))
+
+
+def test_a_growth_is_proven_by_no_more_and_no_fewer_hashes_than_it_takes():
+    for size2 in range(2, 34):
+        root2 = naive_root(LEAVES[:size2])
+        for size1 in range(1, size2):
+            root1 = naive_root(LEAVES[:size1])
+            proof = consistency_proof(nodes, size1, size2)
+            with pytest.raises(ProofError, match="too long"):
+                verify_consistency(size1, size2, [*proof, LEAVES[0]], root1, root2)
+            with pytest.raises(ProofError, match=r"too short|empty"):
+                verify_consistency(size1, size2, proof[:-1], root1, root2)
+            with pytest.raises(ProofError, match="empty"):
+                verify_consistency(size1, size2, [], root1, root2)
+            with pytest.raises(ProofError, match=r"another first root|another second root"):
+                verify_consistency(size1, size2, proof, LEAVES[40], root2)
+            with pytest.raises(ProofError, match="another second root"):
+                verify_consistency(size1, size2, proof, root1, LEAVES[40])
+
+
+def test_trees_of_one_size_are_the_same_tree_and_need_no_proof():
+    root = naive_root(LEAVES[:5])
+    verify_consistency(5, 5, [], root, root)
+    with pytest.raises(ProofError, match="need no proof"):
+        verify_consistency(5, 5, [LEAVES[0]], root, root)
+    with pytest.raises(ProofError, match="different roots"):
+        verify_consistency(5, 5, [], root, LEAVES[0])
+
+
+@pytest.mark.parametrize(("size1", "size2"), [(0, 5), (-1, 5), (6, 5)])
+def test_nothing_is_proven_of_a_growth_that_is_none(size1, size2):
+    with pytest.raises(ProofError, match="nothing is proven"):
+        verify_consistency(size1, size2, [LEAVES[0]], LEAVES[0], LEAVES[1])
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_hash_of_a_wrong_length_is_refused_wherever_it_stands(length):
+    odd, root, proof = bytes(length), naive_root(LEAVES[:4]), inclusion_proof(nodes, 1, 4)
+    for leaf, path, top in (
+        (odd, proof, root),
+        (LEAVES[1], [odd, proof[1]], root),
+        (LEAVES[1], [proof[0], odd], root),
+        (LEAVES[1], proof, odd),
+    ):
+        with pytest.raises(ProofError, match="32 bytes"):
+            verify_inclusion(leaf, 1, 4, path, top)
+    growth = consistency_proof(nodes, 3, 4)
+    root1 = naive_root(LEAVES[:3])
+    for path, first, second in (
+        (growth, odd, root),
+        (growth, root1, odd),
+        ([odd, *growth[1:]], root1, root),
+        ([*growth[:-1], odd], root1, root),
+    ):
+        with pytest.raises(ProofError, match="32 bytes"):
+            verify_consistency(3, 4, path, first, second)
+
+
+@pytest.mark.parametrize(
+    ("size", "peaks"),
+    [
+        (-1, [bytes(32)]),
+        (0, [bytes(32)]),
+        (1, []),
+        (1, [bytes(31)]),
+        (1, [bytes(33)]),
+        (2, [bytes(32), bytes(32)]),
+        (3, [bytes(32)]),
+        (3, [bytes(32), bytes(31)]),
+        (3, [bytes(31), bytes(32)]),
+    ],
+)
+def test_a_frontier_has_a_whole_hash_for_every_one_bit_of_its_size(size, peaks):
+    with pytest.raises(ValueError, match="frontier"):
+        Frontier(size, peaks)
+
+
+def test_a_stored_frontier_says_its_size_in_eight_bytes_before_its_hashes():
+    frontier = Frontier(3, [LEAVES[0], LEAVES[1]])
+    assert frontier.to_bytes() == bytes([0, 0, 0, 0, 0, 0, 0, 3]) + LEAVES[0] + LEAVES[1]
+    assert Frontier.from_bytes(bytes(8)).root() == EMPTY_ROOT
