@@ -13,6 +13,8 @@ class RequestOutcome(StrEnum):
     """The client went away."""
     BUDGET_CUT = "budget_cut"
     """The spending cap had no room for more of it."""
+    CUT_OFF = "cut_off"
+    """The engine ended the answer by itself and early, as Ollama does with one that repeats itself."""
     REFUSED = "refused"
     """The engine refused it (status 4xx): the client's mistake, which costs nothing."""
     UPSTREAM_ERROR = "upstream_error"

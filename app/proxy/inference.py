@@ -35,6 +35,8 @@ from app.proxy.metadata import Figures, gateway_json
 
 log = logging.getLogger(__name__)
 
+_JSON_TYPE = "application/json"
+
 
 class Inference:
     """Carries one request after the other through the seven steps."""
@@ -121,7 +123,8 @@ class Inference:
         job.reached = True
         try:
             reply = await self._engine().post(call.endpoint.path, call.body)
-            if call.frames is None or reply.status != 200:
+            # A model that is only loaded is answered in one piece, streamed or not.
+            if call.frames is None or reply.status != 200 or reply.content_type.startswith(_JSON_TYPE):
                 return await self._answer_whole(job, reply)
             return await self._answer_stream(request, job, reply)
         except EngineUnreachable as error:
@@ -163,7 +166,10 @@ class Inference:
         if 400 <= reply.status < 500:
             outcome = RequestOutcome.REFUSED
         elif reply.status == 200 and answer is not None:
-            tokens, outcome = job.call.endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
+            endpoint = job.call.endpoint
+            tokens, outcome = endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
+            if not endpoint.whole_ended(answer):
+                outcome = RequestOutcome.CUT_OFF
         gateway = await self._record(job, outcome, tokens)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
@@ -183,7 +189,7 @@ class Inference:
             headers={"Content-Type": call.endpoint.stream_type, "X-Request-Id": job.id}
         )
         sentence = "The engine ended its answer before the end."
-        outcome = RequestOutcome.UPSTREAM_ERROR
+        outcome, rest = RequestOutcome.UPSTREAM_ERROR, b""
         try:
             async for data in reply.chunks():
                 passed = frames.feed(data)
@@ -198,14 +204,20 @@ class Inference:
                         await response.prepare(request)
                     await response.write(passed)
                 if frames.ended:
-                    outcome = (
-                        RequestOutcome.COMPLETE if frames.failure is None else RequestOutcome.UPSTREAM_ERROR
-                    )
+                    outcome = _end_of(frames)
                     break
+            else:
+                rest = frames.close()
+                if frames.ended:
+                    outcome = _end_of(frames)
+                elif frames.fell_silent and self._engine().native:
+                    outcome = RequestOutcome.CUT_OFF
         except EngineTimeout as error:
             sentence, outcome = str(error), RequestOutcome.TIMEOUT
         except EngineBroken as error:
-            sentence = str(error)
+            sentence, rest = str(error), frames.close()
+            if frames.ended:
+                outcome = _end_of(frames)
         except ConnectionError:
             # The client went away while we wrote; its task is not always cancelled first.
             outcome = RequestOutcome.CLIENT_ABORT
@@ -218,7 +230,7 @@ class Inference:
             outcome = job.ending.outcome
         reply.release()
         frames.tokens.counted(frames.deltas)
-        last = await self._last_frame(job, frames, outcome, sentence, started=response.prepared)
+        last = rest + await self._last_frame(job, frames, outcome, sentence, started=response.prepared)
         if outcome != RequestOutcome.CLIENT_ABORT:
             with contextlib.suppress(ConnectionError):
                 if not response.prepared:
@@ -239,7 +251,7 @@ class Inference:
             return frames.broken(
                 refusal.sentence, refusal.code, gateway_json(self._figures(job, outcome, frames.tokens))
             )
-        if ending is not None:
+        if ending is not None or outcome is RequestOutcome.CUT_OFF:
             return frames.cut(gateway)
         if frames.ended:
             return frames.finish(gateway)
@@ -332,3 +344,8 @@ class Inference:
         self._budget.release(job.id)
         self._ledger.release(job.id)
         job.settled = True
+
+
+def _end_of(frames: Frames) -> RequestOutcome:
+    """How an answer ended whose last frame is in hand."""
+    return RequestOutcome.COMPLETE if frames.failure is None else RequestOutcome.UPSTREAM_ERROR

@@ -119,6 +119,8 @@ class Stream:
 
     async def end(self) -> web.StreamResponse:
         """Send the end."""
+        if not self._response.prepared:
+            await self._response.prepare(self._request)
         await self._response.write_eof()
         return self._response
 

@@ -20,6 +20,8 @@ class Faults:
     """Nothing more comes, and the connection stays."""
     close_after: int | None = None
     """The connection is cut."""
+    repeat_after: int | None = None
+    """The answer repeats itself, so it ends there without a last frame, as Ollama ends such a one."""
     out_of_memory: bool = False
     """The model cannot be loaded: status 500."""
     first_byte_s: float = 0.0
@@ -40,12 +42,16 @@ class Faults:
     @property
     def stop_after(self) -> int | None:
         """The token after which something goes wrong."""
-        points = [n for n in (self.error_after, self.hang_after, self.close_after) if n is not None]
+        points = [
+            n
+            for n in (self.error_after, self.hang_after, self.close_after, self.repeat_after)
+            if n is not None
+        ]
         return min(points) if points else None
 
 
 _DIRECTIVE = re.compile(r"\[simulate: *([^\]]{1,60})\]", re.IGNORECASE)
-_AFTER = re.compile(r"(error|hang|close)(?: +after +(\d{1,6}) +tokens?)?")
+_AFTER = re.compile(r"(error|hang|close|repeat)(?: +after +(\d{1,6}) +tokens?)?")
 _SLOW = re.compile(r"slow first byte(?: +(\d{1,4}(?:\.\d{1,3})?) *s)?")
 _LENGTH = re.compile(r"(\d{1,6}) +tokens?")
 
@@ -63,6 +69,8 @@ def read_faults(prompt: str, standing: Faults) -> Faults:
                 faults = replace(faults, error_after=count)
             elif after[1] == "hang":
                 faults = replace(faults, hang_after=count)
+            elif after[1] == "repeat":
+                faults = replace(faults, repeat_after=count)
             else:
                 faults = replace(faults, close_after=count)
         elif slow := _SLOW.fullmatch(words):

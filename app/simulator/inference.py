@@ -29,6 +29,14 @@ class InferenceFailed(Exception):
     """The runner broke in the middle of an answer; `str()` is what Ollama says."""
 
 
+class CutOff(Exception):
+    """The answer ends here without a word: it repeated itself. `text` is what there is of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("the answer repeats itself")
+        self.text = text
+
+
 class ConnectionCut(Exception):
     """The connection shall be cut without another byte."""
 
@@ -80,7 +88,7 @@ class SimulatedInference:
     async def generate(self, task: Task, emit: Emit | None) -> Timing:
         """Answer `task`; tokens go to `emit` as they are due, or into the result where that is None.
 
-        Raises QueueFull, OutOfMemory, InferenceFailed, ConnectionCut, and whatever `emit` raises.
+        Raises QueueFull, OutOfMemory, InferenceFailed, CutOff, ConnectionCut, and whatever `emit` raises.
         """
         self.asked += 1
         began_us = self._clock_us()
@@ -163,6 +171,8 @@ class SimulatedInference:
         timing.text = tokens
         timing.decode_ns = self._ns(self._clock_us() - began_us)
         if stop_after is not None and stop_after <= len(tokens):
+            if task.faults.stop_after == task.faults.repeat_after:
+                raise CutOff("".join(tokens[:end]))
             await self._go_wrong(task.faults, place)
 
     async def _go_wrong(self, faults: Faults, place: CardPlace) -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.faults import Faults, read_faults
 from app.simulator.gojson import Json, dumps, timestamp
-from app.simulator.inference import InferenceFailed, SimulatedInference, Task, Timing
+from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing
 from app.simulator.library import Library
 from app.simulator.models import SimulatedModel
 from app.simulator.scheduler import Scheduler
@@ -294,7 +294,13 @@ class NativeApi:
         shape: tuple[bytes, bytes],
     ) -> web.StreamResponse:
         if fields.flag("stream") is False:
-            timing = await self._inference.generate(task, None)
+            try:
+                timing = await self._inference.generate(task, None)
+            except CutOff as cut:
+                content: object = (
+                    cut.text if kind == "response" else {"role": "assistant", "content": cut.text}
+                )
+                return reply(_frame(name, kind, content, done=False))
             return reply(_last(name, kind, "".join(timing.text), task, timing))
         stream = Stream(request, "application/x-ndjson")
         head = b'{"model":' + dumps(name) + b',"created_at":"'
@@ -306,6 +312,8 @@ class NativeApi:
 
         try:
             timing = await self._inference.generate(task, emit)
+        except CutOff:
+            return await stream.end()
         except InferenceFailed as error:
             if not stream.begun:
                 raise

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.gojson import Json, dumps
-from app.simulator.inference import InferenceFailed, SimulatedInference, Task, Timing
+from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing
 from app.simulator.models import SimulatedModel
 from app.simulator.native_api import NativeApi, token_json
 from app.simulator.text import count_tokens
@@ -71,11 +71,11 @@ class OpenAIApi:
         created = int(time.time())
         if fields.flag("stream"):
             return await self._stream_chat(request, fields, task, reply_id, created, name)
-        timing = await self._inference.generate(task, None)
+        timing, text, reason = await self._whole(task)
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": "".join(timing.text)},
-            "finish_reason": timing.reason,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": reason,
         }
         return reply(_whole(reply_id, "chat.completion", created, name, choice, timing), newline=True)
 
@@ -88,8 +88,8 @@ class OpenAIApi:
         reply_id = f"cmpl-{next(self._ids) % 999}"
         if fields.flag("stream"):
             return await self._stream_completion(request, fields, task, reply_id, name)
-        timing = await self._inference.generate(task, None)
-        choice = {"text": "".join(timing.text), "index": 0, "finish_reason": timing.reason}
+        timing, text, reason = await self._whole(task)
+        choice = {"text": text, "index": 0, "finish_reason": reason}
         return reply(
             _whole(reply_id, "text_completion", int(time.time()), name, choice, timing), newline=True
         )
@@ -145,6 +145,14 @@ class OpenAIApi:
             form=form,
         )
 
+    async def _whole(self, task: Task) -> tuple[Timing, str, str | None]:
+        """The answer, its text and why it ended; one that was cut off says neither why nor how long it was."""
+        try:
+            timing = await self._inference.generate(task, None)
+        except CutOff as cut:
+            return Timing(), cut.text, None
+        return timing, "".join(timing.text), timing.reason
+
     async def _stream_chat(
         self, request: web.BaseRequest, fields: Fields, task: Task, reply_id: str, created: int, name: str
     ) -> web.StreamResponse:
@@ -164,6 +172,8 @@ class OpenAIApi:
 
         try:
             timing = await self._inference.generate(task, emit)
+        except CutOff:
+            return await stream.end()
         except InferenceFailed:
             if not stream.begun:
                 raise
@@ -206,6 +216,8 @@ class OpenAIApi:
 
         try:
             timing = await self._inference.generate(task, emit)
+        except CutOff:
+            return await stream.end()
         except InferenceFailed:
             if not stream.begun:
                 raise

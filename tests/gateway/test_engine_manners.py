@@ -47,3 +47,58 @@ async def test_a_capability_that_the_model_lacks_is_the_clients_mistake(house: H
         assert json.loads(await reply.read())["error"] == f'"{MODEL}" does not support thinking'
     (row,) = await house.usage()
     assert (row.outcome, row.cost_pico) == ("refused", 0)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+@pytest.mark.parametrize("more", [{}, {"messages": []}, {"prompt": ""}, {"stream": True}, {"stream": False}])
+async def test_a_model_that_is_only_to_be_loaded_is_answered_as_ollama_does(
+    house: House, path: str, more: dict[str, Any]
+) -> None:
+    async with house.post(path, {"model": MODEL, **more}) as reply:
+        assert reply.status == 200
+        assert reply.headers["Content-Type"].startswith("application/json")
+        raw = await reply.read()
+    answer = json.loads(raw)
+    assert not raw.endswith(b"\n")
+    assert (answer["done"], answer["done_reason"]) == (True, "load")
+    assert answer["_gateway"]["outcome"] == "complete"
+    (row,) = await house.usage()
+    assert (row.outcome, row.tok_out) == ("complete", None)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+async def test_an_answer_that_repeats_itself_ends_as_quietly_as_ollama_ends_it(
+    house: House, path: str
+) -> None:
+    repeating = "[simulate: repeat after 3 tokens]"
+    asked = body(path) | {"prompt": repeating, "messages": [{"role": "user", "content": repeating}]}
+    async with house.post(path, asked) as reply:
+        frames = [json.loads(line) async for line in reply.content]
+    assert all("error" not in frame for frame in frames)
+    assert [frame["done"] for frame in frames] == [False] * 3 + [True]
+    assert frames[-1]["_gateway"]["outcome"] == "cut_off"
+    async with house.post(path, asked | {"stream": False}) as reply:
+        whole = await reply.json()
+    assert (whole["done"], whole["_gateway"]["outcome"]) == (False, "cut_off")
+    streamed, unstreamed = await house.usage()
+    assert streamed.outcome == unstreamed.outcome == "cut_off"
+    assert (streamed.tok_out, streamed.tok_src) == (3, "counted")
+
+
+async def test_so_it_does_in_openais_dialect_and_a_failure_still_raises(house: House) -> None:
+    def asked(words: str, *, stream: bool) -> dict[str, Any]:
+        return {"model": MODEL, "messages": [{"role": "user", "content": words}], "stream": stream}
+
+    repeating = "[simulate: repeat after 3 tokens]"
+    async with house.post("/v1/chat/completions", asked(repeating, stream=True)) as reply:
+        text = await reply.text()
+    assert text.endswith("data: [DONE]\n\n")
+    assert json.loads(text.split("data: ")[-2])["_gateway"]["outcome"] == "cut_off"
+    async with house.post("/v1/chat/completions", asked(repeating, stream=False)) as reply:
+        whole = await reply.json()
+    assert (whole["choices"][0]["finish_reason"], whole["_gateway"]["outcome"]) == (None, "cut_off")
+    failing = "[simulate: error after 3 tokens]"
+    async with house.post("/v1/chat/completions", asked(failing, stream=True)) as reply:
+        text = await reply.text()
+    assert "error" in json.loads(text.split("data: ")[-1])
+    assert [row.outcome for row in await house.usage()] == ["cut_off", "cut_off", "upstream_error"]

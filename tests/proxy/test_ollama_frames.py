@@ -132,3 +132,29 @@ def test_however_the_network_cuts_it_the_client_gets_the_same_bytes(
     assert got == content
     assert reader.ended
     assert reader.deltas == sum(bool(text) for text in texts)
+
+
+def test_a_last_line_without_its_newline_is_the_last_line() -> None:
+    reader = frames()
+    assert reader.feed(line("a") + LAST.rstrip()) == line("a")
+    assert not reader.ended
+    assert reader.close() == b""
+    assert reader.ended
+    assert (reader.tokens.completion, reader.tokens.source) == (3, "engine")
+    assert json.loads(reader.finish(GATEWAY))["_gateway"] == {"energy_wh": 0.1}
+
+
+def test_half_a_line_at_the_end_is_no_line() -> None:
+    for rest in (LAST[:-9], b'{"mo', b"", b"[1]"):
+        reader = frames()
+        assert reader.feed(line("a") + rest) == line("a")
+        assert reader.close() == b""
+        assert not reader.ended
+        assert reader.fell_silent
+
+
+def test_a_whole_line_that_is_not_the_last_still_reaches_the_client() -> None:
+    reader = frames()
+    reader.feed(line("a") + line("b").rstrip())
+    assert reader.close() == line("b")
+    assert reader.deltas == 2

@@ -150,3 +150,28 @@ def test_a_streamed_call_always_asks_the_engine_for_usage() -> None:
     call = {"model": "m", "messages": [], "stream": True}
     assert CHAT_COMPLETIONS.prepare(call, 100) is not None
     assert call["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_done_without_its_blank_line_is_done(end: str) -> None:
+    reader = frames()
+    assert reader.feed(delta("a") + delta("", "stop") + USAGE + DONE.rstrip() + end.encode()) == delta("a")
+    assert reader.close() == b""
+    assert reader.ended
+    assert reader.tokens.completion == 3
+
+
+def test_half_an_event_at_the_end_is_no_event() -> None:
+    for rest in (b"data: [DO", b'data: {"id"', b""):
+        reader = frames()
+        reader.feed(delta("a") + rest)
+        assert reader.close() == b""
+        assert not reader.ended
+        assert reader.fell_silent
+
+
+def test_an_empty_chunk_that_names_no_model_is_ollamas_way_to_fail() -> None:
+    reader = frames()
+    reader.feed(delta("a") + delta("").replace(b'"model":"m"', b'"model":""'))
+    reader.close()
+    assert not reader.fell_silent

@@ -58,6 +58,7 @@ _OUTCOMES: Final = {
     RequestOutcome.COMPLETE.value: "complete",
     RequestOutcome.CLIENT_ABORT.value: "client left",
     RequestOutcome.BUDGET_CUT.value: "cap reached",
+    RequestOutcome.CUT_OFF.value: "ended early",
     RequestOutcome.REFUSED.value: "refused",
     RequestOutcome.UPSTREAM_ERROR.value: "engine failed",
     RequestOutcome.TIMEOUT.value: "timed out",

@@ -63,6 +63,13 @@ class Frames(Protocol):
     def feed(self, data: bytes) -> bytes:
         """What may go to the client now; may be empty. Raises EngineBroken where a line or an event has no end."""
 
+    def close(self) -> bytes:
+        """The engine has said its last byte: what may still go to the client of what waited for its end."""
+
+    @property
+    def fell_silent(self) -> bool:
+        """Whether the engine, where it has neither ended nor failed, broke off between two frames of an answer."""
+
     def finish(self, gateway: bytes) -> bytes:
         """The held-back end of the stream, with the JSON object `gateway` as `_gateway` in its last frame."""
 
@@ -104,6 +111,9 @@ class Endpoint(Protocol):
     def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
         """The engine's figures in an unstreamed answer."""
 
+    def whole_ended(self, answer: dict[str, Any]) -> bool:
+        """Whether an unstreamed answer came to its end, or says that the engine cut it off."""
+
 
 class Unfinished:
     """The beginning of a line or an event whose end has not come. Each byte is looked at once for its end.
@@ -140,6 +150,12 @@ class Unfinished:
             most_mb = MOST_UNFINISHED_B // 2**20
             raise EngineBroken(f"The engine's answer has a line of more than {most_mb} MB: see its log.")
         return data
+
+    def rest(self) -> bytes:
+        """What still waits for its end; nothing waits any more."""
+        rest = bytes(self._waiting)
+        self._waiting.clear()
+        return rest
 
     def _cut(self, data: bytes | bytearray, begin: int) -> int:
         found = ((data.rfind(end, begin), len(end)) for end in self._ends)

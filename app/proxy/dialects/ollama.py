@@ -94,6 +94,10 @@ class OllamaEndpoint:
         tokens.said(answer.get("prompt_eval_count"), answer.get("eval_count"))
         return tokens
 
+    def whole_ended(self, answer: dict[str, Any]) -> bool:
+        """`"done":false` is what Ollama says of an answer that it cut off because it repeated itself."""
+        return answer.get("done") is not False
+
 
 class NdjsonFrames:
     """Lines in, lines out; the last one waits for `finish`."""
@@ -140,6 +144,16 @@ class NdjsonFrames:
             self.ended = True
             break
         return b"".join(passed)
+
+    def close(self) -> bytes:
+        """A last line without its newline is a line, where it is whole."""
+        rest = b"" if self.ended else self._lines.rest()
+        return self._by_line(rest + b"\n") if json_object(rest) is not None else b""
+
+    @property
+    def fell_silent(self) -> bool:
+        """Ollama ends an answer that repeats itself so; a failure of its own it says in a line."""
+        return self.deltas > 0
 
     def finish(self, gateway: bytes) -> bytes:
         """The engine's own last line with `_gateway` in it."""

@@ -91,6 +91,13 @@ class OpenAIEndpoint:
         """`usage.prompt_tokens` and `usage.completion_tokens`."""
         return _usage_tokens(answer.get("usage"))
 
+    def whole_ended(self, answer: dict[str, Any]) -> bool:
+        """A choice without a reason for its end did not come to one."""
+        choices = answer.get("choices")
+        if not isinstance(choices, list):
+            return True
+        return all(not isinstance(one, dict) or one.get("finish_reason", "") is not None for one in choices)
+
 
 def _usage_tokens(usage: object) -> Tokens:
     tokens = Tokens()
@@ -187,6 +194,24 @@ class SseFrames:
         if self._held:
             passed.append(self._held)
             self._held = b""
+
+    def close(self) -> bytes:
+        """A last event without its blank line is an event, where it is whole."""
+        if self.ended:
+            return b""
+        rest = self._events.rest().rstrip()
+        payload = _payload(rest)
+        if payload != b"[DONE]" and json_object(payload) is None:
+            return b""
+        passed: list[bytes] = []
+        self._take(rest + b"\n\n", passed)
+        return b"".join(passed)
+
+    @property
+    def fell_silent(self) -> bool:
+        """Ollama ends an answer that repeats itself so. Where it failed, its last chunk is empty and names no model."""
+        last = json_object(_payload(self._last_seen)) or {}
+        return self.deltas > 0 and last.get("model") != ""
 
     def finish(self, gateway: bytes) -> bytes:
         """The last data event with `_gateway` in it, and `[DONE]`."""
