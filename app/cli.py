@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "tray")
     options = parser().parse_args(arguments)
+    from app.basics.certificates import import_aiohttp
+
+    import_aiohttp()  # before a command does
     command = importlib.import_module(f"app.commands.{options.module}")
     try:
         return int(getattr(command, options.function)(options))

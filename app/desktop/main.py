@@ -37,7 +37,6 @@ def run_desktop(
     app.setApplicationName("mortdecai-gateway")
     app.setApplicationDisplayName(APP_NAME)
     QGuiApplication.setDesktopFileName("mortdecai-gateway")
-    app.setWindowIcon(app_icon())
     app.setQuitOnLastWindowClosed(False)
     faces: list[Desktop] = []
 
@@ -70,6 +69,7 @@ async def _tell(sentence: str) -> None:
     """Show why the gateway did not start, until that was read."""
     read = asyncio.Event()
     box = QMessageBox(QMessageBox.Icon.Warning, APP_NAME, "The gateway did not start.")
+    box.setWindowIcon(app_icon())
     box.setInformativeText(sentence)
     box.finished.connect(lambda _: read.set())
     box.open()
@@ -94,6 +94,8 @@ class Desktop:
         if self._window is None:
             from app.desktop.window import MainWindow
 
+            # For every window from now on; before there is one, drawing its ten sizes would only cost time and memory.
+            QGuiApplication.setWindowIcon(app_icon())
             self._window = MainWindow(self._face, self._stop.set)
         self._window.open()
 
