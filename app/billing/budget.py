@@ -1,8 +1,9 @@
 """The spending cap, and the money that running requests hold under it.
 
 Rule 1: spent + held never exceeds the cap, whatever order things happen in, so long as the cap itself is not
-lowered below what is already spent and held. Rule 2: nothing is charged that nobody recorded: every method that
-takes money returns what it really took. No clock, no lock: one thread owns a budget.
+lowered below what is already spent and held; even then nothing more is charged than the new cap leaves. Rule 2:
+nothing is charged that nobody recorded: every method that takes money returns what it really took. No clock, no lock:
+one thread owns a budget.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class Budget:
         """Room for new holds; zero where a lowered cap is already passed."""
         return max(0, self._cap - self._spent - self._held)
 
+    @property
+    def over(self) -> int:
+        """By how much a lowered cap is passed by what is spent and held; zero where all of it fits."""
+        return max(0, self._spent + self._held - self._cap)
+
     def held_by(self, hold_id: str) -> int:
         """The amount of one open hold. Raises HoldError for an unknown id."""
         try:
@@ -73,9 +79,9 @@ class Budget:
         """Release the hold and charge `cost`, at most what the hold and the remaining room cover.
 
         Returns what was charged: the amount to record. Negative costs (negative prices) are charged in full.
-        A cap that was lowered meanwhile does not take away what the hold had promised.
+        A cap that was lowered meanwhile holds for what ran before, too: above it nothing is charged.
         """
-        charged = min(cost, self.held_by(hold_id) + self.remaining)
+        charged = min(cost, self.held_by(hold_id) + self.remaining, max(0, self._cap - self._spent))
         self.release(hold_id)
         self._spent += charged
         return charged
@@ -92,7 +98,8 @@ class Budget:
         return charged
 
     def set_cap(self, cap_pico: int) -> None:
-        """Takes effect at once. A cap below what is spent and held refuses new holds and cuts no old ones."""
+        """Takes effect at once. Below what is spent and held it refuses new holds; `over` says by how much, so that
+        whoever runs something under a hold can end it."""
         self._cap = _not_negative("cap", cap_pico)
 
 

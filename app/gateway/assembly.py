@@ -144,6 +144,7 @@ async def running(
         view = View(door.url, conduct, upstream, meter, books, jobs, duty, public)
 
         def settings_changed(before: Settings, now: Settings) -> None:
+            jobs.respect_cap()
             upstream.host.settings_changed()
             # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
             conduct.look()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.basics.signal import Signal
-from app.billing.money import pico_to_decimal
+from app.billing.money import pico_to_decimal, to_pico
 from app.billing.pricing import BillingMode
 from app.gateway.books import Books
 from app.gateway.terms import watts_of
@@ -48,7 +48,9 @@ class Configuration:
     def _apply(self, before: Settings, now: Settings) -> None:
         if now == before:
             return
-        self._uptime.bill()  # under the old terms
+        # What ran up is billed under the old terms, but a cap that is lowered holds for it, too.
+        self._books.budget.set_cap(min(self._books.budget.cap, to_pico(now.spending_cap)))
+        self._uptime.bill()
         pricing = self._books.settle_terms(now)
         self._meter.configure(
             watts=watts_of(now),

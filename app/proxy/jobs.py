@@ -170,6 +170,21 @@ class Jobs:
             if job.call.principal.key == key:
                 self.end(job, REVOKED)
 
+    def respect_cap(self) -> None:
+        """End the newest requests until what is spent and held fits under the cap, which may have been lowered.
+
+        Waiting for the next renewal would not do: with shared power a hold lasts as many times longer as there are
+        requests. What a request has cost so far stays spent; the rest of its hold becomes free.
+        """
+        over = self._budget.over
+        now_us, wall = mono_us(), wall_us()
+        for job in reversed(tuple(self._jobs.values())):
+            if over <= 0:
+                return
+            if not job.settled:
+                over -= max(0, job.hold_pico - self._so_far(job, self._meter.accrued(job.id), now_us, wall))
+                self.end(job, CAP)
+
     def storage_failed(self) -> None:
         """The disk takes nothing any more: end what runs, and let go of those who wait for it."""
         for job in self:
@@ -200,6 +215,7 @@ class Jobs:
         self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
         now_us = mono_us()
         wall = wall_us()
+        self.respect_cap()
         stall_us = int(self._stall_seconds() * 1e6)
         for job in self:
             if job.settled or job.ending is not None:
@@ -213,10 +229,7 @@ class Jobs:
         """Keep the hold at least a third of its seconds ahead of what the request has cost."""
         pricing = job.pricing
         energy_uj = self._meter.accrued(job.id)
-        # The time since the start is at least the request's share of it, so this is never too little.
-        so_far = pricing.request_cost(
-            pricing.tariff.spread(energy_uj, job.started_us, wall), now_us - job.mono0_us
-        )
+        so_far = self._so_far(job, energy_uj, now_us, wall)
         seconds = self._hold_seconds()
         ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
         if job.hold_pico - so_far < ahead:
@@ -231,3 +244,8 @@ class Jobs:
             self._ledger.renew(
                 job.id, amount_pico=job.hold_pico, seen_us=wall, e_uj=energy_uj, cost_pico=so_far
             )
+
+    def _so_far(self, job: Job, energy_uj: int, now_us: int, wall: int) -> int:
+        """What it has cost. The time since the start is at least its share of it, so this is never too little."""
+        spread = job.pricing.tariff.spread(energy_uj, job.started_us, wall)
+        return job.pricing.request_cost(spread, now_us - job.mono0_us)

@@ -39,17 +39,24 @@ def test_settling_charges_no_more_than_the_hold_and_the_room_cover() -> None:
     assert budget.settle("b", 7) == 7
 
 
-def test_a_lowered_cap_keeps_what_holds_promised_and_admits_nothing_new() -> None:
+def test_a_lowered_cap_admits_nothing_new_and_nothing_is_charged_above_it() -> None:
     budget = Budget(100)
     budget.hold("a", 60)
+    assert budget.over == 0
+    budget.set_cap(60)
+    assert budget.over == 0
     budget.set_cap(10)
     assert budget.remaining == 0
+    assert budget.over == 50
+    assert budget.renew("a", 60)
     assert not budget.hold("b", 0)
     assert not budget.renew("a", 61)
     assert budget.renew("a", 50)
-    assert budget.settle("a", 55) == 50
-    assert budget.spent == 50
-    budget.set_cap(51)
+    assert budget.settle("a", 55) == 10
+    assert (budget.spent, budget.over) == (10, 0)
+    budget.set_cap(5)
+    assert budget.over == 5
+    budget.set_cap(11)
     assert budget.hold("c", 1)
 
 
@@ -75,6 +82,14 @@ def test_a_hold_that_ended_is_forgotten_and_its_name_is_free(end: Callable[[Budg
     assert budget.held == 0
     assert budget.hold("a", 70)
     assert budget.held == 70
+
+
+def test_below_what_is_spent_a_cap_lets_holds_end_for_nothing() -> None:
+    budget = Budget(100, spent_pico=40)
+    budget.hold("a", 60)
+    budget.set_cap(30)
+    assert budget.settle("a", 60) == 0
+    assert budget.spent == 40
 
 
 def test_a_negative_cost_makes_room() -> None:
@@ -134,7 +149,9 @@ class BudgetMachine(RuleBasedStateMachine):
         self.spent = 0
         self.held: dict[str, int] = {}
         self.bound = 1000
-        """The cap, or what was promised above it when it was lowered."""
+        """The cap, or what was spent and held above it when it was lowered."""
+        self.most_spent = 1000
+        """The cap, or what was spent above it when it was lowered."""
         self.next = 0
 
     @rule(target=holds, amount=amounts)
@@ -167,7 +184,7 @@ class BudgetMachine(RuleBasedStateMachine):
             with pytest.raises(HoldError):
                 self.budget.settle(name, cost)
             return
-        cover = self.held[name] + self.budget.remaining
+        cover = min(self.held[name] + self.budget.remaining, max(0, self.budget.cap - self.spent))
         charged = self.budget.settle(name, cost)
         assert charged == min(cost, cover)
         del self.held[name]
@@ -190,6 +207,7 @@ class BudgetMachine(RuleBasedStateMachine):
     def set_cap(self, cap: int) -> None:
         self.budget.set_cap(cap)
         self.bound = max(cap, self.spent + sum(self.held.values()))
+        self.most_spent = max(cap, self.spent)
 
     @invariant()
     def spent_plus_held_stays_under_the_cap(self) -> None:
@@ -197,10 +215,15 @@ class BudgetMachine(RuleBasedStateMachine):
         assert self.budget.spent + self.budget.held <= self.bound
 
     @invariant()
+    def spent_stays_under_the_cap_or_what_was_spent_when_it_was_lowered(self) -> None:
+        assert self.budget.spent <= self.most_spent
+
+    @invariant()
     def nothing_is_lost(self) -> None:
         assert self.budget.spent == self.spent
         assert self.budget.held == sum(self.held.values())
         assert self.budget.remaining == max(0, self.budget.cap - self.spent - sum(self.held.values()))
+        assert self.budget.over == max(0, self.spent + sum(self.held.values()) - self.budget.cap)
 
 
 TestBudgetMachine = BudgetMachine.TestCase
