@@ -332,7 +332,7 @@ async def test_a_start_that_fails_half_way_leaves_the_door_shut(
 ) -> None:
     addresses: list[str] = []
 
-    def full(_: InstanceLock, address: str) -> None:
+    def full(_: InstanceLock, address: str, *_token: str) -> None:
         addresses.append(address)
         raise OSError(28, "No space left on device")
 
