@@ -142,14 +142,7 @@ class ModelAdmin:
 
     async def _tell(self, request: web.BaseRequest, operation: Operation) -> web.StreamResponse:
         """The operation's progress, a line at a time, until it has ended."""
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": _NDJSON,
-                "X-Request-Id": new_id(wall_us()),
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",
-            }
-        )
+        response = web.StreamResponse(headers={"Content-Type": _NDJSON, "X-Request-Id": new_id(wall_us())})
         await response.prepare(request)
         async for state in self._shelf.follow(operation.id):
             await response.write(json.dumps(as_line(state), ensure_ascii=False).encode() + b"\n")

@@ -27,6 +27,7 @@ from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.dialects.openai import OPENAI
 from app.proxy.door import Door, listen_error
+from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop, where
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Server:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        return web.BaseRequest(
+        return Request(
             message,
             payload,
             protocol,
@@ -141,7 +142,7 @@ class Server:
                 if request.method == "HEAD" and "GET" in methods:
                     handler = methods["GET"]
                 else:
-                    raise Refusal(405, "method_not_allowed", f"{path} answers {', '.join(methods)} only.")
+                    return _other_method(request.method, path, list(methods))
             return await handler(request)
         except Refusal as refusal:
             response = refuse(refusal, dialect_of(path))
@@ -161,6 +162,8 @@ class Server:
             )
 
     def _find_below(self, path: str) -> Mapping[str, Handler]:
+        if path == "*":  # «OPTIONS *» asks about the whole server
+            return {}
         for prefix, methods in self._below.items():
             if path.startswith(prefix) and len(path) > len(prefix):
                 return methods
@@ -168,6 +171,17 @@ class Server:
             if path == managed or path.startswith(managed + "/"):
                 raise management_forbidden()
         raise not_found()
+
+
+def _other_method(method: str, path: str, methods: list[str]) -> web.Response:
+    """The answer to OPTIONS, and to a method that an endpoint does not have."""
+    if method == "OPTIONS":
+        # Nothing of CORS: no page of anybody else's may ask.
+        return web.Response(status=204, headers={"Allow": allow(methods), "X-Request-Id": new_id(wall_us())})
+    refusal = Refusal(405, "method_not_allowed", f"This endpoint answers {', '.join(methods)} only.")
+    response = refuse(refusal, dialect_of(path))
+    response.headers["Allow"] = allow(methods)
+    return response
 
 
 def of_ledger(error: LedgerError) -> Refusal:

@@ -1,0 +1,47 @@
+"""What is true of every request and every answer, whatever stands in front of us: proxies, tunnels, old libraries.
+
+`tests/gateway/test_manners.py` has the table of what they do, and what we do about it. In short: a request target in
+absolute form names the same endpoint; what a proxy must not keep, change or hold back says so; the answer says the
+product's name and no version; a client that has not sent all of its body and is refused hears that the connection ends.
+
+Sources: RFC 9110 and 9112; nginx's proxy module (X-Accel-Buffering); RFC 9111 (no-store, no-transform).
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+PRODUCT = "Mortdecai-Gateway"
+PRIVATE = "no-store"
+STREAM = "no-cache, no-store, no-transform"
+"""`no-transform` keeps proxies from compressing a stream, for which they would have to hold it back."""
+_STREAMS = ("text/event-stream", "application/x-ndjson")
+
+
+class Request(web.BaseRequest):
+    """A request whose target has one form, and whose answer has manners."""
+
+    @property
+    def raw_path(self) -> str:
+        """The path and the query, as they came; of `GET http://host/path`, which proxies are sent, the same part."""
+        target: str = self._message.path
+        if target.startswith("/") or target == "*" or self.method == "CONNECT":
+            return target
+        return self._message.url.raw_path_qs
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        headers = response.headers
+        headers["Server"] = PRODUCT
+        if headers.get("Content-Type") in _STREAMS:
+            headers["Cache-Control"] = STREAM
+            headers["X-Accel-Buffering"] = "no"
+        elif "Cache-Control" not in headers:
+            headers["Cache-Control"] = PRIVATE
+        if response.status == 204:
+            headers.popall("Content-Type", None)
+
+
+def allow(methods: list[str]) -> str:
+    """What `Allow` says of an endpoint."""
+    more = ["HEAD"] if "GET" in methods else []
+    return ", ".join([*methods, *more, "OPTIONS"])
