@@ -9,8 +9,10 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from app.basics.threads import in_thread
 from app.commands.common import Ground, ground
 from app.commands.operator import ask_running
+from app.commands.parts import PROBE_S
 from app.containers.base import ContainerError
 from app.containers.find import find_daemon
 from app.engine.base import EngineError
@@ -172,7 +174,10 @@ async def _exposure(base: Ground) -> Check:
 
 
 async def _sensor() -> Check:
-    sensors = await asyncio.to_thread(probe_sensors)
+    try:
+        sensors = await in_thread(probe_sensors, PROBE_S, name="probing sensors")
+    except TimeoutError:
+        return Check("Power", False, "the GPU's driver does not answer", "Restart this computer.")
     try:
         if not sensors:
             return Check("Power", True, "no GPU sensor found; the watts of the settings are used")

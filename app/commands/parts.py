@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.basics.threads import in_thread
 from app.commands.common import Ground
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from app.containers.docker import Docker
     from app.managed.recipe import Recipe
 
+log = logging.getLogger(__name__)
+
+PROBE_S = 30.0
+"""How long a GPU's driver may take to say what it has; the first question after a boot loads it."""
 UNPLACED = "http://127.0.0.1:9"
 """Where a managed engine is until its container tells its port: nothing answers on the discard port."""
 
@@ -100,7 +106,13 @@ def _daemon_finder() -> Callable[[str], Awaitable[Docker]]:
 
 async def probed() -> Sensor:
     """What measures the GPU that the engine uses."""
-    sensors = await asyncio.to_thread(probe_sensors)
+    try:
+        sensors = await in_thread(probe_sensors, PROBE_S, name="probing sensors")
+    except TimeoutError:
+        log.warning(
+            "The GPU's driver does not answer, so the watts of the settings are used. Restart this computer."
+        )
+        return NullSensor()
     # One GPU is metered: the first, which is the one Ollama takes first as well.
     for other in sensors[1:]:
         other.close()

@@ -6,9 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from app.commands import doctor, parts
+from app.power.sensors.base import NullSensor
 
 _LOOK = """
 import asyncio, json, pathlib, sys, threading
@@ -104,3 +108,22 @@ def test_without_a_container_and_a_public_address_no_sdk_of_dockers_is_read(
         unused.add("qasync")
     assert seen & unused == set()
     assert "aiohttp" in seen
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+async def test_a_driver_that_hangs_keeps_nobody_from_starting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    module = parts if command == "serve" else doctor
+    go_on = threading.Event()
+    monkeypatch.setattr(module, "PROBE_S", 0.05)
+    monkeypatch.setattr(module, "probe_sensors", lambda: go_on.wait(30))
+    try:
+        if command == "serve":
+            assert isinstance(await parts.probed(), NullSensor)
+            assert "driver does not answer" in caplog.text
+        else:
+            check = await doctor._sensor()
+            assert (check.good, check.fix) == (False, "Restart this computer.")
+    finally:
+        go_on.set()
