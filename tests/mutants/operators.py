@@ -64,6 +64,9 @@ _OTHERS = (
 )
 
 
+_DEFINES = ("import_as_names", "import_from", "funcdef", "param", "classdef")
+
+
 class SwapName(Operator):
     """Puts a function's opposite in its place: min for max, match for fullmatch."""
 
@@ -80,7 +83,7 @@ class SwapName(Operator):
     swaps = dict(_pairs) | {right: left for left, right in _pairs[:3]}
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
-        if node.type == "name" and node.value in self.swaps and node.parent.type != "import_as_names":
+        if node.type == "name" and node.value in self.swaps and node.parent.type not in _DEFINES:
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -178,10 +181,10 @@ class Source:
         chance.shuffle(places)
         seen = {ast.dump(ast.parse(self.text))}
         for name, occurrence in places:
-            text = mutate_code(self.text, operators[name], occurrence)
             try:
+                text = mutate_code(self.text, operators[name], occurrence)
                 shape = ast.dump(ast.parse(text or self.text))
-            except SyntaxError:
+            except (SyntaxError, AttributeError):  # cosmic-ray's own for `except (module.Error, Other)`
                 continue
             if text is None or shape in seen:
                 continue

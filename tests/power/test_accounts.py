@@ -677,6 +677,48 @@ def test_another_sensor_takes_over() -> None:
     assert made.source == "simulated"
 
 
+def test_another_sensor_begins_with_what_it_says_itself_and_not_with_the_last_ones_words() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    assert made.marginal_w == 105.0
+    made.configure(100 * MS, source="simulated")
+    assert made.marginal_w == MARGINAL_W
+    read(made, 200, 300.0)
+    # Its first sample speaks for the time before it; the 100 W of the other one are no end of a mean.
+    assert made.accrued("a", 200 * MS) == 105 * 100_000 + 305 * 100_000
+    made.configure(200 * MS, source="model")
+    assert made.marginal_w == MARGINAL_W
+    assert made.close("a", 300 * MS).energy_uj == 105 * 100_000 + 305 * 100_000 + MARGINAL_W * 100_000
+
+
+def test_another_sensors_counter_has_to_prove_itself_anew() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    for tick in range(301):
+        made.reading(tick * 100 * MS, 100.0, tick * 9_900_000, IDLE_W)
+    made.configure(30_000 * MS, source="amdgpu")
+    before = made.accrued("a", 30_000 * MS)
+    made.reading(30_000 * MS, 100.0, 0, IDLE_W)
+    made.reading(30_100 * MS, 100.0, 9_900_000, IDLE_W)
+    assert made.close("a", 30_100 * MS).energy_uj == before + 105 * 100_000
+
+
+def test_two_samples_a_microsecond_apart_are_two_samples() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.reading(100 * MS + 1, 100.0, None, IDLE_W)
+    assert made.marginal_w == 105.0
+    assert made.totals().gap_us == 0
+
+
+def test_a_system_that_draws_the_same_under_load_adds_nothing() -> None:
+    made = EnergyBook(StaticWatts(15, 54, 45, 45), False, 1)
+    made.open("a", 0)
+    assert made.marginal_w == 39.0
+
+
 def test_faces_see_the_watts_of_this_moment() -> None:
     made = sampled()
     assert made.marginal_w == 0.0
