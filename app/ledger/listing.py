@@ -65,15 +65,17 @@ _OF_THE_DRAFT = (
 )
 
 
-def listed(n: int, log: str, seq: int, t0: int, id_blob: bytes, body: bytes) -> LedgerRow:
+def listed(n: int, log: str, seq: int, t0: object, id_blob: object, body: object) -> LedgerRow:
     """The row of the record in `body`; where that is unreadable, `t0` and the id's 16 bytes stand in."""
     try:
+        if not isinstance(body, bytes):
+            raise RecordError("a body is bytes")
         record = decode(body)
     except RecordError:
         lost: dict[str, Any] = dict.fromkeys(_OF_THE_DRAFT)
-        return LedgerRow(
-            n, log, seq, str(UUID(bytes=id_blob)), "unreadable", t0, **lost, cost_pico=0, cum_pico=0
-        )
+        known = str(UUID(bytes=id_blob)) if isinstance(id_blob, bytes) and len(id_blob) == 16 else ""
+        at = t0 if isinstance(t0, int) else 0
+        return LedgerRow(n, log, seq, known, "unreadable", at, **lost, cost_pico=0, cum_pico=0)
     draft, cum = record.draft, record.cum_pico
     if isinstance(draft, UsageDraft):  # nearly all; a page should not keep the interpreter for long
         return LedgerRow(

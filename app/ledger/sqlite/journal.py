@@ -64,9 +64,17 @@ class Journal:
         self._connection = open_writer(path, vfs)
         try:
             self._load(path)
-        except apsw.Error as error:
+        except (
+            apsw.Error,
+            AttributeError,
+            TypeError,
+            ValueError,
+        ) as error:  # a NULL, a text that is no UTF-8, …
             self._connection.close()
-            raise LedgerCorrupt(f"{path} is damaged ({error}): put back a good copy of it.") from error
+            raise LedgerCorrupt(
+                f"{path} is damaged ({error}): put back a good copy of it, or see where with `mortdecai-gateway ledger"
+                " verify`."
+            ) from error
         except BaseException:
             self._connection.close()
             raise

@@ -18,7 +18,10 @@ from app.ledger.sqlite.schema import SPAN_RECORDS
 SCAN_MAX = 4 * SPAN_RECORDS
 """Records that one call looks at, at most."""
 ID_HITS_MAX = 4096
-_SELECT = "SELECT n, (SELECT name FROM log WHERE k = record.log), seq, t0, id, body FROM record WHERE "
+_SELECT = (
+    "SELECT n, (SELECT name FROM log WHERE k = record.log), seq, t0, id, "
+    "CASE typeof(body) WHEN 'blob' THEN body END FROM record WHERE "
+)
 _is_id_prefix = re.compile("[0-9a-f]{8,32}").fullmatch
 
 

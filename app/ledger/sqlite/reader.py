@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 
-from app.ledger.errors import LedgerError
+from app.ledger.errors import LedgerCorrupt, LedgerError
 from app.ledger.listing import Page
 from app.ledger.merkle import consistency_proof, inclusion_proof
 from app.ledger.proofs import Consistency, Inclusion
@@ -22,6 +22,10 @@ from app.ledger.sqlite.schema import explain, open_reader
 
 PAGE_MAX = 500
 ENTRIES_MAX = 1024
+_BODIES = (
+    "SELECT seq, CASE typeof(body) WHEN 'blob' THEN body END FROM record"
+    " WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?"
+)
 
 
 class Reader:
@@ -50,6 +54,8 @@ class Reader:
                 yield connection
             finally:
                 connection.execute("ROLLBACK")
+        except UnicodeDecodeError as error:
+            raise LedgerCorrupt(explain(apsw.CorruptError(), self._path)) from error
         except apsw.Error as error:
             raise LedgerError(explain(error, self._path)) from error
 
@@ -79,10 +85,10 @@ class Reader:
         with self._snapshot() as connection:
             k, _, _ = _log(connection, log)
             rows = connection.execute(
-                "SELECT body FROM record WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                _BODIES,
                 (k, from_seq, limit),
             )
-            return tuple(body for (body,) in rows)
+            return tuple(_body(log, seq, body) for seq, body in rows)
 
     def checkpoint(self, log: str) -> str:
         """The newest signed checkpoint."""
@@ -93,11 +99,11 @@ class Reader:
         """The proof that record `seq` is in the tree of the newest checkpoint."""
         with self._snapshot() as connection:
             k, size, checkpoint = _log(connection, log)
-            row = connection.execute("SELECT body FROM record WHERE log = ? AND seq = ?", (k, seq)).fetchone()
-            if row is None or not 0 <= seq < size:
+            row = connection.execute(_BODIES, (k, seq, 1)).fetchone()
+            if row is None or row[0] != seq or not 0 <= seq < size:
                 raise LedgerError(f"The log {log} has no record {seq}; it holds {size}.")
             proof = inclusion_proof(StoredNodes(connection, k), seq, size)
-            return Inclusion(log, seq, size, row[0], tuple(proof), checkpoint)
+            return Inclusion(log, seq, size, _body(log, *row), tuple(proof), checkpoint)
 
     def consistency(self, log: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""
@@ -116,3 +122,9 @@ def _log(connection: apsw.Connection, log: str) -> tuple[int, int, str]:
     if row is None:
         raise LedgerError(f"There is no log {log!r:.80} here.")
     return row[0], row[1], row[2]
+
+
+def _body(log: str, seq: int, body: object) -> bytes:
+    if not isinstance(body, bytes):
+        raise LedgerCorrupt(f"Record {seq} of {log} is damaged: run the ledger's verification.")
+    return body

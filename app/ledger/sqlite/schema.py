@@ -109,6 +109,25 @@ MIGRATIONS = (_V1, _V2)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 
+def stored_layout(connection: apsw.Connection) -> dict[str, tuple[str, str]]:
+    """Name → kind (table, index, trigger, view) and statement of everything in the file but SQLite's own."""
+    rows = connection.execute(
+        "SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+    )
+    return {name: (kind, sql) for name, kind, sql in rows}
+
+
+def layout(version: int) -> dict[str, tuple[str, str]]:
+    """What `stored_layout` says of an untouched file of that version."""
+    connection = apsw.Connection(":memory:")
+    try:
+        for script in MIGRATIONS[:version]:
+            connection.execute(script)
+        return stored_layout(connection)
+    finally:
+        connection.close()
+
+
 def explain(error: BaseException, path: Path) -> str:
     """What a failed read or write means, in one sentence for people."""
     match error:

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from app.ledger.canonical import canonical
-from app.ledger.checkpoint import Signer, verify_checkpoint
-from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
+from app.ledger.errors import LedgerClosed
 from app.ledger.findings import Verdict
 from app.ledger.merkle import Frontier, leaf_hash
 from app.ledger.records import (
@@ -403,12 +403,16 @@ async def test_closing_stops_a_running_audit(ledger, anna, drafts, monkeypatch):
         await running
 
 
-def test_what_is_no_ledger_is_not_audited(tmp_path, signer):
-    with pytest.raises(LedgerError):
-        audit(tmp_path / "missing.db", signer.verifier)
-    (tmp_path / "text.db").write_text("x" * 5000)
-    with pytest.raises(LedgerError):
-        audit(tmp_path / "text.db", signer.verifier)
+@pytest.mark.parametrize("content", [None, b"", b"x" * 5000])
+def test_a_file_that_is_no_ledger_is_unverifiable_and_lost_where_one_is_remembered(tmp_path, signer, content):
+    path = tmp_path / "ledger.db"
+    if content is not None:
+        path.write_bytes(content)
+    report = audit(path, signer.verifier)
+    assert (report.verdict, report.records) == ("UNVERIFIABLE", 0)
+    report = audit(path, signer.verifier, remembered=[Checkpoint("gw_test/c_1", 5, bytes(32))])
+    assert (report.verdict, report.findings[-1].seq) == ("ROLLBACK", 0)
+    assert "gw_test/c_1" in report.sentence
 
 
 async def test_a_damaged_page_is_unverifiable_and_not_a_crash(ledger, anna, path, signer, rows):
@@ -422,3 +426,5 @@ async def test_a_damaged_page_is_unverifiable_and_not_a_crash(ledger, anna, path
     report = audit(path, signer.verifier)
     assert "UNVERIFIABLE" in [finding.verdict for finding in report.findings]
     assert "damaged" in report.findings[0].sentence
+    bad = [found.seq for found in report.findings if found.log == anna]
+    assert 0 < bad[0] < COUNT
