@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,35 @@ def test_no_circle_of_imports() -> None:
         visit(name, ())
 
 
+LONG_LINES, TOO_MANY_LINES = 350, 400
+LONGER_FOR_A_REASON: dict[str, str] = {
+    "app.power.accounts": "The states of one book share every field; apart, each would need the others'.",
+}
+"""Modules that may be longer, and why. A reason is an idea that would have to be told twice, not a lack of time."""
+
+
+class LongModule(UserWarning):
+    """Not wrong yet, but worth a look for a second idea that wants a file of its own."""
+
+
+@pytest.mark.filterwarnings("default::tests.test_house.LongModule")
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_fits_into_a_head_and_says_what_it_is(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= 400
+    text, name = path.read_text(), name_of(path)
     assert ast.get_docstring(ast.parse(text)), "a module opens with what it is"
+    lines = len(text.splitlines())
+    if name in LONGER_FOR_A_REASON:
+        return
+    assert lines <= TOO_MANY_LINES, f"{name} has {lines} lines: part it by ideas, or say above why not"
+    if lines > LONG_LINES:
+        warnings.warn(LongModule(f"{name} has {lines} lines"), stacklevel=1)
+
+
+def test_whatever_may_be_longer_is_there_and_is_long() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    short = [name for name in LONGER_FOR_A_REASON if lengths.get(name, 0) <= LONG_LINES]
+    assert not short, f"{short} need no reason any more"
+    assert all(reason.endswith(".") for reason in LONGER_FOR_A_REASON.values())
 
 
 def test_every_part_of_the_app_has_its_floor() -> None:
