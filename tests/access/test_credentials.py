@@ -42,6 +42,7 @@ def test_a_password_may_hold_colons_and_a_name_may_not() -> None:
         {"Authorization": "Bearer"},
         {"Authorization": "Basic %%%"},
         {"Authorization": "Basic bWdfeA"},
+        {"Authorization": basic("user:mg_x").replace("Basic ", "Basic %")},
         {"Authorization": basic("mg_x")},
         {"Authorization": "Basic " + "é"},
         {"Authorization": "mg_x"},

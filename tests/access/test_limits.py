@@ -17,6 +17,17 @@ def test_limits_come_back_as_they_were_written(limits: Limits) -> None:
     assert Limits.of(limits.to_json()) == limits
 
 
+def test_each_bound_itself_is_allowed() -> None:
+    for tokens in (1, 1_000_000):
+        assert Limits.of({"max_output_tokens": tokens}).max_output_tokens == tokens
+    for names in ({"x" * 256}, {f"m{number}" for number in range(100)}):
+        assert Limits.of({"models": sorted(names)}).models == names
+    assert Limits.of({"models": [" tiny "]}).models == {"tiny"}
+    assert Limits.of({"expires": 253_402_300_799}).expires_us == 253_402_300_799_000_000
+    assert Limits.of({"expires": 0.000001}).expires_us == 1
+    assert Limits.of({"expires": 1.5}).to_json() == {"expires": 1.5}
+
+
 def test_no_limits_are_an_empty_object() -> None:
     assert UNLIMITED.dump() == "{}"
     assert Limits.of({"max_output_tokens": None, "models": None, "expires": None}) == UNLIMITED
@@ -38,6 +49,7 @@ def test_no_limits_are_an_empty_object() -> None:
         ({"models": []}, "1 to 100 names"),
         ({"models": "tiny"}, "1 to 100 names"),
         ({"models": [7]}, "1 to 100 names"),
+        ({"models": ["tiny", 7]}, "1 to 100 names"),
         ({"models": ["  "]}, "1 to 100 names"),
         ({"models": ["a\nb"]}, "printable"),
         ({"models": ["x" * 257]}, "256"),

@@ -78,6 +78,8 @@ class Named:
 class Request:
     """As much of a request as admission looks at; its body is here already."""
 
+    protocol = None
+
     def __init__(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         self._body = json.dumps(body).encode()
         self.headers = CIMultiDict(headers or {})

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from app.access.identify import Access
+from app.access.limits import Limits
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.commands import arguments
 from app.commands import models as command
@@ -36,7 +37,7 @@ from app.simulator import Library, Simulator, SimulatorEngine
 from tests.models.file_server import FileServer
 
 NAME = "mortdecai:0.5.0"
-KEY, TOKEN = new_key(), new_key()
+KEY, TOKEN, LIMITED = new_key(), new_key(), new_key()
 
 
 @dataclass
@@ -105,6 +106,15 @@ async def open_door(tmp_path: Path) -> AsyncIterator[Open]:
             access.replace(
                 [
                     Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", key_digest(KEY)),
+                    Principal(
+                        "k_2",
+                        "limited",
+                        Role.CLIENT,
+                        "First",
+                        "log/1",
+                        key_digest(LIMITED),
+                        Limits(models=frozenset({"other:1"})),
+                    ),
                     Principal("operator", "operator", Role.OPERATOR, "First", "log/1", key_digest(TOKEN)),
                 ]
             )
@@ -170,6 +180,13 @@ async def test_only_shared_models_are_updated(open_door: Open, files: FileServer
         "POST", UPDATE, {"url": files.url, "name": "library/Mortdecai:0.5.0"}, key=KEY
     )
     assert (status, lines[-1]["status"]) == (200, "success")
+
+
+async def test_a_key_updates_only_what_it_may_use(open_door: Open, files: FileServer) -> None:
+    door = await open_door(allow_model_updates=True)
+    status, answer = await door.ask("POST", UPDATE, {"url": files.url, "name": NAME}, key=LIMITED)
+    assert (status, "not shared here" in answer["error"]) == (403, True)
+    assert door.shelf.operations() == ()
 
 
 async def test_a_second_update_waits_and_the_same_one_joins(open_door: Open, files: FileServer) -> None:
