@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +21,7 @@ from app.access.principals import Principal, Role, key_digest, new_key
 from app.commands import arguments
 from app.commands import models as command
 from app.commands.common import CommandError
-from app.commands.progress import Shown, duration, from_line, in_words
+from app.commands.progress import duration, from_line, in_words
 from app.engine.host import NoHost
 from app.models.download import Downloads
 from app.models.shelf import Shelf
@@ -422,15 +421,3 @@ def test_progress_is_said_in_words() -> None:
     )
     assert in_words(from_line({"status": "Loading", "completed": 0, "total": 0})) == "Loading"
     assert [duration(seconds) for seconds in (0.4, 59, 3600)] == ["0 s", "59 s", "1 h 0 min"]
-
-
-def test_on_a_terminal_one_line_moves_and_elsewhere_each_stage_is_a_line() -> None:
-    said = []
-    for moving in (True, False):
-        out = io.StringIO()
-        shown = Shown(out, moving=moving)
-        for status in ("A", "A", "B"):
-            shown.tell(from_line({"status": status}))
-        shown.end()
-        said.append(out.getvalue())
-    assert said == ["\rA\rA\rB\n", "A\nB\n"]
