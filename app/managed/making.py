@@ -2,18 +2,20 @@
 
 Rule 1: what is not ours is looked at and left alone. Rule 2: what a container is made from is an exact image, so a tag
 that moves changes nothing unasked. Rule 3: models lie in a volume; removing a container never removes it.
+Rule 4: an old image is kept until the new one has answered.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.containers.base import (
     Container,
     ContainerError,
     ContainerGone,
     DaemonFailed,
+    DaemonUnreachable,
     Image,
     ImageMissing,
     NameTaken,
@@ -22,6 +24,7 @@ from app.containers.base import (
     PullProgress,
 )
 from app.containers.docker import Docker
+from app.managed.faults import problem_and_fix
 from app.managed.gpu_choice import Choice
 from app.managed.names import (
     LABEL_DIGEST,
@@ -60,6 +63,13 @@ class Making:
     def reference(self) -> str:
         """The image that the recipe asks for."""
         return self.recipe.reference(self.choice.gpu)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the person about what it was made with; known once `networks` ran."""
+        if self.closed or not self.recipe.isolated:
+            return self.choice.notes
+        return (*self.choice.notes, "This Docker cannot close a network, so the engine keeps its way out.")
 
     async def existing(self) -> Container | None:
         """Our container, or None. Raises NameTaken where somebody else's has the name."""
@@ -186,6 +196,33 @@ class Making:
             raise PortTaken(
                 "No port is free on 127.0.0.1. End a program that holds many, then try again."
             ) from error
+
+
+async def put_in_place(
+    making: Making,
+    old: Container | None,
+    image: Image,
+    bring_up: Callable[[Container], Awaitable[None]],
+) -> str:
+    """Replace `old` by a container of `image`; one sentence about what came of it.
+
+    `bring_up` returns once a container's engine answers. Raises ContainerError where not even the old image comes up.
+    """
+    if old is None:
+        await bring_up(await making.make_of(image))
+        return "Ollama was installed."
+    port = made_port(old)
+    try:
+        await bring_up(await making.make(image.id, digest_of(image, making.reference), port=port))
+    except DaemonUnreachable:
+        raise
+    except ContainerError as error:
+        log.warning("The new Ollama did not come up, going back: %s %s", error, error.detail)
+        await bring_up(await making.make(old.image_id, old.labels.get(LABEL_DIGEST, ""), port=port))
+        problem, _ = problem_and_fix(error)
+        return f"The new Ollama did not come up, so the old one runs again: {problem}"
+    await making.drop_image(old.image_id)
+    return "Ollama was updated; its models are kept."
 
 
 async def find_ours(docker: Docker, recipe: Recipe) -> Container | None:

@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.containers.base import LABEL_SPEC, Container, ContainerSpec, Gpu
+from app.containers.base import LABEL_SPEC, Container, ContainerSpec, Daemon, Gpu, GpuRefused
 from app.containers.drift import spec_json
-from app.managed.gpu_choice import Choice
+from app.managed.gpu_choice import Choice, Machine, choose
 from app.managed.names import LABEL_DIGEST, LABEL_REFERENCE, labels_of, names_of
 
 PORT_INSIDE = 11434
@@ -184,6 +184,14 @@ def changed_settings(recipe: Recipe, choice: Choice, container: Container) -> tu
         elif before != value:
             found.add(_OF_FIELD.get(name, _OTHER))
     return tuple(sorted(found))
+
+
+def drift_now(recipe: Recipe, daemon: Daemon, machine: Machine, container: Container) -> tuple[str, ...]:
+    """The same at this daemon on this machine; the GPU alone where it cannot be had."""
+    try:
+        return changed_settings(recipe, choose(recipe.processor, daemon, machine), container)
+    except GpuRefused:
+        return ("engine_gpu",)
 
 
 def made_port(container: Container) -> int:

@@ -1,8 +1,8 @@
-"""The managed Ollama: brought up, watched, brought up again, updated, stopped (see `engine.host.EngineHost`).
+"""The managed Ollama: carries out what the engine's life wishes for, at the daemon (see `engine.host.EngineHost`).
 
-Rule 1: one piece of work on the container at a time; who comes while it is being started waits for that start.
-Rule 2: every failure ends in a state that says what is wrong and what to do, and `start` is the way out of it.
-Rule 3: it restarts what ended by itself, three times within ten minutes, and never what a person has stopped here.
+Rule 1: nothing is decided here. What happens is told to `EngineLife`, and what that wishes for is done. Rule 2: one
+piece of work on the container at a time; who comes while it is being started waits for that start. Rule 3: every
+failure ends in a state that says what is wrong and what to do, and `start` is the way out of it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from app.containers.base import Container, ContainerError, DaemonUnreachable, PullProgress
 from app.containers.docker import Docker
+from app.containers.life import LIMIT, WINDOW_S, Happening, Wish
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, HostState, Processor
 from app.engine.ollama import OllamaEngine
-from app.managed import faults
-from app.managed.crashes import LIMIT, WINDOW_S, Crashes
-from app.managed.daemon import DaemonInUse
+from app.managed import faults, life
 from app.managed.faults import EngineCrashed, NeverHealthy, NotRunning
 from app.managed.gpu_choice import Machine, choose, look
-from app.managed.judging import Judge
-from app.managed.making import GRACE_S, Making, clear, find_ours
+from app.managed.life import EngineLife
+from app.managed.making import GRACE_S, Making, clear, find_ours, put_in_place
 from app.managed.names import names_of
-from app.managed.picture import Picture
 from app.managed.pulling import PullRate
-from app.managed.recipe import Recipe
+from app.managed.recipe import Recipe, drift_now
 from app.managed.tasks import Tasks, outcome_of, over
 from app.managed.upbringing import TAIL, Up, Upbringing
-from app.managed.updating import put_in_place
-from app.managed.watching import Watch
+from app.managed.watching import DaemonInUse, Watch
 from app.managed.way_out import WayOut
 
 _CLOSE_S = 3.0
@@ -68,56 +65,58 @@ class ManagedOllama:
         busy: Callable[[], bool] = lambda: False,
         quietly: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
-        self._engine = engine
         self._recipe = recipe
         self._daemon = DaemonInUse(find)
         self._clock = clock
-        self._pauses_s = pauses_s
         self._machine = machine
-        self._quietly = quietly
-        self._picture = Picture(names_of(recipe().profile).container, on_change)
-        self._judge = Judge(engine)
-        self._upbringing = Upbringing(engine, self._judge, healthy_s=healthy_s, busy=busy, quietly=quietly)
-        self._crashes = Crashes()
+        self._on_change = on_change
+        self._life = EngineLife(names_of(recipe().profile).container, pauses_s)
+        self._upbringing = Upbringing(
+            engine, self._life.trust, healthy_s=healthy_s, busy=busy, quietly=quietly
+        )
         self._way_out = WayOut(self._open, self._shut)
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
-        self._wanted = False
+        self._said: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._looks: list[asyncio.Task[None]] = []
         self._checking: asyncio.Task[Processor] | None = None
-        self._watch: Watch | None = None
+        self._watch = Watch(
+            self.state.container,
+            find=self._daemon.get,
+            look=lambda: self.look_again(),
+            back=self._back,
+            gone=self._gone,
+            reloaded=lambda: self._tasks.begin(self._check()),
+        )
 
     @property
     def state(self) -> HostState:
         """What is known now."""
-        return self._picture.state
+        return self._life.state
 
     async def start(self) -> None:
         """Bring the engine up and keep it up (see `EngineHost.start`)."""
         task = self._begin_start(renew=True)
-        self._wanted = True
-        self._crashes.forget()
-        self._judge.forget()
         # Before a daemon is found, which may take seconds: whoever has just pressed Contribute is not told to press it.
-        self._picture.starting()
+        self._tell(life.Start())
         await outcome_of(task)
 
     async def stop(self) -> None:
         """Stop the container; it stays, with its models."""
-        self._rest()
+        self._tell(life.Stop())
         async with self._work() as docker:
             container = await find_ours(docker, self._recipe())
             if container is not None:
                 await docker.stop(container.id, GRACE_S)
-            self._picture.stopped(container)
+            self._tell(life.Rests(container))
 
     async def remove(self, *, models: bool) -> None:
         """Stop and remove the container, and the models' volume where `models`."""
-        self._rest()
+        self._tell(life.Stop())
         async with self._work() as docker:
             await clear(docker, self._recipe(), models=models)
-            self._picture.stopped(None)
+            self._tell(life.Rests(None))
 
     async def update(self, image: str = "") -> str:
         """Re-create the container from the newest image and go back where that one does not come up."""
@@ -125,24 +124,22 @@ class ManagedOllama:
         return await outcome_of(self._tasks.begin(self._update(image)))
 
     async def _update(self, image: str) -> str:
+        before = self.state
         async with self._work(spoils=False) as docker:
             making = self._making(docker, "Downloading the new Ollama")
             newest = await making.pull(image or making.reference)
+            self._tell(life.PullEnds(before))
         async with self._work() as docker:
             making = self._making(docker)
             old = await making.existing()
-            runs_on = (
-                self._wanted or (old is not None and old.running) or self.state.phase is HostPhase.FAILED
-            )
+            if old is not None and old.image_id == newest.id:
+                return "Ollama is up to date."
+            self._tell(life.Remake(keep=old is not None and old.running))
             said = await put_in_place(making, old, newest, lambda made: self._bring_up(making, made))
-            self._picture.amend(progress=None)
             made = await making.existing()
-            if runs_on:
-                self._wanted = True
-                self._follow()
-            elif made is not None:
+            if made is not None and not self._life.life.wanted:
                 await docker.stop(made.id, GRACE_S)
-                self._picture.stopped(made)
+                self._tell(life.Rests(made))
         return said
 
     async def recreate(self) -> None:
@@ -152,14 +149,13 @@ class ManagedOllama:
     async def _recreate(self) -> None:
         async with self._work() as docker:
             making = self._making(docker)
+            self._tell(life.Remake(keep=True))
             old = await making.existing()
             if old is None:
                 made = await making.make_of(await making.image())
             else:
                 made = await making.make_again(old)
-            self._wanted = True
             await self._bring_up(making, made)
-            self._follow()
 
     async def log_tail(self, lines: int = 200) -> str:
         """The end of the container's log; empty where there is no container."""
@@ -179,28 +175,27 @@ class ManagedOllama:
     async def resumed(self) -> Processor:
         """The machine woke up: what the log said when the engine started is no evidence any more. Where no model is
         loaded and no request is under way the engine is restarted, so that it looks for its GPU again."""
-        self._judge.doubt()
+        self._tell(Happening.DOUBT)
         return await self._check(if_unknown=True)
 
     def noticed(self, loaded: Iterable[Loaded]) -> None:
         """Somebody has heard from the engine what is loaded: look closer where that does not lie on the GPU."""
-        if self.state.phase is not HostPhase.RUNNING:
-            return
-        verdict, known = self._judge.by(loaded), self.state.processor
-        if verdict is Processor.GPU and known in (Processor.UNKNOWN, Processor.FALLBACK):
-            self._picture.amend(processor=verdict, problem=None, fix=None)
-        elif verdict is Processor.FALLBACK is not known and over(self._checking) and not self._tasks.ended:
-            self._checking = self._tasks.begin(self._check())
+        if Wish.CHECK in self._tell(life.Heard(tuple(loaded))) and over(self._checking):
+            with suppress(NotRunning):
+                self._checking = self._tasks.begin(self._check())
 
     def settings_changed(self) -> None:
         """The recipe may have changed: say in `state` which settings wait for a re-create."""
-        self._picture.compare(self._recipe(), self._daemon.found, self._machine)
+        if self._life.container is None:
+            self._tell(life.Drifted(()))
+        elif self._daemon.found is not None:
+            self._tell(life.Drifted(self._drift(self._daemon.found, self._life.container)))
 
     async def close(self) -> None:
         """Look after it no more; the container is left as it is. Never raises, and is over within seconds."""
         with suppress(TimeoutError, ContainerError):
             async with asyncio.timeout(_CLOSE_S):
-                self._rest()
+                self._tell(life.Stop())
                 await self._tasks.close()
                 await self._way_out.settle(_CLOSE_S)
                 await self._daemon.close()
@@ -215,13 +210,12 @@ class ManagedOllama:
     async def _start(self, *, renew: bool) -> None:
         async with self._work() as docker:
             self._follow()
-            making = self._making(docker)
-            await self._bring_up_patiently(making, renew=renew)
+            await self._bring_up_patiently(self._making(docker), renew=renew)
 
     async def _recover(self) -> None:
         """The container may have ended: bring it up again where that is so."""
         async with self._work() as docker:
-            if not self._wanted or not over(self._starting):
+            if not self._life.life.wanted or not over(self._starting):
                 # A start that waits for its turn sees to it, with all of its restarts.
                 return
             container = await find_ours(docker, self._recipe())
@@ -232,69 +226,62 @@ class ManagedOllama:
             await self._bring_up_patiently(self._making(docker), renew=False)
 
     async def _bring_up_patiently(self, making: Making, *, renew: bool) -> None:
-        """Once more after a crash, as often as that is allowed."""
+        """Once more after an end, as often as that is wished for."""
         while True:
             try:
-                self._picture.starting()
+                self._tell(life.Rises())
                 await self._bring_up(making, await self._upbringing.container(making, renew=renew))
                 return
             except EngineCrashed as error:
                 await self._once_more(error)
 
     async def _bring_up(self, making: Making, container: Container) -> None:
-        self._picture.starting(container)
+        self._tell(life.Rises(container))
         self._came_up(making, await self._upbringing.up(making, container, way_out=self._way_out.needed))
-        self._picture.compare(making.recipe, making.docker, self._machine)
+        self._tell(life.Drifted(self._drift(making.docker, container)))
 
     def _came_up(self, making: Making, up: Up) -> None:
-        notes = making.choice.notes
-        if making.recipe.isolated and not up.closed:
-            notes = (*notes, "This Docker cannot close a network, so the engine keeps its way out.")
-        self._picture.running(up, isolated=up.closed and not self._way_out.needed, notes=notes)
+        for note in making.notes:
+            if note not in self._said:
+                self._said.add(note)
+                log.warning("%s", note)
+        self._tell(life.Answers(*up, making.closed, making.closed and not self._way_out.needed))
 
     async def _once_more(self, error: EngineCrashed) -> None:
-        """Count a restart and wait a moment; raises where it would be one too many."""
-        if not self._crashes.may_restart(self._clock()):
+        """Wait a moment before the next try; raises where there is to be none."""
+        if Wish.TRY_AGAIN not in self._tell(life.Ended(error)):
             raise faults.gave_up(error, LIMIT, round(WINDOW_S / 60)) from error
-        problem, fix = faults.problem_and_fix(error)
-        log.warning("%s It is being restarted.", problem)
-        self._picture.starting(problem=problem, fix=fix)
-        await asyncio.sleep(self._pauses_s[min(self._crashes.count, len(self._pauses_s)) - 1])
+        log.warning("%s It is being restarted.", self.state.problem)
+        await asyncio.sleep(self._life.life.pause_s)
+
+    def _drift(self, docker: Docker, container: Container) -> tuple[str, ...]:
+        """Names of settings that differ from those that `container` was made with."""
+        return drift_now(self._recipe(), docker.daemon, self._machine(), container)
 
     # Watching
 
-    def _follow(self, away: DaemonUnreachable | None = None) -> None:
-        if self._watch is None and self._wanted and not self._tasks.ended:
-            self._watch = Watch(
-                self.state.container,
-                find=self._daemon.get,
-                look=self.look_again,
-                back=self._back,
-                gone=self._gone,
-                reloaded=lambda: self._tasks.begin(self._check()),
-                away=away,
-            )
+    def _follow(self) -> None:
+        if self._life.life.wanted:
+            self._watch.follow()
 
     def look_again(self) -> None:
         """Something may be wrong with the container: look, and restart it where it has ended."""
-        # One under way may have looked before what was just heard; so one more waits for its turn behind it.
-        self._looks = [look for look in self._looks if not over(look)]
-        if self._wanted and len(self._looks) < 2:
-            self._looks.append(self._tasks.begin(self._recover()))
+        self._tell(Happening.HINT)
 
-    async def _gone(self, error: DaemonUnreachable) -> None:
+    def _gone(self, error: DaemonUnreachable) -> None:
         self._daemon.lose()
-        self._picture.failed(error)
+        self._tell(life.Lost(error))
 
     async def _back(self) -> None:
-        await asyncio.shield(self._begin_start(renew=False))
+        if Wish.BRING_UP in self._tell(Happening.FOUND):
+            await asyncio.shield(self._begin_start(renew=False))
 
     async def _check(self, *, if_unknown: bool = False) -> Processor:
         if self.state.phase is not HostPhase.RUNNING:
             return self.state.processor
         async with self._work() as docker:
             making = self._making(docker)
-            making.closed = self._picture.closed
+            making.closed = self._life.closed
             container = await making.existing()
             # Not running: its end has been noticed, and is somebody else's work.
             if container is not None and container.running:
@@ -319,45 +306,54 @@ class ManagedOllama:
         async with self._turn if spoils else nullcontext():
             try:
                 yield await self._daemon.get()
+                self._follow()
             except DaemonUnreachable as error:
                 self._daemon.lose()
-                self._picture.failed(error)
-                if self._watch is not None and not self._watch.away:
-                    # Its events go on where one call alone was not answered; then nobody would come back to this.
-                    self._stop_watching()
-                self._follow(error)
+                self._tell(life.Lost(error))
                 raise
             except ContainerError as error:
-                if spoils:
-                    await self._failed(error)
-                else:
-                    self._picture.pulled(before)
+                if not spoils:
+                    self._tell(life.PullEnds(before))
+                elif Wish.GIVE_UP in self._tell(life.Refused(error)):
+                    await self._give_up(error)
                 raise
 
-    async def _failed(self, error: ContainerError) -> None:
-        self._wanted = False
-        self._stop_watching()
+    async def _give_up(self, error: ContainerError) -> None:
+        self._watch.stop()
         tail: tuple[str, ...] = ()
         with suppress(ContainerError):
-            tail = tuple((await self.log_tail(TAIL)).splitlines())
-            if isinstance(error, NeverHealthy):
-                # What does not answer would hold a GPU for nothing.
-                docker = await self._daemon.get()
-                container = await find_ours(docker, self._recipe())
-                if container is not None:
+            docker = await self._daemon.get()
+            container = await find_ours(docker, self._recipe())
+            if container is not None:
+                tail = tuple((await docker.logs(container.id, TAIL)).splitlines())
+                if isinstance(error, NeverHealthy):
+                    # What does not answer would hold a GPU for nothing.
                     await docker.stop(container.id, GRACE_S)
-        self._picture.failed(error, tail)
+        self._tell(life.GivenUp(error, tail))
 
-    def _rest(self) -> None:
-        """Want nothing, watch nothing, and call off what goes on: it ends before the next piece of work begins."""
-        self._wanted = False
-        self._stop_watching()
-        self._tasks.call_off()
+    def _tell(self, event: life.Event) -> tuple[Wish, ...]:
+        """Tell the engine's life, and whoever shows it. What it wishes for and nobody waits for is done here; the rest
+        is up to whoever told it."""
+        before = self.state
+        wishes = self._life.told(event, self._clock())
+        if self.state != before:
+            self._on_change()
+        for wish in wishes:
+            if wish is Wish.CALL_OFF:
+                # It ends before the next piece of work begins.
+                self._watch.stop()
+                self._tasks.call_off()
+            elif wish is Wish.LOOK:
+                self._look()
+            elif wish is Wish.AWAIT_DAEMON and isinstance(event, life.Lost):
+                self._watch.await_daemon(event.error)
+        return wishes
 
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
+    def _look(self) -> None:
+        # One under way may have looked before what was just heard; so one more waits for its turn behind it.
+        self._looks = [look for look in self._looks if not over(look)]
+        if len(self._looks) < 2:
+            self._looks.append(self._tasks.begin(self._recover()))
 
     def _making(self, docker: Docker, what: str = "Downloading Ollama") -> Making:
         recipe = self._recipe()
@@ -366,7 +362,7 @@ class ManagedOllama:
         def pulled(progress: PullProgress) -> None:
             shown = rate.at(self._clock(), progress)
             if shown is not None:
-                self._picture.pulling(shown)
+                self._tell(life.Pulls(shown))
 
         return Making(docker, recipe, choose(recipe.processor, docker.daemon, self._machine()), pulled)
 
@@ -378,10 +374,8 @@ class ManagedOllama:
             container = await making.existing()
             if container is None:
                 raise NotRunning("The engine has no container yet. Start the engine first.")
-            async with self._quietly():
-                await making.open(container)
-                await self._settled(making, container)
-            self._picture.amend(isolated=False)
+            await self._upbringing.moved(making, container, making.open, waits=self._serves(container))
+            self._tell(life.WayOut(isolated=False))
 
     async def _shut(self) -> None:
         async with self._turn:
@@ -389,12 +383,8 @@ class ManagedOllama:
             container = await making.existing()
             if container is not None:
                 if making.is_open(container):
-                    async with self._quietly():
-                        await making.cut(container)
-                        await self._settled(making, container)
-                self._picture.amend(isolated=self._picture.closed and container.running)
+                    await self._upbringing.moved(making, container, making.cut, waits=self._serves(container))
+                self._tell(life.WayOut(isolated=self._life.closed and container.running))
 
-    async def _settled(self, making: Making, container: Container) -> None:
-        """While a port moves between networks nobody listens on it, for some milliseconds."""
-        if container.running and self.state.phase is HostPhase.RUNNING:
-            await self._upbringing.answers(making, container)
+    def _serves(self, container: Container) -> bool:
+        return container.running and self.state.phase is HostPhase.RUNNING

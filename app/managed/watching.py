@@ -1,7 +1,8 @@
 """Keeps an eye on the daemon while the engine should run: its events, its going and its coming back.
 
 Rule 1: an event is a hint to look, never a fact; by the time it is read the container may run again. Rule 2: a daemon
-that goes away is waited for, however long that takes, at a pace that an idle machine does not notice.
+that goes away is waited for, however long that takes, at a pace that an idle machine does not notice. Rule 3: at most
+one daemon is in use at a time, whoever asks first.
 """
 
 from __future__ import annotations
@@ -19,8 +20,34 @@ _ENDINGS = frozenset({"die", "oom", "kill", "stop", "destroy", "pause"})
 log = logging.getLogger(__name__)
 
 
+class DaemonInUse:
+    """`find` gives a daemon and raises ContainerError."""
+
+    def __init__(self, find: Callable[[], Awaitable[Docker]]) -> None:
+        self._find = find
+        self._finding = asyncio.Lock()
+        self.found: Docker | None = None
+
+    async def get(self) -> Docker:
+        """The daemon. Raises ContainerError where none answers."""
+        async with self._finding:
+            if self.found is None:
+                self.found = await self._find()
+            return self.found
+
+    def lose(self) -> None:
+        """It is of no use any more. It is not hung up: work that still waits for it hears of its end from itself."""
+        self.found = None
+
+    async def close(self) -> None:
+        """Hang up."""
+        docker, self.found = self.found, None
+        if docker is not None:
+            await docker.close()
+
+
 class Watch:
-    """Follows one container, by name. Make it inside the running loop; it goes on until `stop`.
+    """Follows one container, by name, from `follow` or `await_daemon` until `stop`. Use it on the running loop.
 
     `find` gives the daemon and raises ContainerError; `look` is called when the container may have ended; `back` when a
     daemon is there again; `gone` when it went away; `reloaded` when it has read its configuration again. `back` raises
@@ -32,11 +59,10 @@ class Watch:
         container: str,
         *,
         find: Callable[[], Awaitable[Docker]],
-        look: Callable[[], None],
+        look: Callable[[], object],
         back: Callable[[], Awaitable[None]],
-        gone: Callable[[DaemonUnreachable], Awaitable[None]],
+        gone: Callable[[DaemonUnreachable], None],
         reloaded: Callable[[], object],
-        away: DaemonUnreachable | None = None,
     ) -> None:
         self._container = container
         self._find = find
@@ -44,17 +70,31 @@ class Watch:
         self._back = back
         self._gone = gone
         self._reloaded = reloaded
-        self.away = away is not None
+        self._away = False
         """The daemon is being waited for."""
-        self._task = asyncio.get_running_loop().create_task(self._follow(away), name="engine-container")
+        self._task: asyncio.Task[None] | None = None
+
+    def follow(self) -> None:
+        """Look from now on; nothing where it looks already."""
+        if self._task is None:
+            self._begin(None)
+
+    def await_daemon(self, error: DaemonUnreachable) -> None:
+        """Ask for a daemon from now on; nothing where it does already. Its events may still go on where one call alone
+        was not answered; then nobody would come back to this."""
+        if not self._away:
+            self.stop()
+            self._begin(error)
 
     def stop(self) -> None:
         """Look no more."""
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._task, self._away = None, False
 
-    async def stopped(self, limit_s: float) -> None:
-        """Wait until it has ended, at most `limit_s`."""
-        await asyncio.wait([self._task], timeout=limit_s)
+    def _begin(self, away: DaemonUnreachable | None) -> None:
+        self._away = away is not None
+        self._task = asyncio.get_running_loop().create_task(self._follow(away), name="engine-container")
 
     async def _follow(self, away: DaemonUnreachable | None) -> None:
         while True:
@@ -69,10 +109,10 @@ class Watch:
                     away = DaemonUnreachable(
                         "Docker has stopped. Start it; the engine then starts by itself."
                     )
-            self.away = True
-            await self._gone(away)
+            self._away = True
+            self._gone(away)
             await self._return()
-            self.away, away = False, None
+            self._away, away = False, None
 
     async def _events(self, docker: Docker) -> None:
         async for event in docker.events():

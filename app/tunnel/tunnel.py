@@ -2,8 +2,8 @@
 
 Rule 1: never unless asked for, and gone when the gateway goes; what a crash left running is swept away at the next
 start. Rule 2: once it is open it is asked from outside, and closed at once where the engine answers instead of the
-gateway. Rule 3: it is started again at most three times in ten minutes; then it has failed, and says why with the end
-of its log.
+gateway. Rule 3: whether it is started again is decided in `containers.life`, as for the engine; where it is not, it has
+failed, and says why with the end of its log.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from app.containers.base import ContainerError, DaemonUnreachable, PullProgress
+from app.containers.life import Happening, Life, Wish
 from app.tunnel.container import labels, spec_of
 from app.tunnel.exposure import Reach, check_public
 from app.tunnel.log import LogReader, Trouble
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_STARTS = 3
-WINDOW_S = 600.0
 PATIENCE_S = 60.0
 """How long a tunnel may take to come about."""
 _SHUT_S = 10.0
@@ -103,7 +101,7 @@ class Tunnel:
         self._check = check
         self._clock_s = clock_s
         self._patience_s = patience_s
-        self._pauses_s = pauses_s
+        self._life = Life(pauses_s)
         self._looks_s = looks_s
         self._state = OFF
         self._settled = asyncio.Event()
@@ -112,7 +110,6 @@ class Tunnel:
         self._checking: asyncio.Task[None] | None = None
         self._mode = ""
         self._docker: Docker | None = None
-        self._starts: deque[float] = deque(maxlen=MOST_STARTS + 1)
         self._was_open = False
         self._lost = False
         self._past_gateway = False
@@ -131,12 +128,12 @@ class Tunnel:
         if mode not in ("quick", "named"):
             raise ValueError(f"a tunnel is quick or named, not {mode!r}")
         async with self._switching:
-            if self._task is None or self._task.done() or self._mode != mode:
+            if not self._life.wanted or self._mode != mode:
                 await self._close()
                 self._mode = mode
                 self._settled.clear()
-                self._starts.clear()
                 self._was_open = self._past_gateway = False
+                self._tell(Happening.START)
                 self._become(TunnelState(TunnelPhase.OPENING))
                 self._task = asyncio.get_running_loop().create_task(self._keep(), name="tunnel")
         await self._settled.wait()
@@ -188,7 +185,11 @@ class Tunnel:
     def _name(self) -> str:
         return f"mortdecai-{self._profile}-tunnel"
 
+    def _tell(self, what: Happening) -> tuple[Wish, ...]:
+        return self._life.told(what, self._clock_s())
+
     async def _end_task(self) -> None:
+        self._tell(Happening.STOP)
         for task in (self._task, self._checking):
             if task is not None and not task.done():
                 task.cancel()
@@ -239,24 +240,16 @@ class Tunnel:
                 reader = await self._once()
             except DaemonUnreachable:
                 # Docker may be restarting under a tunnel that was open.
-                if not self._was_open or not self._may_start_again():
+                if not self._was_open or Wish.GIVE_UP in self._tell(Happening.ENDED):
                     raise
             else:
-                if reader.hopeless or not self._may_start_again():
+                if Wish.GIVE_UP in self._tell(Happening.REFUSED if reader.hopeless else Happening.ENDED):
                     self._fail(*trouble_words(reader.trouble, self._mode), reader.tail)
                     return
                 log.info("The tunnel ended and is started again. Its last words: %s", reader.tail[-1:])
             self._settled.clear()
             self._become(TunnelState(TunnelPhase.OPENING))
-            nth = max(1, min(len(self._starts), len(self._pauses_s)))
-            await asyncio.sleep(self._pauses_s[nth - 1])
-
-    def _may_start_again(self) -> bool:
-        now = self._clock_s()
-        while self._starts and self._starts[0] <= now - WINDOW_S:
-            self._starts.popleft()
-        # The first start is no restart.
-        return len(self._starts) <= MOST_STARTS
+            await asyncio.sleep(self._life.pause_s)
 
     async def _once(self) -> LogReader:
         """One container from its making to its end; what its log said."""
@@ -271,7 +264,6 @@ class Tunnel:
                     "There is no token for the named tunnel yet.",
                     "Copy it from Cloudflare, then run: mortdecai-gateway public-address token",
                 )
-        self._starts.append(self._clock_s())
         docker = self._docker = await self._find()
         image = self._image()
         if await docker.image(image) is None:
@@ -338,6 +330,7 @@ class Tunnel:
         if self._mode == "quick" and not url:
             return
         self._lost, self._was_open = False, True
+        self._tell(Happening.ANSWERS)
         self._become(TunnelState(TunnelPhase.OPEN, url=url))
         self._settled.set()
         if url:
@@ -390,6 +383,7 @@ class Tunnel:
             )
 
     def _fail(self, problem: str, fix: str, tail: tuple[str, ...]) -> None:
+        self._tell(Happening.REFUSED)
         self._become(TunnelState(TunnelPhase.FAILED, problem=problem, fix=fix or None, log_tail=tail))
         self._settled.set()
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from app.containers.base import Container
-from app.managed.answering import wait_until_it_answers
+from app.managed.upbringing import wait_until_it_answers
 from tests.managed.test_small_parts import ENDED
 
 

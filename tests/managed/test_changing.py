@@ -55,7 +55,7 @@ async def test_an_update_that_never_answers_goes_back_to_the_old_image(
     make: Make, dockerd: Engine, images: Images, registry: Registry
 ) -> None:
     reference = push(dockerd, registry, "deaf-update", images.simulator)
-    managed = make({"healthy_s": 1.0}, image=reference)
+    managed = make({"healthy_s": 5.0}, image=reference)
     await managed.host.start()
     old, digest = managed.container().attrs["Image"], managed.state.digest
     push(dockerd, registry, "deaf-update", images.deaf)

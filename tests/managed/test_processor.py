@@ -15,7 +15,7 @@ from app.containers.find import find_daemon
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, Processor
 from app.managed.gpu_choice import Machine
-from app.managed.judging import FIX, PROBLEM
+from app.managed.processor import FIX, PROBLEM
 from tests.managed.hosting import Make, Managed, eventually
 from tests.real.docker_engine import Engine
 

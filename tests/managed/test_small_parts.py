@@ -20,12 +20,11 @@ from app.containers.base import (
 from app.engine.base import Loaded
 from app.engine.host import Processor
 from app.managed import ports
-from app.managed.crashes import Crashes
-from app.managed.evidence import from_loaded, from_log
 from app.managed.faults import crashed, gave_up, problem_and_fix
 from app.managed.making import digest_of
 from app.managed.names import is_ours, labels_of, names_of
 from app.managed.ports import NEVER, free_port
+from app.managed.processor import from_loaded, from_log
 from app.managed.pulling import PullRate
 from app.managed.waking import Gap, Waking
 
@@ -46,23 +45,6 @@ def test_ollamas_own_port_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ports, "_LOWEST", NEVER)
     monkeypatch.setattr(ports, "_HIGHEST", NEVER + 1)
     assert all(free_port() != NEVER for _ in range(50))
-
-
-def test_a_fourth_restart_within_ten_minutes_is_refused_and_a_later_one_is_not() -> None:
-    crashes = Crashes()
-    assert [crashes.may_restart(now) for now in (0.0, 10.0, 599.0)] == [True, True, True]
-    assert not crashes.may_restart(599.9)
-    assert crashes.count == 3
-    assert crashes.may_restart(600.0)
-    assert not crashes.may_restart(601.0)
-
-
-def test_a_person_starting_it_begins_the_count_anew() -> None:
-    crashes = Crashes()
-    for now in range(3):
-        crashes.may_restart(float(now))
-    crashes.forget()
-    assert crashes.may_restart(3.0)
 
 
 def loaded(*vram_b: int) -> list[Loaded]:
