@@ -95,6 +95,12 @@ def parser() -> argparse.ArgumentParser:
         verb = _command(commands, name, "verbs", "verbs", help)
         if name == "snooze":
             verb.add_argument("duration", help="for example 30m, 3h or 1d")
+        if name == "pause":
+            verb.add_argument(
+                "--others",
+                action="store_true",
+                help="unload also the models that were loaded without the gateway",
+            )
         more.append(verb)
 
     keys = _command(commands, "keys", "keys", "keys", "list, create or revoke client keys")

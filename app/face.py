@@ -155,6 +155,8 @@ class Snapshot:
     running: tuple[RunningRequest, ...]
     notice: str | None
     """One sentence about a fault that does not stop serving, or None."""
+    others: tuple[str, ...] = ()
+    """Models that the last pause left in the GPU's memory, since they were loaded without us."""
     host: HostState = NO_HOST_STATE
     """The engine's container, where it is ours."""
     public: PublicView = PublicView(PublicPhase.OFF)
@@ -174,6 +176,9 @@ class DutyFace(Protocol):
 
     def snooze(self, seconds: float) -> None:
         """Pause now, and contribute again after `seconds`."""
+
+    def unload_others(self) -> None:
+        """Unload also the models that were loaded without us; nothing while the machine is lent."""
 
     def stop_request(self, request_id: str) -> None:
         """Cut one running request after settling it."""

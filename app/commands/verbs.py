@@ -35,8 +35,11 @@ async def _say(base: Ground, options: argparse.Namespace) -> int:
             ):
                 print(line)
         case "pause":
-            answer = await ask_running(base, url, "POST", "/admin/pause", {"wait": True})
+            asked = {"wait": True, "others": options.others}
+            answer = await ask_running(base, url, "POST", "/admin/pause", asked)
             print("Paused.", answer.get("notice") or "")
+            if answer["others"]:
+                print("To unload that as well: mortdecai-gateway pause --others")
         case "finish":
             answer = await ask_running(base, url, "POST", "/admin/finish")
             done = answer["serving"] == "paused"

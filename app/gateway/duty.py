@@ -53,6 +53,8 @@ class Duty:
         self._releasing: asyncio.Task[Any] | None = None
         self._on = False
         self.notice: str | None = None
+        self.others: tuple[str, ...] = ()
+        """Models that the last pause left in the GPU's memory, since they were loaded without us."""
         conduct.changed.connect(self._follow)
         jobs.ended.connect(self._job_ended)
         upstream.moved.connect(self._engine_moved)
@@ -90,6 +92,11 @@ class Duty:
         until_us = self._now_us() + int(seconds * 1e6)
         self._rest(lambda: self._conduct.snooze(until_us, time_text(until_us)))
 
+    def unload_others(self) -> None:
+        """Unload also what was loaded without us; nothing while the machine is lent."""
+        if not self._on:
+            self._free_gpu(others=True)
+
     def _rest(self, say: Callable[[], None]) -> None:
         self.notice = None
         was_on = self._on
@@ -125,7 +132,7 @@ class Duty:
         else:
             on = True
         if on != self._on:
-            self._on = on
+            self._on, self.others = on, ()
             if on:
                 self._go_on()
             else:
@@ -196,16 +203,18 @@ class Duty:
 
     # Giving the GPU back.
 
-    def _free_gpu(self) -> None:
-        """Unload every model once nothing runs, and say what that gave back."""
+    def _free_gpu(self, *, others: bool = False) -> None:
+        """Unload what was used once nothing runs, and say what that gave back and what else lies there."""
         if self._releasing is not None:
             # Two at once would each take the other's work for their own, and only one could be called off.
             self._releasing.cancel()
-        self._releasing = self._spawn(self._release())
+        self._releasing = self._spawn(self._release(others))
 
-    async def _release(self) -> None:
+    async def _release(self, others: bool) -> None:
         await self._jobs.wait_idle(LEAVE_S)
-        self.notice = (await self._upstream.release()).sentence
+        came = await self._upstream.release(self._jobs.models, others=others)
+        self._jobs.models.difference_update(came.models)
+        self.notice, self.others = came.sentence, came.others
         self._changed()
 
     async def released(self) -> str | None:

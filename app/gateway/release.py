@@ -1,15 +1,16 @@
-"""Giving the GPU back: unload every model, see that its memory really went, and say so.
+"""Giving the GPU back: unload the models that were used through us, see that their memory went, and say so.
 
 Rule 1: the engine's word is not enough. Where a sensor reads the GPU's memory, it must have fallen too.
 Rule 2: an engine that has no way to give memory back says so in its own sentence, and nothing is called released.
-Rule 3: it ends. What has not gone after `patience_s` is reported as not gone, in one sentence with a next step.
+Rule 3: what somebody else loaded into that engine is theirs: it is named, and unloaded only where that is asked for.
+Rule 4: it ends. What has not gone after `patience_s` is reported as not gone, in one sentence with a next step.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.engine.base import CannotUnload, Engine, EngineError, Loaded
 
@@ -37,20 +38,35 @@ class Released:
     confirmed: bool | None
     """Whether the GPU's own memory figure agrees; None where there is none."""
     sentence: str | None
+    others: tuple[str, ...] = ()
+    """Those that were left alone, since nobody used them through us."""
 
 
 NOTHING = Released((), (), 0, None, None)
 """There was nothing to give back."""
 
 
-async def release(engine: Engine, memory_used: MemoryUsed, *, patience_s: float = PATIENCE_S) -> Released:
-    """Unload everything that `engine` holds and wait until it is gone. Never raises EngineError."""
+def everything(_: str) -> bool:
+    """All that the engine holds is ours to unload."""
+    return True
+
+
+async def release(
+    engine: Engine,
+    memory_used: MemoryUsed,
+    ours: Callable[[str], bool] = everything,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> Released:
+    """Unload the models whose names are `ours` and wait until they are gone. Never raises EngineError."""
     try:
-        loaded = await engine.loaded()
+        present = await engine.loaded()
         if not engine.frees_memory:
-            return await _kept(engine, loaded)
+            return await _kept(engine, present)
+        loaded = tuple(model for model in present if ours(model.name))
+        others = tuple(model for model in present if not ours(model.name))
         if not loaded:
-            return NOTHING
+            return replace(NOTHING, sentence=_alone(others), others=_names(others))
         before_b = await memory_used()
         await asyncio.gather(*(engine.unload(model.name) for model in loaded))
         held_b = sum(model.vram_b for model in loaded)
@@ -59,7 +75,7 @@ async def release(engine: Engine, memory_used: MemoryUsed, *, patience_s: float 
         # No engine answers exactly at a deadline, so the last look is the one that counts.
         last_look = asyncio.get_running_loop().time() + patience_s
         while True:
-            left = await engine.loaded()
+            left = tuple(model for model in await engine.loaded() if ours(model.name))
             after_b = await memory_used() if before_b is not None else None
             if not left and _fell(before_b, after_b, held_b):
                 break
@@ -68,7 +84,24 @@ async def release(engine: Engine, memory_used: MemoryUsed, *, patience_s: float 
             await asyncio.sleep(LOOK_S)
     except EngineError as error:
         return Released((), (), 0, None, f"The GPU's memory may still be in use: {error}")
-    return _report(loaded, left, before_b, after_b)
+    came = _report(loaded, left, before_b, after_b)
+    said = " ".join(sentence for sentence in (came.sentence, _alone(others)) if sentence is not None)
+    return replace(came, sentence=said or None, others=_names(others))
+
+
+def _alone(others: tuple[Loaded, ...]) -> str | None:
+    """What is said of the models that were left where they are."""
+    if not others:
+        return None
+    shown = ", ".join(
+        f"{model.name} ({gb(model.vram_b)})" if model.vram_b else model.name for model in others
+    )
+    was = "was loaded without us and stays" if len(others) == 1 else "were loaded without us and stay"
+    return f"{shown} {was} there."
+
+
+def _names(models: tuple[Loaded, ...]) -> tuple[str, ...]:
+    return tuple(sorted(model.name for model in models))
 
 
 async def _kept(engine: Engine, loaded: tuple[Loaded, ...]) -> Released:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from app.basics.addresses import url_is_here
@@ -22,6 +22,7 @@ from app.gateway.quiet import Quiet
 from app.gateway.release import NOTHING, Released, release
 from app.managed.waking import Waking
 from app.models.base import ModelError
+from app.models.names import canonical, is_passing
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport
 from app.power.meter import Meter
@@ -101,8 +102,9 @@ class Upstream:
         found = await check_engine(self.engine.kind, self.engine.url)
         return None if found is None else f"{found.problem} {found.fix}"
 
-    async def release(self) -> Released:
-        """Give the GPU back."""
+    async def release(self, used: Iterable[str], *, others: bool = False) -> Released:
+        """Give the GPU back: unload `used`, what we loaded ourselves and all that lies in a container of ours, and
+        with `others` whatever else the engine holds."""
         self._waking.stop()
         if (
             self.host.managed
@@ -111,7 +113,13 @@ class Upstream:
         ):
             # A container that does not run holds nothing, and an engine that is not there yet has loaded nothing.
             return NOTHING
-        came = await release(self.engine, self._meter.memory_used)
+        here = {canonical(name) for name in (*used, *self.models.brought)}
+
+        def ours(name: str) -> bool:
+            return others or self.host.managed or canonical(name) in here or is_passing(name)
+
+        came = await release(self.engine, self._meter.memory_used, ours)
+        self.models.brought.difference_update(came.models)
         await self.watch.refresh()
         return came
 

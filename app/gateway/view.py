@@ -85,6 +85,7 @@ class View:
             ),
             running=tuple(_running(job, meter, mono) for job in self._jobs if not job.settled),
             notice=self._duty.notice,
+            others=self._duty.others,
             host=self._upstream.host.state,
             public=self._public.view(),
         )

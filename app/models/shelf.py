@@ -88,6 +88,8 @@ class Shelf:
         )
         self._main_memory_b = psutil.virtual_memory().total
         self._shapes: dict[str, fits.Shape] = {}
+        self.brought: set[str] = set()
+        """Models that were loaded from here: giving the GPU back unloads them."""
         self._learning: asyncio.Task[None] | None = None
 
     def entries(self) -> tuple[Entry, ...]:
@@ -307,6 +309,7 @@ class Shelf:
             await self._refresh()
 
     async def _load(self, work: Work) -> str:
+        self.brought.add(work.state.model)
         await self._client.load(work.state.model)
         await self._refresh()
         return f"The model {work.state.model} is loaded."

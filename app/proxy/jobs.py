@@ -124,6 +124,8 @@ class Jobs:
         """The first request after none ran for a while."""
         self.ended: Signal[[Job]] = Signal()
         """A request is over; told after every one."""
+        self.models: set[str] = set()
+        """What was asked for, by the engine's spelling; whoever unloads a model takes it out."""
         self._jobs: dict[str, Job] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
@@ -141,6 +143,7 @@ class Jobs:
     def add(self, job: Job) -> None:
         """Look after a job from now on."""
         self._jobs[job.id] = job
+        self.models.add(job.call.model)
         if self._timer is None:
             # So at most once a second: the first request after a pause, which faces want to know of.
             self.began()

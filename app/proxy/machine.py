@@ -53,9 +53,12 @@ class MachineControl:
         }
 
     async def pause(self, request: web.BaseRequest) -> web.Response:
-        """Pause now; `{"wait": true}` answers when the GPU has been given back, and says what was released."""
+        """Pause now; `{"wait": true}` answers when the GPU has been given back, and says what was released and what
+        else lies there; `{"others": true}` unloads that as well."""
         body = await self._body(request)
         self._duty.pause_now()
+        if body.get("others") is True:
+            self._duty.unload_others()
         return await self._standing(wait=body.get("wait") is True)
 
     async def finish(self, request: web.BaseRequest) -> web.Response:
@@ -126,6 +129,7 @@ class MachineControl:
         answer: dict[str, Any] = {}
         if wait:
             answer["notice"] = await self._duty.released()
+            answer["others"] = list(self._look().others)
         return reply({"serving": self._look().serving.value, **answer})
 
     async def _body(self, request: web.BaseRequest) -> dict[str, Any]:

@@ -340,6 +340,9 @@ class FakeGateway:
     async def released(self) -> str | None:
         return self.present.notice
 
+    def unload_others(self) -> None:
+        self.calls.append(("unload_others",))
+
     def stop_request(self, request_id: str) -> None:
         self.calls.append(("stop_request", request_id))
 

@@ -251,6 +251,21 @@ def test_a_fault_that_does_not_stop_serving_is_a_line_of_its_own(page: OverviewP
     assert page.notice.sentence == "The disk is nearly full. Free some space."
 
 
+def test_what_was_loaded_without_us_can_be_unloaded_beside_the_line_that_names_it(
+    page: OverviewPage, face: FakeGateway
+) -> None:
+    said = "Released 2.0 GB of the GPU's memory. llama3.1:8b (4.9 GB) was loaded without us and stays there."
+    page.show_snapshot(a_snapshot(serving=Serving.PAUSED, blocker=PAUSED, notice=said))
+    assert page.notice.sentence == said
+    assert not page.unload.isVisible()
+    page.show_snapshot(
+        a_snapshot(serving=Serving.PAUSED, blocker=PAUSED, notice=said, others=("llama3.1:8b",))
+    )
+    assert page.unload.isVisible()
+    page.unload.click()
+    assert face.calls == [("unload_others",)]
+
+
 def test_change_the_cap_leads_into_the_exact_field(page: OverviewPage) -> None:
     page.show_snapshot(a_snapshot(serving=Serving.BLOCKED, blocker=CAP_REACHED))
     page.headline.change_cap.click()

@@ -47,6 +47,8 @@ class Stage:
         self.ups = 0
         self.releases = 0
         self.called_off = 0
+        self.asked_to_unload: list[tuple[set[str], bool]] = []
+        self.models = {"qwen2.5:3b"}
         self.told = asyncio.Event()
         self.found = asyncio.Event()
         self.way: Blocker | None = None
@@ -99,14 +101,16 @@ class Stage:
         await self.found.wait()
         return "The engine answers at 192.0.2.1:11434."
 
-    async def release(self) -> Released:
+    async def release(self, used: set[str], *, others: bool = False) -> Released:
         self.releases += 1
+        self.asked_to_unload.append((set(used), others))
         try:
             await self.told.wait()
         except asyncio.CancelledError:
             self.called_off += 1
             raise
-        return Released((), (), 0, None, "Released 5.0 GB of the GPU's memory.")
+        left = () if others else ("somebody-elses:7b",)
+        return Released(tuple(used), (), 0, None, "Released 5.0 GB of the GPU's memory.", left)
 
 
 LOADED = Loaded("qwen2.5:3b", "", 2 * 10**9, 2 * 10**9, "")
@@ -249,6 +253,28 @@ async def test_a_snooze_ends_lending_and_brings_the_engine_up_when_it_is_over() 
     await stage.duty.stop()
 
 
+async def test_what_was_loaded_without_us_is_named_and_unloaded_when_that_is_asked_for() -> None:
+    stage = Stage(contribute=True)
+    stage.told.set()
+    stage.duty.unload_others()
+    await turn()
+    assert stage.releases == 0, "the machine is lent"
+    stage.duty.pause_now()
+    await stage.duty.released()
+    assert stage.asked_to_unload == [({"qwen2.5:3b"}, False)]
+    assert stage.duty.others == ("somebody-elses:7b",)
+    stage.duty.unload_others()
+    await stage.duty.released()
+    assert stage.asked_to_unload[1] == (set(), True), "what was unloaded is not ours any more"
+    assert stage.duty.others == ()
+    stage.duty.pause_now()
+    await stage.duty.released()
+    assert stage.duty.others == ("somebody-elses:7b",)
+    stage.duty.contribute()
+    assert stage.duty.others == ()
+    await stage.duty.stop()
+
+
 async def test_quitting_bills_the_last_stretch_and_leaves_the_models_to_the_engine() -> None:
     stage = Stage(contribute=True)
     await turn()
@@ -364,3 +390,35 @@ async def test_a_snooze_tells_a_client_its_seconds_and_ends_by_itself(house: Hou
             await asyncio.sleep(0.01)
     async with house.post("/api/chat", chat()) as reply:
         assert reply.status == 200
+
+
+async def test_pause_unloads_what_was_used_through_us_and_offers_to_unload_the_rest(house: House) -> None:
+    theirs = "llama3.1:8b"
+    async with house.post("/api/chat", chat(stream=False)) as reply:
+        assert reply.status == 200
+    async with (
+        aiohttp.ClientSession(house.simulator.url) as past_us,
+        past_us.post("/api/generate", json={"model": theirs}) as reply,
+    ):
+        assert reply.status == 200
+        await reply.read()
+    async with house.post("/admin/pause", {"wait": True}, key=house.operator) as reply:
+        told = await reply.json()
+    assert told["notice"].startswith("Released ")
+    assert f"{theirs} (" in told["notice"]
+    assert told["others"] == [theirs]
+    assert house.gateway.snapshot().others == (theirs,)
+    assert [model.name for model in await house.gateway.upstream.engine.loaded()] == [theirs]
+    async with house.post("/admin/pause", {"wait": True, "others": True}, key=house.operator) as reply:
+        told = await reply.json()
+    assert told["others"] == []
+    assert await house.gateway.upstream.engine.loaded() == ()
+
+
+async def test_what_the_contributor_loaded_here_is_unloaded_with_a_pause(house: House) -> None:
+    async with house.post("/admin/models/load", {"model": "llama3.1:8b"}, key=house.operator) as reply:
+        assert reply.status == 200, await reply.text()
+        await reply.read()
+    async with house.post("/admin/pause", {"wait": True}, key=house.operator) as reply:
+        assert (await reply.json())["others"] == []
+    assert await house.gateway.upstream.engine.loaded() == ()

@@ -62,6 +62,34 @@ async def test_every_model_goes_and_the_gpus_own_figure_is_what_is_reported(
     assert not await engine.loaded()
 
 
+async def test_what_somebody_else_loaded_is_left_alone_and_named(
+    simulator: Simulator, engine: SimulatorEngine
+) -> None:
+    await load(engine, *MODELS)
+    sizes = {model.name: model.vram_b for model in await engine.loaded()}
+    ours, theirs = (sizes[name] for name in MODELS)
+    came = await release(engine, figure(simulator), lambda name: name == MODELS[0])  # type: ignore[arg-type]
+    assert (came.models, came.left, came.others) == ((MODELS[0],), (), (MODELS[1],))
+    assert (came.freed_b, came.confirmed) == (ours, True)
+    assert came.sentence == (
+        f"Released {ours / 1e9:.1f} GB of the GPU's memory. "
+        f"{MODELS[1]} ({theirs / 1e9:.1f} GB) was loaded without us and stays there."
+    )
+    assert [model.name for model in await engine.loaded()] == [MODELS[1]]
+
+
+async def test_where_all_is_somebody_elses_nothing_is_unloaded_and_all_of_it_named(
+    simulator: Simulator, engine: SimulatorEngine
+) -> None:
+    await load(engine, *MODELS)
+    came = await release(engine, figure(simulator), lambda _: False)  # type: ignore[arg-type]
+    assert (came.models, came.others) == ((), tuple(sorted(MODELS)))
+    assert came.sentence is not None
+    assert "Released" not in came.sentence
+    assert came.sentence.endswith("were loaded without us and stay there.")
+    assert len(await engine.loaded()) == 2
+
+
 async def test_nothing_loaded_is_nothing_to_report(simulator: Simulator, engine: SimulatorEngine) -> None:
     assert (await release(engine, figure(simulator))).sentence is None
 

@@ -37,6 +37,14 @@ class Running:
         with urllib.request.urlopen(request, timeout=30) as reply:
             assert reply.status == 200
 
+    def engine_url(self) -> str:
+        request = urllib.request.Request(
+            f"{self.connection['url']}/admin/engine",
+            headers={"Authorization": f"Bearer {self.connection['operator_token']}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return str(json.load(reply)["url"])
+
     def accepting(self) -> bool:
         with urllib.request.urlopen(f"{self.connection['url']}/health", timeout=10) as reply:
             return bool(json.load(reply)["accepting"])
@@ -58,6 +66,21 @@ def test_pause_gives_the_gpu_back_and_says_how_much(running: Running) -> None:
     assert "GB of the GPU's memory." in said
     assert not running.accepting()
     assert "Not serving: Paused." in running.say("status")
+
+
+def test_what_else_lies_in_that_ollama_is_named_with_the_way_to_unload_it(running: Running) -> None:
+    running.say("resume")
+    engine = running.engine_url()
+    body = json.dumps({"model": "llama3.1:8b"}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{engine}/api/generate", body), timeout=30) as reply:
+        reply.read()
+    said = running.say("pause")
+    assert "llama3.1:8b" in said
+    assert "To unload that as well: mortdecai-gateway pause --others" in said
+    said = running.say("pause", "--others")
+    assert "Released " in said
+    assert "--others" not in said
+    assert "llama3.1:8b" not in running.say("status")
 
 
 def test_resume_serves_again(running: Running) -> None:

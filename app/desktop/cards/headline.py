@@ -109,7 +109,13 @@ class Strip(QWidget):
     """One line with a mark: a simulation, a fault that does not stop serving, something that did not work."""
 
     def __init__(
-        self, mark: str, tone: Tone, *, closable: bool = False, parent: QWidget | None = None
+        self,
+        mark: str,
+        tone: Tone,
+        *,
+        closable: bool = False,
+        button: QPushButton | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._text = Text(wrap=True)
@@ -117,7 +123,7 @@ class Strip(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setHorizontalSpacing(CARD_GAP - SPACE)
         # Beside a button the text stands lower than the top of the row.
-        place = Qt.AlignmentFlag.AlignVCenter if closable else Qt.AlignmentFlag.AlignTop
+        place = Qt.AlignmentFlag.AlignVCenter if closable or button is not None else Qt.AlignmentFlag.AlignTop
         row.addWidget(Mark(mark, 16, tone), 0, 0, place)
         row.addWidget(self._text, 0, 1)
         row.setColumnStretch(1, 1)
@@ -125,6 +131,8 @@ class Strip(QWidget):
             close = IconButton("close", "Dismiss")
             close.clicked.connect(lambda: self.say(""))
             row.addWidget(close, 0, 2, Qt.AlignmentFlag.AlignTop)
+        if button is not None:
+            row.addWidget(button, 0, 2, Qt.AlignmentFlag.AlignVCenter)
         self.hide()
 
     def say(self, sentence: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.desktop.cards.cap import CapCard
 from app.desktop.cards.card import Reflow
@@ -44,7 +44,10 @@ class OverviewPage(PageWidget):
         self.public = PublicStrip(face, tasks)
         self.public.wanted.connect(self.ask_public)
         self.simulation = Strip("flask", Tone.WARN)
-        self.notice = Strip("warning", Tone.WARN)
+        self.unload = QPushButton("Unload that as well")
+        self.unload.setToolTip("Unload the models that were loaded without this gateway")
+        self.unload.clicked.connect(lambda: face.duty.unload_others())
+        self.notice = Strip("warning", Tone.WARN, button=self.unload)
 
         column = QWidget()
         layout = QVBoxLayout(column)
@@ -76,6 +79,7 @@ class OverviewPage(PageWidget):
         self.headline.show_snapshot(snapshot)
         self.simulation.say(SIMULATION if snapshot.simulated else "")
         self.notice.say(snapshot.notice or "")
+        self.unload.setVisible(bool(snapshot.others))
         self.engine.show_snapshot(snapshot)
         self.public.show_snapshot(snapshot)
         self.graph.show_snapshot(snapshot)
