@@ -7,11 +7,13 @@ Rule 3: one process at a time writes it, the one that holds the profile's lock.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +24,8 @@ FILE = "vault.json"
 VERSION = 1
 
 _MAX_FILE_B = 1 << 20
+_TEMPORARY = ".vault."
+_ABANDONED_S = 60.0
 
 T = TypeVar("T")
 
@@ -35,6 +39,7 @@ class FileVault:
         self.file = directory / FILE
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
+        self._swept = False
 
     async def get(self, key: str) -> str | None:
         """The secret called `key`, or None."""
@@ -71,6 +76,7 @@ class FileVault:
         def guarded() -> T:
             with self._lock:
                 try:
+                    self._sweep()
                     return work()
                 except OSError as error:
                     raise VaultUnavailable(
@@ -80,6 +86,18 @@ class FileVault:
 
         late = f"The disk did not answer for the vault {self.file} in {self._deadline_s:g} s: see whether it is well."
         return await in_thread(guarded, deadline_s=self._deadline_s, late=late)
+
+    def _sweep(self) -> None:
+        """Once: remove what a killed write has left; it may hold secrets that were deleted since."""
+        if self._swept:
+            return
+        self._swept = True
+        target = Path(os.path.realpath(self.file))
+        for left in target.parent.glob(f"{_TEMPORARY}*.tmp"):
+            # Another process, a command perhaps, may be writing at this moment.
+            with contextlib.suppress(OSError):
+                if time.time() - left.lstat().st_mtime > _ABANDONED_S:
+                    left.unlink()
 
     def _read(self) -> dict[str, str]:
         try:
@@ -119,7 +137,7 @@ class FileVault:
     def _write(self, secrets: dict[str, str]) -> None:
         target = Path(os.path.realpath(self.file))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".vault.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_TEMPORARY, suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump({"version": VERSION, "secrets": secrets}, file, indent=1)

@@ -410,3 +410,15 @@ async def test_a_kind_that_does_not_exist_is_said(tmp_path: Path) -> None:
         str(caught.value)
         == "There is no vault called 'bank': choose one of keyring, file, memory with --vault."
     )
+
+
+async def test_what_a_killed_write_left_is_removed_and_one_under_way_is_not(tmp_path: Path) -> None:
+    kept = FileVault(tmp_path)
+    await kept.set("key", "secret")
+    old, new, other = tmp_path / ".vault.abc.tmp", tmp_path / ".vault.def.tmp", tmp_path / ".other.tmp"
+    for file in (old, new, other):
+        file.write_text("{}")
+    for file in (old, other):
+        os.utime(file, (1, 1))
+    assert await FileVault(tmp_path).get("key") == "secret"
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
