@@ -10,8 +10,11 @@ import time
 
 
 def wall_us() -> int:
-    """Microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
+    """Microseconds since the Unix epoch; 0 where the clock stands before it, as with an empty battery.
+
+    Ids, records and checkpoints have no room for a sign.
+    """
+    return max(0, time.time_ns() // 1000)
 
 
 def mono_us() -> int:
