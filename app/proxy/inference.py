@@ -95,7 +95,10 @@ class Inference:
             raise Refusal(
                 402,
                 "cap_reached",
-                "The contributor's spending cap has no room for another request. It opens when the cap is raised.",
+                # Where what is spent leaves no room for a single request, the blocker has said so before.
+                "The contributor's spending cap has no room for another request beside those that run: try again when "
+                "one has ended.",
+                retry_after_s=5,
             )
         row = HoldRow(
             request_id=job.id,

@@ -224,7 +224,10 @@ async def test_a_thousand_at_once_against_room_for_ten_never_overspend(build: Bu
         async with house.post("/api/chat", chat(tokens=5)) as reply:
             money = house.gateway.snapshot().money
             worst = max(worst, money.spent_pico + money.held_pico)
-            await reply.read()
+            said = await reply.read()
+            if reply.status == 402:
+                assert int(reply.headers["Retry-After"]) > 0
+                assert b"when one has ended" in said
             return int(reply.status)
 
     statuses = await asyncio.gather(*(one() for _ in range(1000)))
