@@ -51,3 +51,23 @@ def test_lists_look_the_same_whoever_made_them(tmp_path: Path) -> None:
     assert running == alone
     assert alone.splitlines()[0].split() == ["ID", "LABEL", "CLIENT", "CREATED", "STATE", "LIMITS"]
     assert run(tmp_path, "ledger", "list", "--vault", "file").stdout.split()[0] == "RECORD"
+
+
+def test_the_desktop_keeps_no_source_of_what_it_imports(tmp_path: Path) -> None:
+    """Qt for Python reads the source of each module imported after it: 13 MB with the window, kept for ever."""
+    script = (
+        "import app.desktop.main, app.desktop.window, app.desktop.cards.plot, linecache, numpy\n"
+        "print(sum(len(line) for entry in linecache.cache.values() if len(entry) > 2 for line in entry[2]))\n"
+        "print(len([name for name in linecache.cache if 'numpy' in name]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    kept, of_numpy = map(int, done.stdout.split())
+    assert of_numpy == 0, "it must be told before the window is imported"
+    assert kept < 1_500_000
