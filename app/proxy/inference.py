@@ -205,6 +205,7 @@ class Inference:
                         if job.durable is not None:
                             await self._durable(job, job.durable)
                         await response.prepare(request)
+                        job.delivered = True
                     await response.write(passed)
                 if frames.ended:
                     outcome = _end_of(frames)
@@ -293,9 +294,11 @@ class Inference:
         closed = self._meter.close(job.id)
         pricing = job.pricing
         spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
-        # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer.
-        refused = outcome is RequestOutcome.REFUSED
-        cost = 0 if refused else pricing.request_cost(spread, closed.share_us)
+        # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer. An
+        # answer of which nothing can be handed over, since the disk takes no record of it, is nobody's bill either.
+        lost = self._ledger.fault is not None and not job.delivered
+        free = lost or outcome is RequestOutcome.REFUSED
+        cost = 0 if free else pricing.request_cost(spread, closed.share_us)
         job.closed = closed
         job.cost_pico = self._budget.settle(job.id, cost)
         job.settled = True

@@ -54,6 +54,7 @@ class Job:
         "call",
         "closed",
         "cost_pico",
+        "delivered",
         "durable",
         "ending",
         "hold_pico",
@@ -95,6 +96,8 @@ class Job:
         self.ending: Ending | None = None
         self.closed: ClosedAccount | None = None
         self.cost_pico = 0
+        self.delivered = False
+        """A byte of the answer has left."""
         self.waits_for_disk = False
 
     def awake(self) -> None:

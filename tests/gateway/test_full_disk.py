@@ -105,6 +105,41 @@ async def test_a_request_whose_body_came_while_the_disk_filled_up_is_not_asked_o
     await until(house, None)
 
 
+async def test_what_the_disk_keeps_from_being_handed_over_is_recorded_and_nobodys_bill(
+    build: Build, disk: Disk
+) -> None:
+    house = await build(speed=1.0, parallel=16)
+    endless = "[simulate: 30000 tokens]"
+
+    async def whole() -> int:
+        async with house.post("/api/chat", chat(endless, stream=False, tokens=30_000)) as reply:
+            await reply.read()
+            return int(reply.status)
+
+    asking = [asyncio.create_task(whole()) for _ in range(5)]
+    async with house.post("/api/chat", chat(endless, tokens=30_000)) as stream:
+        await stream.content.readline()
+        async with asyncio.timeout(5):
+            while len(house.gateway.snapshot().running) < 6:
+                await asyncio.sleep(0.01)
+        disk(FULL_B)
+        async with house.post("/admin/keys", {"label": "laptop"}, key=house.operator) as reply:
+            assert reply.status == 507
+        assert await asyncio.gather(*asking) == [507] * 5
+        await stream.read()
+    disk(None)
+    await until(house, None)
+    async with asyncio.timeout(10):
+        while len(rows := await house.usage()) < 6:
+            await asyncio.sleep(0.02)
+    assert len(rows) == 6
+    assert {row.outcome for row in rows} == {"stopped"}
+    assert sorted(row.cost_pico > 0 for row in rows) == [False] * 5 + [True], "only what was seen costs"
+    assert all(row.e_uj for row in rows)
+    async with house.get("/reconcile", key=house.operator) as reply:
+        assert (await reply.json())["status"] == "OK"
+
+
 async def test_a_key_is_refused_in_a_sentence_and_leaves_none_behind_that_works(
     house: House, disk: Disk
 ) -> None:
