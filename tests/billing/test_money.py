@@ -61,6 +61,7 @@ def test_a_number_is_rounded_once_however_many_digits_were_typed() -> None:
         ("0.00000000000099", 1),
         ("0.00000000000009", 0),
         ("1e-400000", 0),
+        ("1e-999999999", 0),
         (0, 0),
         ("9223372.036854775807", MAX_PICO),
     ],
