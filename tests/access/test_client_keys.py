@@ -164,6 +164,22 @@ async def test_a_revoked_key_opens_nothing_from_that_moment_and_is_told_to_whoev
     assert house.opens(await house.keys.plain())
 
 
+async def test_a_key_that_nobody_waited_for_until_it_was_made_is_revoked_for_nobody_has_seen_it(
+    house: House,
+) -> None:
+    making = asyncio.ensure_future(house.keys.create("unseen", None))
+    await asyncio.sleep(0)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    seen = await house.keys.create("seen", None)
+    await house.keys.revoke(seen["id"])  # whatever was asked before this is durable by now
+    assert house.of("unseen")["revoked"] is not None
+    await house.again()
+    assert house.of("unseen")["revoked"] is not None
+    assert house.of(FIRST_KEY)["revoked"] is None
+
+
 async def test_a_key_that_is_not_there_or_not_alone_is_not_revoked(house: House) -> None:
     one, two = await house.keys.create("twin", None), await house.keys.create("twin", None)
     with pytest.raises(LookupError, match="No active key is called 'nobody'"):

@@ -51,6 +51,8 @@ def test_no_limits_are_an_empty_object() -> None:
         ({"models": [7]}, "1 to 100 names"),
         ({"models": ["tiny", 7]}, "1 to 100 names"),
         ({"models": ["  "]}, "1 to 100 names"),
+        ({"models": ["tiny", 7]}, "1 to 100 names"),
+        ({"models": [7, "tiny"]}, "1 to 100 names"),
         ({"models": ["a\nb"]}, "printable"),
         ({"models": ["x" * 257]}, "256"),
         ({"models": ["x"] * 101}, "1 to 100 names"),
@@ -73,6 +75,16 @@ def test_what_is_no_limit_is_refused_with_what_is_allowed(said: Any, words: str)
 def test_stored_limits_that_cannot_be_read_are_an_error(text: str) -> None:
     with pytest.raises(LimitError):
         Limits.load(text)
+
+
+def test_a_limit_may_be_as_small_and_as_large_as_its_sentence_says() -> None:
+    assert Limits.of({"max_output_tokens": 1}).max_output_tokens == 1
+    assert Limits.of({"max_output_tokens": 1_000_000}).max_output_tokens == 1_000_000
+    assert Limits.of({"models": [" x "]}).models == {"x"}
+    assert Limits.of({"models": ["x" * 256]}).models == {"x" * 256}
+    assert len(Limits.of({"models": [f"m{number}" for number in range(100)]}).models) == 100
+    assert Limits.of({"expires": 0.5}).expires_us == 500_000
+    assert Limits.of({"expires": 253_402_300_799}).expires_us == 253_402_300_799_000_000
 
 
 def test_the_largest_answer_is_the_smaller_of_the_keys_and_the_settings() -> None:
