@@ -22,6 +22,7 @@ HOST = {"Host": "127.0.0.1:8434"}
         {"Origin": "http://127.0.0.1"},
         {"Origin": "http://127.0.0.1:3000"},
         {"Origin": "HTTPS://EVIL.example"},
+        {"Origin": "http://evil.example://127.0.0.1:8434"},
         {"Origin": "https://evil.example://127.0.0.1:8434"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
