@@ -39,12 +39,12 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def program(home: Path, *arguments: str) -> Iterator[Process]:
-    """`python -m …` until its first line of output, and ended at the end if it still runs."""
+def program(home: Path, *arguments: str, through: tuple[str, ...] = ()) -> Iterator[Process]:
+    """`python -m …`, started `through` another command: until its first line of output, and ended at the end."""
     errors = home / "stderr.txt"
     with errors.open("a") as stderr:
         popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", *arguments],
+            [*through, sys.executable, "-W", "error", "-m", *arguments],
             env=environment(home),
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -67,7 +67,9 @@ def program(home: Path, *arguments: str) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def gateway(home: Path, *arguments: str, command: str = "serve") -> Iterator[Process]:
+def gateway(
+    home: Path, *arguments: str, command: str = "serve", through: tuple[str, ...] = ()
+) -> Iterator[Process]:
     """A contributing gateway on a free port with its secrets in a file."""
     with program(
         home,
@@ -80,6 +82,7 @@ def gateway(home: Path, *arguments: str, command: str = "serve") -> Iterator[Pro
         "--contribute",
         "--print-connection",
         *arguments,
+        through=through,
     ) as process:
         yield process
 

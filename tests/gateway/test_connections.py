@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
+import sys
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from yarl import URL
 
 from tests.gateway.conftest import Build, House, chat
+from tests.gateway.processes import gateway
 
 MARK = "MARKED-PROMPT"
 
@@ -171,3 +176,35 @@ async def test_a_small_endpoint_refuses_a_large_body_also_in_chunks(house: House
         async with house.session.post(path, data=pieces(), headers=headers) as reply:
             assert reply.status == 413
             assert "0 MB" not in await reply.text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: no limit on descriptors")
+async def test_a_crowd_without_a_key_shuts_nobody_out_of_a_process_with_few_descriptors(
+    tmp_path: Path,
+) -> None:
+    """From outside: the whole program, three hundred descriptors, and twice as many silent connections."""
+    few = ("sh", "-c", 'ulimit -n 300; exec "$@"', "sh")
+    with gateway(tmp_path, "--simulate", through=few) as process:
+        await _crowd(process.connection["url"], process.connection["api_key"])
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "Traceback" not in said
+    assert len(said.splitlines()) < 20, said[:4000]
+
+
+async def _crowd(address: str, key: str) -> None:
+    url = URL(address)
+    silent = []
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            silent.append(await asyncio.open_connection(url.host, url.port))
+    try:
+        async with asyncio.timeout(10), aiohttp.ClientSession(address) as session:
+            for _ in range(3):
+                headers = {"Authorization": f"Bearer {key}"}
+                async with session.post("/api/chat", json=chat(stream=False), headers=headers) as reply:
+                    assert reply.status == 200
+            async with session.get("/health") as reply:
+                assert (await reply.json())["accepting"] is True
+    finally:
+        for _, writer in silent:
+            writer.close()
