@@ -117,8 +117,10 @@ def parser() -> argparse.ArgumentParser:
     )
     keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
-    ledger = _command(commands, "ledger", "ledger", "ledger", "list or verify the ledger")
-    ledger.add_argument("action", choices=["list", "verify"])
+    ledger = _command(
+        commands, "ledger", "ledger", "ledger", "list or verify the ledger, or go on with an older copy"
+    )
+    ledger.add_argument("action", choices=["list", "verify", "accept-rollback"])
     ledger.add_argument("--limit", type=int, default=20, help="list: how many records (default 20)")
     ledger.add_argument("--json", action="store_true", help="list: one JSON object a line")
 

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.commands.common import CommandError, Ground
-from app.ledger.checkpoint import Signer
+from app.gateway.newest import Newest
+from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.sqlite.schema import LEDGER_FILE
 from app.ledger.sqlite.store import Ledger
 from app.settings.instance import InstanceLock
 from app.vault.base import Vault
 
 
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """A profile whose gateway does not run, and stays so: its vault, and where its ledger lies."""
+
+    vault: Vault
+    identity: Identity
+    newest: Newest
+    path: Path
+
+    @property
+    def signer(self) -> Signer:
+        """Who signs its checkpoints."""
+        return Signer(self.identity.seed, self.identity.signer_name)
+
+    async def open_ledger(self, *, remembered: Sequence[Checkpoint]) -> Ledger:
+        """Its ledger, which must hold what is `remembered`. Raises LedgerError."""
+        return await Ledger.open(
+            self.path,
+            signer=self.signer,
+            gateway_id=self.identity.gateway_id,
+            clock_us=wall_us,
+            remembered=remembered,
+        )
+
+
 @contextlib.asynccontextmanager
-async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vault]]:
-    """The ledger, with the profile locked so that no gateway starts meanwhile."""
+async def shut(base: Ground) -> AsyncIterator[Shut]:
+    """The profile, locked so that no gateway starts meanwhile."""
     if base.store.current.vault == "memory":
         raise CommandError(
             "The memory vault keeps nothing once its gateway ends. Name another one with --vault."
@@ -25,14 +53,18 @@ async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vaul
     base.folders.prepare()
     vault = await base.vault()
     with InstanceLock.acquire(base.folders.state):
-        identity = await Identity.load(vault)
-        ledger = await Ledger.open(
-            base.folders.data / LEDGER_FILE,
-            signer=Signer(identity.seed, identity.signer_name),
-            gateway_id=identity.gateway_id,
-            clock_us=wall_us,
-        )
+        identity, newest = await Identity.load(vault), await Newest.load(vault)
+        yield Shut(vault, identity, newest, base.folders.data / LEDGER_FILE)
+
+
+@contextlib.asynccontextmanager
+async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vault]]:
+    """The ledger of such a profile, opened; what is written to it is remembered as a gateway would."""
+    async with shut(base) as profile:
+        ledger = await profile.open_ledger(remembered=profile.newest.claims)
+        profile.newest.follow(ledger)
         try:
-            yield ledger, identity, vault
+            yield ledger, profile.identity, profile.vault
         finally:
             await ledger.close()
+            await profile.newest.close()

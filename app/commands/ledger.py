@@ -1,4 +1,4 @@
-"""`ledger`: the newest records, or the verdict on all of them."""
+"""`ledger`: the newest records, the verdict on all of them, and going on where the newest ones are lost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import json
 from datetime import datetime
 from typing import Any
 
+from app.basics.clock import wall_us
 from app.billing.money import format_money
-from app.commands.books import open_books
-from app.commands.common import Ground, ground
+from app.commands.books import open_books, shut
+from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.tables import Column, show
+from app.ledger.drafts import AdjustDraft
+from app.ledger.errors import LedgerRollback
 from app.ledger.listing import LedgerRow
+from app.ledger.sqlite.audit import audit
 
 _COLUMNS = (
     Column("RECORD", right=True),
@@ -27,9 +31,15 @@ _COLUMNS = (
 
 
 def ledger(options: argparse.Namespace) -> int:
-    """`mortdecai-gateway ledger list|verify`; verify's exit status is 0 where the status is OK, else 1."""
+    """`ledger list|verify|accept-rollback`; the exit status of verify is 0 where the verdict is OK, else 1."""
     base = ground(options)
-    return asyncio.run(_verify(base) if options.action == "verify" else _list(base, options))
+    match options.action:
+        case "verify":
+            return asyncio.run(_verify(base))
+        case "accept-rollback":
+            return asyncio.run(_accept_rollback(base))
+        case _:
+            return asyncio.run(_list(base, options))
 
 
 async def _verify(base: Ground) -> int:
@@ -42,12 +52,41 @@ async def _verify(base: Ground) -> int:
         for finding in answer["findings"]:
             print(f"  {finding}")
         return 0 if answer["status"] == "OK" else 1
-    async with open_books(base) as (books, _, _):
-        report = await books.verify()
+    async with shut(base) as profile:
+        claims = profile.newest.claims
+        if not claims and not profile.path.exists():
+            print("OK: there is no ledger yet.")
+            return 0
+        # Read as it lies: opening it as a gateway does would first record what a crash cut off.
+        report = await asyncio.to_thread(audit, profile.path, profile.signer.verifier, remembered=claims)
     print(f"{report.verdict}: {report.sentence}")
     for finding in report.findings:
         print(f"  {finding.sentence}")
     return 0 if report.verdict == "OK" else 1
+
+
+async def _accept_rollback(base: Ground) -> int:
+    """Go on with the ledger as it lies, and say so in every log that lost records."""
+    if base.running_url() is not None:
+        raise CommandError("The gateway of this profile runs, so its ledger holds all that is remembered.")
+    async with shut(base) as profile:
+        try:
+            claims = {claim.origin: claim.size for claim in profile.newest.claims}
+        except LedgerRollback:
+            claims = {}
+        ledger = await profile.open_ledger(remembered=())
+        try:
+            held = {claim.origin: claim.size for claim in ledger.newest()}
+            lost = {log: size for log, size in claims.items() if held.get(log, 0) < size}
+            for log in lost.keys() & held.keys():
+                reason = f"Records {held[log]} to {lost[log] - 1} were lost, and the operator went on without them."
+                await ledger.append(log, AdjustDraft(ledger.new_id(), wall_us(), None, reason, 0))
+        finally:
+            await ledger.close()
+        await profile.newest.replace(ledger.newest())
+    gone = sum(size - held.get(log, 0) for log, size in lost.items())
+    print(f"The ledger goes on as it lies: {gone} records in {len(lost)} logs are gone for good.")
+    return 0
 
 
 async def _list(base: Ground, options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from app.access.client_keys import kept_name
 from app.access.identity import OPERATOR_TOKEN, SIGNING_KEY
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground
+from app.gateway.newest import Newest
 from app.ledger.errors import LedgerError
 from app.settings.folders import Folders, create_profile, delete_profile, list_profiles
 from app.settings.instance import running
@@ -26,6 +27,7 @@ async def _forget_secrets(profile: str) -> None:
         return
     async with open_books(Ground(folders, store, profile)) as (ledger, _, vault):
         names = [SIGNING_KEY, OPERATOR_TOKEN, *(kept_name(key.id) for key in ledger.keys())]
+    names += (await Newest.load(vault)).names
     for name in names:
         await vault.delete(name)
 

@@ -17,6 +17,7 @@ from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
+from app.gateway.newest import Newest
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
@@ -42,6 +43,7 @@ class Books:
         self,
         identity: Identity,
         ledger: Ledger,
+        newest: Newest,
         access: Access,
         keys: ClientKeys,
         run_token: str,
@@ -49,6 +51,7 @@ class Books:
     ) -> None:
         self.identity = identity
         self.ledger = ledger
+        self._newest = newest
         self.access = access
         self.keys = keys
         self.run_token = run_token
@@ -60,23 +63,27 @@ class Books:
     async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
         """Raises LedgerError, VaultUnavailable or SettingError; nothing is left open then."""
         identity = await Identity.load(vault)
+        newest = await Newest.load(vault)
         ledger = await Ledger.open(
             folders.data / LEDGER_FILE,
             signer=Signer(identity.seed, identity.signer_name),
             gateway_id=identity.gateway_id,
             clock_us=wall_us,
+            remembered=newest.claims,
         )
+        newest.follow(ledger)
         try:
             access = Access(mono_us, remote_admin=lambda: settings().remote_admin)
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()
-            books = cls(identity, ledger, access, keys, run_token, settings())
+            books = cls(identity, ledger, newest, access, keys, run_token, settings())
             await books._require_currency(settings().currency)
             for recorded in books._record_terms():
                 await durable(ledger, recorded)
         except BaseException:
             await ledger.close()
+            await newest.close()
             raise
         return books
 
@@ -131,6 +138,7 @@ class Books:
     async def close(self) -> None:
         """Everything that was recorded is durable on return."""
         await self.ledger.close()
+        await self._newest.close()
 
 
 def _say_failure(recorded: asyncio.Future[Receipt | None]) -> None:

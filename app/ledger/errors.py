@@ -22,6 +22,10 @@ class LedgerTampered(LedgerError):
     """The state on disk is not the one last signed; appending to it would sign a forgery."""
 
 
+class LedgerRollback(LedgerError):
+    """The file holds less than, or something else than, what is remembered outside it."""
+
+
 class LedgerClosed(LedgerError):
     """The ledger is closed, or was closed before the operation could be made durable."""
 

@@ -14,26 +14,29 @@ from typing import Any
 
 import apsw
 
-from app.ledger.checkpoint import Signer, verify_checkpoint
+from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import (
     CheckpointError,
     DuplicateRecord,
     LedgerCorrupt,
+    LedgerRollback,
     LedgerTampered,
     UnsignedCheckpoint,
     Unwritable,
 )
 from app.ledger.heads import LogHead, Receipt
 from app.ledger.holds import HoldRow
-from app.ledger.merkle import Frontier
+from app.ledger.merkle import Frontier, tree_root
 from app.ledger.parties import Parties
+from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
 from app.ledger.sqlite.transaction import NO_TIMES, Append, DropHold, Operation, Transaction
 
 logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
+WAY_OUT = "Put back the newest copy, or go on without those records with `mortdecai-gateway ledger accept-rollback`."
 UNWRITABLE = (
     apsw.ConstraintError,
     apsw.MismatchError,
@@ -58,12 +61,21 @@ class Committed:
 class Journal:
     """Opens the ledger's file for writing, and writes. Not thread-safe."""
 
-    def __init__(self, path: Path, signer: Signer, vfs: str | None = None) -> None:
-        """Raises LedgerBusy, LedgerCorrupt, LedgerTampered or LedgerError."""
+    def __init__(
+        self, path: Path, signer: Signer, vfs: str | None = None, remembered: Sequence[Checkpoint] = ()
+    ) -> None:
+        """Raises LedgerBusy, LedgerCorrupt, LedgerTampered, LedgerRollback or LedgerError."""
         self._signer = signer
+        if remembered and not (path.exists() and path.stat().st_size):
+            what = "empty" if path.exists() else "gone"
+            raise LedgerRollback(
+                f"{path} is {what}, and this profile's vault remembers {len(remembered)} logs in it. {WAY_OUT}"
+            )
         self._connection = open_writer(path, vfs)
         try:
             self._load(path)
+            for claim in remembered:
+                self._require_remembered(path, claim)
         except (
             apsw.Error,
             AttributeError,
@@ -141,6 +153,25 @@ class Journal:
             raise LedgerTampered(_tampered(path, head.name, str(error))) from None
         if claim.size != head.frontier.size or claim.root != head.frontier.root():
             raise LedgerTampered(_tampered(path, head.name, "its newest checkpoint is of another state"))
+
+    def _require_remembered(self, path: Path, claim: Checkpoint) -> None:
+        """Never sign on top of a state that is older than the newest one either: that would fork the log."""
+        head = self.heads.get(claim.origin)
+        size = 0 if head is None else head.size
+        if head is None or size < claim.size:
+            raise LedgerRollback(
+                f"{path} is an older copy: of the {claim.size} records of {claim.origin} that this profile's vault"
+                f" remembers it holds {size}. {WAY_OUT}"
+            )
+        if size == claim.size:
+            root = head.frontier.root()
+        else:
+            root = tree_root(StoredNodes(self._connection, head.k), claim.size)
+        if root != claim.root:
+            raise LedgerRollback(
+                f"{path} is another ledger: the first {claim.size} records of {claim.origin} are not those that this"
+                f" profile's vault remembers. {WAY_OUT}"
+            )
 
     def recover(self) -> tuple[UsageDraft, ...]:
         """Record every request that a crash cut off, each in the very commit that ends its hold."""

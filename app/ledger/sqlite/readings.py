@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.ledger.checkpoint import VerifierKey
+from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.errors import LedgerClosed
 from app.ledger.findings import AuditReport
 from app.ledger.listing import Page
@@ -26,16 +26,23 @@ T = TypeVar("T")
 
 
 class Readings:
-    """Reads of the ledger at `path`; `labelled` gives the ids of the keys with a word in their label."""
+    """Reads of the ledger at `path`; `labelled` gives the ids of the keys with a word in their label,
+    `newest` what the file must hold at least."""
 
     def __init__(
-        self, path: Path, verifier: VerifierKey, vfs: str | None, labelled: Callable[[str], list[str]]
+        self,
+        path: Path,
+        verifier: VerifierKey,
+        vfs: str | None,
+        labelled: Callable[[str], list[str]],
+        newest: Callable[[], Sequence[Checkpoint]],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._verifier = verifier
         self._vfs = vfs
         self._labelled = labelled
+        self._newest = newest
         self._stop = threading.Event()
         self._reader = Reader(path, vfs)
         self._reads = ThreadPoolExecutor(1, "ledger-reader")
@@ -101,5 +108,13 @@ class Readings:
                 self._loop.call_soon_threadsafe(progress, done, total)
 
         stopped, vfs = self._stop.is_set, self._vfs
-        work = partial(audit, self._path, self._verifier, progress=tell, stopped=stopped, vfs=vfs)
+        work = partial(
+            audit,
+            self._path,
+            self._verifier,
+            remembered=self._newest(),
+            progress=tell,
+            stopped=stopped,
+            vfs=vfs,
+        )
         return await self._loop.run_in_executor(self._audits, work)

@@ -12,11 +12,11 @@ import asyncio
 import logging
 import secrets
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from app.basics.signal import Signal
-from app.ledger.checkpoint import Signer
+from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
@@ -38,10 +38,16 @@ class Ledger(Readings):
     """Open it with `await Ledger.open(…)`, end it with `await ledger.close()`."""
 
     def __init__(
-        self, path: Path, signer: Signer, gateway_id: str, clock_us: Callable[[], int], vfs: str | None
+        self,
+        path: Path,
+        signer: Signer,
+        gateway_id: str,
+        clock_us: Callable[[], int],
+        remembered: Sequence[Checkpoint],
+        vfs: str | None,
     ) -> None:
         """Use `open`."""
-        super().__init__(path, signer.verifier, vfs, lambda word: self._parties.labelled(word))
+        super().__init__(path, signer.verifier, vfs, lambda word: self._parties.labelled(word), self.newest)
         self._signer = signer
         self._gateway_id = gateway_id
         self._clock_us = clock_us
@@ -64,6 +70,7 @@ class Ledger(Readings):
             committed=self._on_committed,
             faulted=self._on_fault,
             stopped=self._on_stopped,
+            remembered=remembered,
             vfs=vfs,
         )
         self._put = self._writer.queue.put
@@ -77,19 +84,22 @@ class Ledger(Readings):
         signer: Signer,
         gateway_id: str,
         clock_us: Callable[[], int],
+        remembered: Sequence[Checkpoint] = (),
         vfs: str | None = None,
     ) -> Ledger:
         """Open or create the ledger at `path` and record what a crash cut off (see `recovered`).
 
-        `gateway_id` begins the names of the logs created from now on; `clock_us` gives wall time; `vfs` names SQLite's
-        file layer, for tests with a failing disk. Raises LedgerBusy (another process has it), LedgerCorrupt,
-        LedgerTampered (it is not as it was signed, or another key signed it) or LedgerError.
+        `gateway_id` begins the names of the logs created from now on; `clock_us` gives wall time; `remembered` is what
+        the file must hold at least, as `newest` once said it; `vfs` names SQLite's file layer, for tests with a failing
+        disk. Raises LedgerRollback (the file is older than what is remembered; nothing was written to it), LedgerBusy
+        (another process has it), LedgerCorrupt, LedgerTampered (it is not as it was signed, or another key signed it)
+        or LedgerError.
         """
         if not 0 < len(gateway_id) <= 128 or any(char.isspace() or char in "+/" for char in gateway_id):
             raise LedgerError(
                 f"The gateway's id {gateway_id!r:.80} must have no spaces, plus signs or slashes."
             )
-        ledger = cls(Path(path), signer, gateway_id, clock_us, vfs)
+        ledger = cls(Path(path), signer, gateway_id, clock_us, remembered, vfs)
         ledger._writer.start()
         try:
             await asyncio.shield(ledger._opening)
@@ -338,6 +348,6 @@ class Ledger(Readings):
         grew and the number of records that each has now; returns the un-subscriber."""
         return self._grown.connect(callback)
 
-    def signed(self) -> dict[str, str]:
-        """The newest checkpoint of every log, as it was committed."""
-        return {name: head.checkpoint for name, head in self._heads.items()}
+    def newest(self) -> tuple[Checkpoint, ...]:
+        """Size and root of every log, the oldest log first, as they were committed and signed."""
+        return tuple(Checkpoint(head.name, head.size, head.frontier.root()) for head in self._heads.values())

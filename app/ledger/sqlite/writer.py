@@ -16,13 +16,13 @@ import shutil
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import apsw
 
-from app.ledger.checkpoint import Signer
+from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError, Unwritable
 from app.ledger.heads import LogHead
@@ -122,6 +122,7 @@ class Writer:
         committed: Callable[[Committed], None],
         faulted: Callable[[str | None], None],
         stopped: Callable[[], None],
+        remembered: Sequence[Checkpoint] = (),
         vfs: str | None = None,
     ) -> None:
         self.queue: SimpleQueue[Operation | None] = SimpleQueue()
@@ -134,6 +135,7 @@ class Writer:
         self._committed = committed
         self._faulted = faulted
         self._stopped = stopped
+        self._remembered = remembered
         self._vfs = vfs
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._fault: str | None = None
@@ -199,7 +201,7 @@ class Writer:
             return self._open_and_recover()
 
     def _open_and_recover(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
-        journal = Journal(self._path, self._signer, self._vfs)
+        journal = Journal(self._path, self._signer, self._vfs, self._remembered)
         try:
             return journal, journal.recover()
         except apsw.Error as error:

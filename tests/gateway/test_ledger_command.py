@@ -1,0 +1,85 @@
+"""`ledger verify` says what is wrong with the ledger of a gateway that does not run, and `accept-rollback` goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.gateway.processes import gateway, run
+
+VAULT = ("--vault", "file")
+
+
+def ledger(home: Path, *words: str) -> tuple[int, str, str]:
+    done = run(home, "ledger", *words, *VAULT)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The ledger of a gateway that ran for a moment and ended."""
+    with gateway(tmp_path, "--simulate", *VAULT):
+        pass
+    (found,) = tmp_path.rglob("ledger.sqlite3")
+    return found
+
+
+def grow(home: Path) -> None:
+    done = run(home, "keys", "create", "guest", *VAULT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_damaged_row_is_named_and_not_a_traceback(tmp_path: Path, file: Path) -> None:
+    assert ledger(tmp_path, "verify")[:1] == (0,)
+    connection = apsw.Connection(str(file))
+    connection.execute("UPDATE record SET find = CAST(x'ff' AS TEXT) WHERE seq = 1")
+    connection.close()
+    status, said, _ = ledger(tmp_path, "verify")
+    assert status == 1
+    assert said.startswith("TAMPERED: Record 1 of ")
+
+
+@pytest.mark.parametrize("how", ["older", "empty", "missing"])
+def test_an_older_copy_is_said_and_can_be_gone_on_with(tmp_path: Path, file: Path, how: str) -> None:
+    older = file.read_bytes()
+    grow(tmp_path)
+    match how:
+        case "older":
+            file.write_bytes(older)
+        case "empty":
+            file.write_bytes(b"")
+        case _:
+            file.unlink()
+    status, said, _ = ledger(tmp_path, "verify")
+    assert (status, said.split(":")[0]) == (1, "ROLLBACK")
+    refused = run(tmp_path, "keys", "create", "other", *VAULT)
+    assert refused.returncode != 0
+    assert "accept-rollback" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    status, said, errors = ledger(tmp_path, "accept-rollback")
+    assert status == 0, errors
+    assert "gone for good" in said
+    assert ledger(tmp_path, "verify")[1].startswith("OK")
+    grow(tmp_path)
+    assert ledger(tmp_path, "verify")[1].startswith("OK")
+    listed = [json.loads(line) for line in ledger(tmp_path, "list", "--json")[1].splitlines()]
+    reasons = [record["reason"] for record in listed if record["kind"] == "adjust"]
+    assert len(reasons) == (how == "older")
+    assert all("were lost" in reason for reason in reasons)
+
+
+def test_a_profile_that_never_ran_has_nothing_to_verify(tmp_path: Path) -> None:
+    status, said, _ = ledger(tmp_path, "verify")
+    assert (status, said) == (0, "OK: there is no ledger yet.\n")
+    assert not list(tmp_path.rglob("ledger.sqlite3"))
+
+
+def test_a_running_gateways_ledger_is_no_older_copy(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--simulate", *VAULT):
+        status, _, errors = ledger(tmp_path, "accept-rollback")
+    assert status != 0
+    assert "runs" in errors
