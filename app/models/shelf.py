@@ -7,13 +7,12 @@ out to the network only while something is pulled. Rule 3: asking for what is be
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from app.basics.addresses import url_is_here
 from app.basics.threads import Aside
@@ -86,7 +85,6 @@ class Shelf:
             refresh=refresh,
             require=self._require_quota,
         )
-        self._main_memory_b = psutil.virtual_memory().total
         self._shapes: dict[str, fits.Shape] = {}
         self.brought: set[str] = set()
         """Models that were loaded from here: giving the GPU back unloads them."""
@@ -104,7 +102,7 @@ class Shelf:
         settings = self._settings()
         return listing.Capacity(
             gpu_memory_b=self._gpu_memory_b(),
-            main_memory_b=self._main_memory_b,
+            main_memory_b=_main_memory_b(),
             tokens=settings.engine_context_length,
             parallel=settings.engine_parallel,
         )
@@ -112,7 +110,7 @@ class Shelf:
     def suggested(self) -> str:
         """The model to begin with on this machine: the smallest that is here, else one of the catalogue's that fits."""
         here = smallest(one for one in self._models() if not one.remote and not is_passing(one.name))
-        return here.name if here else suggest(self._gpu_memory_b(), self._main_memory_b).name
+        return here.name if here else suggest(self._gpu_memory_b(), _main_memory_b()).name
 
     def operations(self) -> tuple[Operation, ...]:
         """What runs now and what has ended lately, the newest first."""
@@ -339,3 +337,11 @@ _STAGES = {
 }
 
 __all__ = ["Busy", "Refused", "Shelf", "UpdateReport"]
+
+
+@functools.cache
+def _main_memory_b() -> int:
+    """This machine's main memory. What asks for it is loaded with the first list of models, not with each start."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)

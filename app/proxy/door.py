@@ -10,8 +10,6 @@ import errno
 import socket
 import sys
 
-import psutil
-
 
 class DoorTaken(Exception):
     """The listen address cannot be had; the sentence says by whom, where the system tells."""
@@ -89,6 +87,8 @@ def listen_error(error: OSError, host: str, port: int) -> DoorTaken:
 
 def port_owner(port: int) -> str:
     """Who listens on a local TCP port, in words: «ollama (process 812)», or «another program»."""
+    import psutil
+
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:

@@ -16,7 +16,6 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 import aiohttp
-import psutil
 
 from app.basics.addresses import is_here, is_loopback
 
@@ -163,6 +162,8 @@ async def _accepts(address: str, port: int, timeout_s: float) -> bool:
 def own_addresses() -> tuple[str, ...]:
     """This machine's addresses, loopback left out. A few hundred microseconds; asks the kernel only."""
     found: dict[str, None] = {}
+    import psutil
+
     with contextlib.suppress(OSError, psutil.Error):
         for addresses in psutil.net_if_addrs().values():
             for one in addresses:
