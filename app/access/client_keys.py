@@ -16,7 +16,7 @@ from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
-from app.ledger.errors import LedgerError, LedgerFault
+from app.ledger.errors import LedgerError
 from app.ledger.parties import Client, Key
 from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
@@ -72,8 +72,8 @@ class ClientKeys:
     async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
         """A new key for the client of that name (made where there is none), or for the first client.
 
-        Raises LedgerFault where the disk takes nothing; a key that becomes durable after that is revoked, for nobody
-        has seen it.
+        Raises LedgerFault where the disk takes nothing, VaultUnavailable; a key that is durable all the same, then or
+        later, is revoked, for nobody has seen it.
         """
         owner = await self._client(client)
         plain = new_key()
@@ -82,10 +82,10 @@ class ClientKeys:
         )
         try:
             key = await durable(self._ledger, made)
-        except (LedgerFault, asyncio.CancelledError):
+            await self._vault.set(kept_name(key.id), plain)
+        except BaseException:
             made.add_done_callback(self._revoke_unseen)
             raise
-        await self._vault.set(kept_name(key.id), plain)
         if self._plain is None:
             self._plain = plain
         self._tell()
@@ -105,7 +105,7 @@ class ClientKeys:
             raise LookupError(f"No active key is called {name!r}.")
         if len(found) > 1:
             raise LookupError(f"{len(found)} keys are called {name!r}; name one by its id.")
-        key = found[0]
+        [key] = found
         self._shut.add(key.id)
         self._tell()
         self.revoked(key.id)

@@ -16,6 +16,7 @@ from app.access.principals import Principal, Role, key_digest
 from app.access.refusals import Refusal
 from app.ledger.checkpoint import Signer
 from app.ledger.sqlite.store import Ledger
+from app.vault.base import VaultUnavailable
 from app.vault.memory import MemoryVault
 
 NOW_US = 1_763_650_000_000_000
@@ -235,3 +236,20 @@ async def test_an_operators_key_without_a_client_counts_for_the_first(house: Hou
     await house.again()
     assert (house.who(plain).role, house.who(plain).log) == (Role.OPERATOR, house.keys.first_log())
     assert house.of("ops")["client"] == ""
+
+
+class FullVault(MemoryVault):
+    """A vault that takes nothing more."""
+
+    async def set(self, name: str, value: str) -> None:
+        raise VaultUnavailable("The vault is full: make room in it.")
+
+
+async def test_a_key_that_the_vault_does_not_take_is_revoked_for_nobody_has_seen_it(house: House) -> None:
+    house.keys = ClientKeys(house.ledger, FullVault(), house.access, TOKEN)
+    with pytest.raises(VaultUnavailable):
+        await house.keys.create("unseen", None)
+    await asyncio.sleep(0)  # the revocation is asked for in the next turn of the loop
+    await house.ledger.create_client("Somebody")  # queued behind it
+    assert house.of("unseen")["revoked"] is not None
+    assert await house.keys.revoke("first key"), "the others are what they were"

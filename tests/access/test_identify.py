@@ -74,11 +74,11 @@ def test_a_valid_key_is_let_in_however_many_wrong_ones_came_from_its_address() -
 
 
 def test_a_failure_is_hashed_and_compared_before_it_is_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[int] = []
+    compared: list[tuple[int, int]] = []
     compare = hmac.compare_digest
 
     def counted(one: bytes, other: bytes) -> bool:
-        compared.append(len(one))
+        compared.append((len(one), len(other)))
         return compare(one, other)
 
     monkeypatch.setattr("app.access.identify.hmac.compare_digest", counted)
@@ -86,7 +86,7 @@ def test_a_failure_is_hashed_and_compared_before_it_is_told_to_wait(monkeypatch:
     for _ in range(25):
         door.knock("mg_no")
     door.knock("")
-    assert compared == [32] * 26, "throttled or not, known or not, an answer takes the same work"
+    assert compared == [(32, 32)] * 26, "throttled or not, known or not, an answer takes the same work"
 
 
 def test_what_a_foreign_page_sends_is_refused_and_never_counts() -> None:
@@ -124,6 +124,17 @@ def test_an_expired_key_says_so_and_is_no_failure_of_its_address() -> None:
             door.access.identify({"x-api-key": KEY}, "192.0.2.7")
         assert (caught.value.status, caught.value.code) == (401, "key_expired")
     assert door.knock("mg_no") == 401
+
+
+def test_a_key_that_was_taken_away_since_is_refused_where_its_work_would_begin() -> None:
+    door = Door()
+    found = door.access.identify({"x-api-key": KEY}, "192.0.2.7")
+    door.access.replace([replace(CLIENT, label="renamed"), OPERATOR])
+    door.access.require(found)
+    door.access.replace([OPERATOR])
+    with pytest.raises(Refusal) as caught:
+        door.access.require(found)
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
 
 
 LOCAL = {"Host": "127.0.0.1:8434"}
