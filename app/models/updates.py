@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.basics.threads import Aside
+from app.basics.traces import where
 from app.engine.base import Engine, EngineError
 from app.models import names
 from app.models.base import ModelError
@@ -262,8 +263,8 @@ class Updates:
             try:
                 await audit(_report(note, outcome, reason))
                 told = True
-            except Exception:
-                log.exception("How the update of %s ended could not be recorded.", note.model)
+            except Exception as error:  # noqa: BLE001 (its text may be a client's)
+                log.error("How the update of %s ended could not be recorded: %s.", note.model, where(error))
         if not course.noted:
             return
         try:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from app.basics.traces import where
 from app.engine.host import Progress
 from app.models.base import Doing, ModelError, Operation, Outcome
 from app.models.pace import Pace
@@ -134,8 +135,8 @@ class Workshop:
         except asyncio.CancelledError:
             work.end(Outcome.CANCELLED, f"{_CANCELLED[work.state.doing]}.")
             # Only `cancel` and `close` cancel, and both have what they wanted.
-        except Exception:
-            log.exception("Work on the model %s failed in a way nobody had thought of.", work.state.model)
+        except Exception as error:  # noqa: BLE001 (its text may be a client's)
+            log.error("Work on a model failed in a way nobody had thought of: %s.", where(error))
             work.end(Outcome.FAILED, "It failed for a reason that nobody had thought of: the log has more.")
         else:
             work.end(Outcome.DONE, sentence)

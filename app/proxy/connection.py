@@ -17,11 +17,12 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from app.basics.addresses import is_loopback
 from app.basics.clock import wall_us
+from app.basics.traces import where
 from app.ledger.ids import new_id
 from app.proxy.bodies import Bodies
 from app.proxy.connections import Connections, neighbourhood
 from app.proxy.dialects.base import JSON
-from app.proxy.mishaps import Mishaps, log, where
+from app.proxy.mishaps import Mishaps, log
 
 FOREVER = float("inf")
 _NO_ROOM = (

@@ -1,7 +1,6 @@
 """What goes wrong at the door, in the log: a counted line a minute, and never a word that a client sent.
 
-Rule 1: no message of an exception is written. Libraries put into it what they could not read, and that may be a
-prompt; the exception's type and the lines of code it passed say what a maintainer needs. Rule 2: whoever sends rubbish
+Rule 1: of an exception only type and place are written (see `where`). Rule 2: whoever sends rubbish
 a thousand times a second costs one line a minute.
 """
 
@@ -10,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import Any
+
+from app.basics.traces import where
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +43,6 @@ class Mishaps:
             return
         self._said_s[kind] = self._now_s()
         log.warning("At the door: %d %s.", self._counts.pop(kind), kind)
-
-
-def where(error: BaseException | None) -> str:
-    """An exception in the log: its type, the lines it passed, and what it came from; not its message."""
-    said: list[str] = []
-    while error is not None and len(said) < 4:
-        frames = traceback.extract_tb(error.__traceback__)[-6:]
-        places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in frames)
-        said.append(f"{type(error).__name__} at {places or 'no line of ours'}")
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return ", after ".join(said) or "no exception"
 
 
 class QuietLoop:

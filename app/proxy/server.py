@@ -18,6 +18,7 @@ from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.clock import wall_us
+from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
 from app.ledger.ids import new_id
 from app.proxy.bodies import Bodies
@@ -28,7 +29,7 @@ from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.dialects.openai import OPENAI
 from app.proxy.door import Door, listen_error
 from app.proxy.manners import Request, allow
-from app.proxy.mishaps import Mishaps, QuietLoop, where
+from app.proxy.mishaps import Mishaps, QuietLoop
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def of_ledger(error: LedgerError) -> Refusal:
         case LedgerClosed():
             return Refusal(503, "stopping", "The gateway is stopping.", retry_after_s=60)
         case _:
-            log.error("The ledger could not do what was asked: %s", error)
+            log.error("The ledger could not do what was asked: %s.", where(error))
             return Refusal(500, "ledger_error", str(error))
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.basics.traces import where
 from app.proxy.connection import Connection
 from app.proxy.connections import Bounds, Connections, neighbourhood
 from app.proxy.door import Door
-from app.proxy.mishaps import Mishaps, where
+from app.proxy.mishaps import Mishaps
 from app.proxy.server import Server
 
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
