@@ -178,6 +178,26 @@ async def test_a_small_endpoint_refuses_a_large_body_also_in_chunks(house: House
             assert "0 MB" not in await reply.text()
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
+    house: House, chunked: bool
+) -> None:
+    limit = 4096
+
+    async def pieces(body: bytes) -> Any:
+        yield body[:1000]
+        yield body[1000:]
+
+    for size, status in ((limit, 200), (limit + 1, 413)):
+        body = b"{}" + b" " * (size - 2)
+        async with house.session.post(
+            "/admin/pause",
+            data=pieces(body) if chunked else body,
+            headers={"Authorization": f"Bearer {house.operator}"},
+        ) as reply:
+            assert reply.status == status
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="platform: no limit on descriptors")
 async def test_a_crowd_without_a_key_shuts_nobody_out_of_a_process_with_few_descriptors(
     tmp_path: Path,
