@@ -23,15 +23,21 @@ class Room:
         return sorted(path for path in found if path.name != "__init__.py")
 
     def tests_for(self, root: Path, source: Path) -> list[str]:
-        """The tests to run, those named after the file first: they fail soonest."""
-        found = {path for pattern in self.tests for path in root.glob(pattern)}
+        """The tests to run: those named after the file, then by the patterns' turn, for the soonest to fail."""
         left_out = {path for pattern in self.without for path in root.glob(pattern)}
+        turns: dict[Path, int] = {}
+        for turn, pattern in enumerate(self.tests):
+            for path in sorted(root.glob(pattern)):
+                turns.setdefault(path, turn)
         named = source.stem.rstrip("s")
-        ordered = sorted(found - left_out, key=lambda path: (named not in path.stem, path))
+        ordered = sorted(
+            turns.keys() - left_out, key=lambda path: (named not in path.stem, turns[path], path)
+        )
         return [path.relative_to(root).as_posix() for path in ordered]
 
 
 _PURE = ("merkle", "checkpoint", "canonical", "records", "proofs", "ids", "parties", "holds", "listing")
+_QUICK = ("transaction", "store", "holds", "parties", "proofs")
 _LEDGER_SLOW = (
     "tests/ledger/**/test_crash.py",
     "tests/ledger/**/test_faults.py",
@@ -42,7 +48,7 @@ _ACCESS_TESTS = ("tests/access/test_*.py", "tests/proxy/**/test_admission*.py", 
 
 _POWER_PARTS = ("account*", "book*", "slices", "sums", "exact", "running", "samples", "counter")
 _POWER = tuple(f"app/power/{name}.py" for name in _POWER_PARTS)
-_POWER_TESTS = ("accounts", "conservation", "counter", "slices")
+_POWER_TESTS = ("accounts", "conservation", "counter", "slices", "sums")
 
 
 def _ledger(*names: str) -> tuple[str, ...]:
@@ -61,7 +67,7 @@ ROOMS: Sequence[Room] = (
     Room(
         "ledger: transactions",
         _ledger("transaction", "holds", "heads", "nodes"),
-        ("tests/ledger/**/test_*.py",),
+        (*(f"tests/ledger/**/test_{name}.py" for name in _QUICK), "tests/ledger/**/test_*.py"),
         _LEDGER_SLOW,
     ),
     Room("access", ("app/access/*.py",), _ACCESS_TESTS),

@@ -456,10 +456,10 @@ def test_a_gap_with_nobody_running_is_time_without_energy() -> None:
 
 def test_samples_exactly_two_seconds_apart_have_no_gap_between_them() -> None:
     made = sampled()
-    made.reading(GAP_US, 100.0, None, IDLE_W)
+    made.reading(2_000_000, 100.0, None, IDLE_W)
     assert made.totals().gap_us == 0
-    made.reading(2 * GAP_US + 1, 100.0, None, IDLE_W)
-    assert made.totals().gap_us == GAP_US + 1
+    made.reading(4_000_001, 100.0, None, IDLE_W)
+    assert made.totals().gap_us == 2_000_001
 
 
 def test_a_request_that_ends_in_a_gap_does_not_wait_for_the_sensor() -> None:
@@ -502,7 +502,9 @@ def test_a_repeated_sample_changes_nothing() -> None:
     made.open("a", 0)
     read(made, 100, 100.0)
     read(made, 100, 900.0)
-    assert made.close("a", 100 * MS).energy_uj == 10_500_000
+    assert made.marginal_w == 105.0
+    read(made, 200, 100.0)
+    assert made.close("a", 200 * MS).energy_uj == 21_000_000
 
 
 def test_when_the_sensor_is_lost_the_static_watts_speak() -> None:
@@ -514,6 +516,25 @@ def test_when_the_sensor_is_lost_the_static_watts_speak() -> None:
     assert closed.energy_uj == 105 * 1_000_000 + MARGINAL_W * 2_000_000
     assert closed.source == "mixed"
     assert made.totals().gap_us == 0
+
+
+def test_what_waited_when_the_sensor_went_to_rest_is_not_told_by_its_next_sample() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.rest(150 * MS)
+    read(made, 200, 100.0)
+    closed = made.close("a", 200 * MS)
+    assert (closed.energy_uj, closed.source) == (105 * 150_000 + MARGINAL_W * 50_000, "mixed")
+
+
+def test_however_much_happens_without_a_sensor_little_of_it_waits() -> None:
+    made = book()
+    for number in range(1000):
+        made.open("a", number * 2 * MS)
+        made.close("a", (number * 2 + 1) * MS)
+        assert made._slices.count <= 256
+    assert made.totals().requests_uj == MARGINAL_W * 1_000_000
 
 
 def test_a_sensor_that_comes_back_measures_only_from_then_on() -> None:

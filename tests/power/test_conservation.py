@@ -42,7 +42,9 @@ def test_rounding_is_half_even(numerator: int, denominator: int) -> None:
 
 
 def test_watts_that_are_none_are_zero_microwatts() -> None:
-    assert [microwatts(odd) for odd in (-1.0, float("nan"), float("inf"), float("-inf"))] == [0, 0, 0, 0]
+    assert [microwatts(odd) for odd in (-1.0, -0.5, 0.0, float("nan"), float("inf"), float("-inf"))] == [
+        0
+    ] * 6
     assert microwatts(0.0000015) == 2
 
 
