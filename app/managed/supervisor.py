@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from app.containers.base import Container, ContainerError, DaemonUnreachable, PullProgress
 from app.containers.docker import Docker
-from app.containers.life import LIMIT, WINDOW_S, Happening, Wish
+from app.containers.life import Happening, Wish
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, HostState, Processor
 from app.engine.ollama import OllamaEngine
@@ -28,7 +28,7 @@ from app.managed.names import names_of
 from app.managed.pulling import PullRate
 from app.managed.recipe import Recipe, drift_now
 from app.managed.tasks import Tasks, outcome_of, over
-from app.managed.upbringing import TAIL, Up, Upbringing
+from app.managed.upbringing import TAIL, Upbringing
 from app.managed.watching import DaemonInUse, Watch
 from app.managed.way_out import WayOut
 
@@ -71,13 +71,18 @@ class ManagedOllama:
         self._machine = machine
         self._on_change = on_change
         self._life = EngineLife(names_of(recipe().profile).container, pauses_s)
-        self._upbringing = Upbringing(
-            engine, self._life.trust, healthy_s=healthy_s, busy=busy, quietly=quietly
-        )
         self._way_out = WayOut(self._open, self._shut)
+        self._upbringing = Upbringing(
+            engine,
+            self._life,
+            self._tell,
+            healthy_s=healthy_s,
+            busy=busy,
+            quietly=quietly,
+            way_out=lambda: self._way_out.needed,
+        )
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
-        self._said: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._looks: list[asyncio.Task[None]] = []
         self._checking: asyncio.Task[Processor] | None = None
@@ -135,7 +140,7 @@ class ManagedOllama:
             if old is not None and old.image_id == newest.id:
                 return "Ollama is up to date."
             self._tell(life.Remake(keep=old is not None and old.running))
-            said = await put_in_place(making, old, newest, lambda made: self._bring_up(making, made))
+            said = await put_in_place(making, old, newest, lambda made: self._upbringing.bring(making, made))
             made = await making.existing()
             if made is not None and not self._life.life.wanted:
                 await docker.stop(made.id, GRACE_S)
@@ -155,7 +160,7 @@ class ManagedOllama:
                 made = await making.make_of(await making.image())
             else:
                 made = await making.make_again(old)
-            await self._bring_up(making, made)
+            await self._upbringing.bring(making, made)
 
     async def log_tail(self, lines: int = 200) -> str:
         """The end of the container's log; empty where there is no container."""
@@ -189,7 +194,8 @@ class ManagedOllama:
         if self._life.container is None:
             self._tell(life.Drifted(()))
         elif self._daemon.found is not None:
-            self._tell(life.Drifted(self._drift(self._daemon.found, self._life.container)))
+            daemon, machine = self._daemon.found.daemon, self._machine()
+            self._tell(life.Drifted(drift_now(self._recipe(), daemon, machine, self._life.container)))
 
     async def close(self) -> None:
         """Look after it no more; the container is left as it is. Never raises, and is over within seconds."""
@@ -210,7 +216,7 @@ class ManagedOllama:
     async def _start(self, *, renew: bool) -> None:
         async with self._work() as docker:
             self._follow()
-            await self._bring_up_patiently(self._making(docker), renew=renew)
+            await self._upbringing.patiently(self._making(docker), renew=renew)
 
     async def _recover(self) -> None:
         """The container may have ended: bring it up again where that is so."""
@@ -222,41 +228,8 @@ class ManagedOllama:
             if container is not None and container.running:
                 return
             tail = await docker.logs(container.id, TAIL) if container is not None else ""
-            await self._once_more(faults.crashed(container, tail))
-            await self._bring_up_patiently(self._making(docker), renew=False)
-
-    async def _bring_up_patiently(self, making: Making, *, renew: bool) -> None:
-        """Once more after an end, as often as that is wished for."""
-        while True:
-            try:
-                self._tell(life.Rises())
-                await self._bring_up(making, await self._upbringing.container(making, renew=renew))
-                return
-            except EngineCrashed as error:
-                await self._once_more(error)
-
-    async def _bring_up(self, making: Making, container: Container) -> None:
-        self._tell(life.Rises(container))
-        self._came_up(making, await self._upbringing.up(making, container, way_out=self._way_out.needed))
-        self._tell(life.Drifted(self._drift(making.docker, container)))
-
-    def _came_up(self, making: Making, up: Up) -> None:
-        for note in making.notes:
-            if note not in self._said:
-                self._said.add(note)
-                log.warning("%s", note)
-        self._tell(life.Answers(*up, making.closed, making.closed and not self._way_out.needed))
-
-    async def _once_more(self, error: EngineCrashed) -> None:
-        """Wait a moment before the next try; raises where there is to be none."""
-        if Wish.TRY_AGAIN not in self._tell(life.Ended(error)):
-            raise faults.gave_up(error, LIMIT, round(WINDOW_S / 60)) from error
-        log.warning("%s It is being restarted.", self.state.problem)
-        await asyncio.sleep(self._life.life.pause_s)
-
-    def _drift(self, docker: Docker, container: Container) -> tuple[str, ...]:
-        """Names of settings that differ from those that `container` was made with."""
-        return drift_now(self._recipe(), docker.daemon, self._machine(), container)
+            await self._upbringing.once_more(faults.crashed(container, tail))
+            await self._upbringing.patiently(self._making(docker), renew=False)
 
     # Watching
 
@@ -286,11 +259,10 @@ class ManagedOllama:
             # Not running: its end has been noticed, and is somebody else's work.
             if container is not None and container.running:
                 try:
-                    up = await self._upbringing.judge(making, container, if_unknown=if_unknown)
-                    self._came_up(making, up)
+                    await self._upbringing.judge(making, container, if_unknown=if_unknown)
                 except EngineCrashed as error:
-                    await self._once_more(error)
-                    await self._bring_up_patiently(making, renew=False)
+                    await self._upbringing.once_more(error)
+                    await self._upbringing.patiently(making, renew=False)
         return self.state.processor
 
     # One piece of work
@@ -307,6 +279,7 @@ class ManagedOllama:
             try:
                 yield await self._daemon.get()
                 self._follow()
+                self.settings_changed()
             except DaemonUnreachable as error:
                 self._daemon.lose()
                 self._tell(life.Lost(error))

@@ -13,13 +13,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from app.containers.base import Container, ContainerError, DaemonFailed
+from app.containers.life import LIMIT, WINDOW_S, Wish
 from app.engine.base import EngineError
 from app.engine.host import Processor
 from app.engine.ollama import OllamaEngine
 from app.engine.wire import Wire
-from app.managed.faults import NeverHealthy, crashed
+from app.managed.faults import EngineCrashed, NeverHealthy, crashed, gave_up
+from app.managed.life import Answers, Ended, EngineLife, Event, Rises
 from app.managed.making import GRACE_S, Making, url_of
-from app.managed.processor import Trust, from_log
+from app.managed.processor import from_log
 from app.managed.recipe import changed_settings
 
 TAIL = 20
@@ -35,33 +37,65 @@ _LOOK_S = 0.1
 
 log = logging.getLogger(__name__)
 
-Up = tuple[Container, Processor]
-"""A container whose engine answers, and what it computes with."""
-
 
 class Upbringing:
     """Brings containers up for one engine. Methods raise ContainerError.
 
-    `healthy_s`: how long an engine may take to answer; `busy`: whether requests are under way; `quietly`: inside it
-    none is, and none begins.
+    `tell` passes what happens on to `life`. `healthy_s`: how long an engine may take to answer; `busy`: whether
+    requests are under way; `quietly`: inside it none is, and none begins; `way_out`: whether somebody needs one now.
     """
 
     def __init__(
         self,
         engine: OllamaEngine,
-        trust: Trust,
+        life: EngineLife,
+        tell: Callable[[Event], tuple[Wish, ...]],
         *,
         healthy_s: float,
         busy: Callable[[], bool],
         quietly: Callable[[], AbstractAsyncContextManager[None]],
+        way_out: Callable[[], bool],
     ) -> None:
         self._engine = engine
-        self._trust = trust
+        self._life = life
+        self._trust = life.trust
+        self._tell = tell
+        self._way_out = way_out
+        self._noted: set[str] = set()
         self._healthy_s = healthy_s
         self._busy = busy
         self._quietly = quietly
 
-    async def container(self, making: Making, *, renew: bool) -> Container:
+    async def patiently(self, making: Making, *, renew: bool) -> None:
+        """Have it running and answering, and once more after an end, as often as that is wished for."""
+        while True:
+            try:
+                self._tell(Rises())
+                await self.bring(making, await self._container(making, renew=renew))
+                return
+            except EngineCrashed as error:
+                await self.once_more(error)
+
+    async def once_more(self, error: EngineCrashed) -> None:
+        """Wait a moment before the next try; raises EngineCrashed where there is to be none."""
+        if Wish.TRY_AGAIN not in self._tell(Ended(error)):
+            raise gave_up(error, LIMIT, round(WINDOW_S / 60)) from error
+        log.warning("%s It is being restarted.", self._life.state.problem)
+        await asyncio.sleep(self._life.life.pause_s)
+
+    async def bring(self, making: Making, container: Container) -> None:
+        """Have `container` running and answering."""
+        self._tell(Rises(container))
+        container = await making.run(container)
+        if self._way_out():
+            await making.open(container)
+        else:
+            await making.cut(container)
+        await self.answers(making, container)
+        self._trust.started(making.choice.expected)
+        await self.judge(making, container)
+
+    async def _container(self, making: Making, *, renew: bool) -> Container:
         """The container to bring up: ours as it is, or a new one where there is none; where `renew`, also in place of
         one that does not run and was made with other settings."""
         container = await making.existing()
@@ -71,20 +105,20 @@ class Upbringing:
             return await making.make_again(container)
         return container
 
-    async def up(self, making: Making, container: Container, *, way_out: bool) -> Up:
-        """Have it running and answering. `way_out`: somebody needs one at this moment."""
-        container = await making.run(container)
-        if way_out:
-            await making.open(container)
-        else:
-            await making.cut(container)
-        await self.answers(making, container)
-        self._trust.started(making.choice.expected)
-        return await self.judge(making, container)
+    async def judge(self, making: Making, container: Container, *, if_unknown: bool = False) -> None:
+        """Say what a running engine computes with. Where it should be the GPU and is not, it is restarted once and
+        judged again; with `if_unknown` also where nothing tells and no request is under way."""
+        container, verdict = await self._judged(making, container, if_unknown=if_unknown)
+        for note in making.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                log.warning("%s", note)
+        isolated = making.closed and not self._way_out()
+        self._tell(Answers(container, verdict, closed=making.closed, isolated=isolated))
 
-    async def judge(self, making: Making, container: Container, *, if_unknown: bool = False) -> Up:
-        """What a running engine computes with. Where it should be the GPU and is not, it is restarted once and judged
-        again; with `if_unknown` also where nothing tells and no request is under way."""
+    async def _judged(
+        self, making: Making, container: Container, *, if_unknown: bool
+    ) -> tuple[Container, Processor]:
         docker = making.docker
         verdict = await self._verdict(making, container)
         if self._trust.cure(verdict, if_unknown=if_unknown and not self._busy()):

@@ -12,8 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.containers.base import ContainerError, DaemonUnreachable, PullProgress
@@ -21,7 +20,15 @@ from app.containers.life import Happening, Life, Wish
 from app.tunnel.container import labels, spec_of
 from app.tunnel.exposure import Reach, check_public
 from app.tunnel.log import LogReader, Trouble
-from app.tunnel.words import PAST_GATEWAY, TunnelError, trouble_words
+from app.tunnel.words import (
+    OFF,
+    PAST_GATEWAY,
+    TunnelError,
+    TunnelPhase,
+    TunnelState,
+    reach_words,
+    trouble_words,
+)
 from app.vault.base import VaultUnavailable
 
 if TYPE_CHECKING:
@@ -36,33 +43,6 @@ _PAUSES_S = (2.0, 10.0, 30.0)
 """Before each new start: after a night's sleep the network takes a moment."""
 _LOOKS_S = (2.0, 3.0, 5.0, 10.0, 20.0)
 """When the new address is asked: a fresh name is not known everywhere at once."""
-
-
-class TunnelPhase(StrEnum):
-    """Where the public address is."""
-
-    OFF = "off"
-    OPENING = "opening"
-    OPEN = "open"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class TunnelState:
-    """The public address as last heard of."""
-
-    phase: TunnelPhase
-    url: str = ""
-    """Where clients reach the gateway; empty until it is known."""
-    problem: str | None = None
-    fix: str | None = None
-    progress: PullProgress | None = None
-    """How far the image is, while it is being pulled."""
-    log_tail: tuple[str, ...] = ()
-    """The last lines of cloudflared's log, where it failed."""
-
-
-OFF = TunnelState(TunnelPhase.OFF)
 
 
 class Tunnel:
@@ -365,22 +345,9 @@ class Tunnel:
             self._past_gateway = True
             if self._task is not None:
                 self._task.cancel()
-        elif reach is Reach.OTHER:
-            self._become(
-                replace(
-                    self._state,
-                    problem="Something else than this gateway answers at the public address.",
-                    fix="Check at Cloudflare where the tunnel leads, and whether a login stands in front of it.",
-                )
-            )
-        elif reach is Reach.NOBODY:
-            self._become(
-                replace(
-                    self._state,
-                    problem="The tunnel is open, but its address does not answer from here yet.",
-                    fix="Wait a few minutes; a new address is not known everywhere at once.",
-                )
-            )
+        elif (words := reach_words(reach)) is not None:
+            problem, fix = words
+            self._become(replace(self._state, problem=problem, fix=fix))
 
     def _fail(self, problem: str, fix: str, tail: tuple[str, ...]) -> None:
         self._tell(Happening.REFUSED)

@@ -1,13 +1,45 @@
-"""What a person is told when the tunnel does not work: what happened, and what to do."""
+"""What a person is told of the tunnel: where it stands, what is wrong, and what to do."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.containers.base import PullProgress
+from app.tunnel.exposure import Reach
 from app.tunnel.log import Trouble
 
 PAST_GATEWAY = (
     "The engine itself answered at the public address, without asking for a key, so the tunnel was closed at once.",
     "At Cloudflare, let the tunnel lead to the gateway's port instead of the engine's.",
 )
+
+
+class TunnelPhase(StrEnum):
+    """Where the public address is."""
+
+    OFF = "off"
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelState:
+    """The public address as last heard of."""
+
+    phase: TunnelPhase
+    url: str = ""
+    """Where clients reach the gateway; empty until it is known."""
+    problem: str | None = None
+    fix: str | None = None
+    progress: PullProgress | None = None
+    """How far the image is, while it is being pulled."""
+    log_tail: tuple[str, ...] = ()
+    """The last lines of cloudflared's log, where it failed."""
+
+
+OFF = TunnelState(TunnelPhase.OFF)
 
 
 class TunnelError(Exception):
@@ -38,3 +70,18 @@ def trouble_words(trouble: Trouble, mode: str) -> tuple[str, str]:
     if mode == "named":
         return ("The tunnel ended several times and is not started again.", "Its last log lines say why.")
     return ("The quick tunnel ended several times and is not started again.", "Its last log lines say why.")
+
+
+def reach_words(reach: Reach) -> tuple[str, str] | None:
+    """The problem and its fix where somebody else than the gateway answers at the address; None where all is well."""
+    if reach is Reach.OTHER:
+        return (
+            "Something else than this gateway answers at the public address.",
+            "Check at Cloudflare where the tunnel leads, and whether a login stands in front of it.",
+        )
+    if reach is Reach.NOBODY:
+        return (
+            "The tunnel is open, but its address does not answer from here yet.",
+            "Wait a few minutes; a new address is not known everywhere at once.",
+        )
+    return None
