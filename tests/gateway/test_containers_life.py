@@ -105,7 +105,7 @@ def ours(dockerd: Engine) -> Any:
 def tunnels(dockerd: Engine) -> list[Any]:
     return [
         one
-        for one in dockerd.client.containers.list(all=True, filters=TUNNEL)
+        for one in dockerd.client.containers.list(all=True, ignore_removed=True, filters=TUNNEL)
         if one.labels[LABEL_PROFILE] == "default"
     ]
 
@@ -177,7 +177,7 @@ async def test_nothing_that_we_did_not_start_is_stopped_in_a_whole_life(
     unharmed("engine remove")
     with pytest.raises(docker.errors.NotFound):
         ours(dockerd)
-    mine = [one.name for one in dockerd.client.containers.list(all=True)]
+    mine = [one.name for one in dockerd.client.containers.list(all=True, ignore_removed=True)]
     assert sorted(mine) == sorted(one.name for one in foreign)
 
 

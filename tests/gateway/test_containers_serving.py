@@ -137,7 +137,11 @@ async def test_quitting_while_a_model_is_pulled_waits_for_nobody(
 
 
 def tunnels(dockerd: Engine) -> list[Any]:
-    return list(dockerd.client.containers.list(all=True, filters={"label": f"{LABEL_ROLE}=tunnel"}))
+    return list(
+        dockerd.client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"{LABEL_ROLE}=tunnel"}
+        )
+    )
 
 
 async def test_a_public_address_is_shown_never_disturbs_serving_and_goes_when_it_is_switched_off(

@@ -69,7 +69,11 @@ async def make(docker: Docker, images: Images) -> AsyncIterator[Make]:
 
 
 def containers(dockerd: Engine) -> list[Any]:
-    return list(dockerd.client.containers.list(all=True, filters={"label": f"{LABEL_PROFILE}={PROFILE}"}))
+    return list(
+        dockerd.client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"{LABEL_PROFILE}={PROFILE}"}
+        )
+    )
 
 
 async def until(true: Callable[[], bool]) -> None:
