@@ -129,6 +129,7 @@ def test_each_restart_within_the_window_waits_longer_than_the_one_before() -> No
         pauses.append(life.pause_s)
     assert pauses == [0.5, 2.0, 5.0, 0.5]
     assert Life((0.1,)).pause_s == 0.1
+    assert Life(PAUSES_S).pause_s == 0.5
 
 
 def test_an_end_that_nobody_minds_uses_up_no_restart() -> None:

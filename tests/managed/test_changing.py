@@ -221,8 +221,9 @@ async def test_whoever_asked_for_a_new_container_may_go_away_before_it_is_there(
     with pytest.raises(asyncio.CancelledError):
         await asked
     await eventually(lambda: managed.exists() and managed.container().id != before, "the new one is there")
-    await managed.running()
-    assert managed.state.drift == ()
+    await eventually(
+        lambda: managed.state.phase is HostPhase.RUNNING and managed.state.drift == (), "it runs as it should"
+    )
     assert HostPhase.FAILED not in managed.phases
     assert all(state.problem is None for state in managed.said), "nobody took that for a crash"
 

@@ -336,3 +336,30 @@ def test_no_evidence_is_needed_where_no_gpu_is_expected() -> None:
     script.life.trust.started(Processor.CPU)
     assert script.life.trust.as_meant is Processor.CPU
     assert script.tell(loaded(0)) == ()
+
+
+def test_before_the_first_start_nothing_is_expected_nothing_counts_and_the_cure_is_to_be_tried() -> None:
+    life = EngineLife(NAME, (0.5,))
+    assert (life.trust.as_meant, life.trust.log_counts, life.closed) == (Processor.UNKNOWN, False, False)
+    assert life.trust.cure(Processor.FALLBACK, if_unknown=False)
+
+
+def test_whether_its_network_is_closed_is_remembered_from_the_last_answer() -> None:
+    script = Script(*RUNNING)
+    assert script.life.closed
+    script.tell(replace(UP, closed=False))
+    assert not script.life.closed
+
+
+def test_a_container_that_was_removed_is_not_shown_any_more() -> None:
+    script = Script(*RUNNING, Stop(), Rests(None), Start())
+    assert script.state == HostState(HostPhase.STARTING, container=NAME)
+    assert script.life.container is None
+
+
+def test_a_gpu_that_is_lost_stays_lost_while_nothing_is_loaded() -> None:
+    script = Script(Start(), Rises(EXITED))
+    script.life.trust.started(Processor.GPU)
+    script.tell(replace(UP, processor=Processor.FALLBACK))
+    before = script.state
+    assert (script.tell(Heard(())), script.state) == ((), before)

@@ -60,6 +60,11 @@ ROOMS: Sequence[Room] = (
     Room("power", _POWER, tuple(f"tests/power/test_{name}.py" for name in _POWER_TESTS)),
     Room("presence", ("app/presence/*.py",), ("tests/presence/test_*.py",)),
     Room(
+        "life of a container",
+        ("app/containers/life.py", "app/managed/life.py", "app/managed/processor.py"),
+        ("tests/containers/test_life.py", "tests/managed/test_life.py", "tests/managed/test_small_parts.py"),
+    ),
+    Room(
         "ledger: tree and records",
         _ledger("merkle", "checkpoint", "canonical", "records"),
         tuple(f"tests/ledger/**/test_{name}.py" for name in _PURE),
