@@ -108,7 +108,7 @@ class OllamaEngine:
             return {}
         try:
             answer = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if reply.status == 200 and isinstance(answer, dict):
             return answer

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from app.basics.threads import Aside
 from app.models.base import ModelError
@@ -29,6 +30,8 @@ _SILENCE_S = 600.0
 """How long the engine may say nothing while it verifies a large file or loads a large model."""
 _CHUNK_B = 256 * 1024
 _LINE_B = 256 * 1024
+_MOST_B = 32 * 2**20
+"""What a model's details may take: vocabularies are among them."""
 _TRIED_TOKENS = 8
 
 
@@ -146,16 +149,14 @@ class ManagementClient:
     ) -> dict[str, Any]:
         async with self._request(method, path, json=body, silence_s=silence_s) as reply:
             if reply.status == 200:
-                raw = await reply.read()
+                raw = await _whole(reply)
                 try:
                     answer = json.loads(raw) if raw.strip() else {}
-                except ValueError:
+                except (ValueError, RecursionError):
                     answer = None
                 if isinstance(answer, dict):
                     return answer
-                raise ModelError(
-                    "The engine answered something that makes no sense: check that it is Ollama."
-                )
+                raise _senseless()
             raise _translated(await _error_of(reply), name)
 
     @asynccontextmanager
@@ -169,12 +170,10 @@ class ManagementClient:
             while raw := await reply.content.readline():
                 try:
                     line = json.loads(raw)
-                except ValueError:
+                except (ValueError, RecursionError):
                     line = None
                 if not isinstance(line, dict):
-                    raise ModelError(
-                        "The engine answered something that makes no sense: check that it is Ollama."
-                    )
+                    raise _senseless()
                 if "error" in line:
                     raise _translated(str(line["error"]), name)
                 last = str(line.get("status", ""))
@@ -204,6 +203,9 @@ class ManagementClient:
             raise Passing(
                 f"The engine said nothing for {silence_s:.0f} s: look at its log, then try again."
             ) from error
+        except HttpProcessingError as error:
+            # A line without an end. Where it lies in the head, it comes as one of the ClientErrors below.
+            raise _senseless() from error
         except (aiohttp.ClientError, ValueError) as error:
             raise broken_off() from error
 
@@ -212,17 +214,30 @@ class _CannotGenerate(ModelError):
     """It is a model that embeds."""
 
 
+def _senseless() -> ModelError:
+    return ModelError("The engine answered something that makes no sense: check that it is Ollama.")
+
+
 def _translated(text: str, name: str) -> ModelError:
     if "does not support generate" in text:
         return _CannotGenerate(f"The model {name} writes no text.")
     return in_words(text, name)
 
 
+async def _whole(reply: aiohttp.ClientResponse) -> bytes:
+    raw = bytearray()
+    async for piece in reply.content.iter_any():
+        raw += piece
+        if len(raw) > _MOST_B:
+            raise ModelError(f"The engine's answer is longer than {_MOST_B // 2**20} MB: look at its log.")
+    return bytes(raw)
+
+
 async def _error_of(reply: aiohttp.ClientResponse) -> str:
     raw = await reply.content.read(64 * 1024)
     try:
         answer = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     said = answer.get("error") if isinstance(answer, dict) else None
     return str(said) if said else f"status {reply.status}"
