@@ -63,7 +63,7 @@ class Happening(Enum):
     """What it was given may have been taken from it."""
 
 
-class Wish(Enum):
+class LifeWish(Enum):
     """What is to be done."""
 
     BRING_UP = auto()
@@ -82,13 +82,13 @@ class Wish(Enum):
     """Say why it does not run, and hold nothing for it any more."""
 
 
-S, H, W = Stage, Happening, Wish
+S, H, W = Stage, Happening, LifeWish
 
 WANTED = frozenset({S.RISING, S.UP, S.AWAY})
 """Stages at which it is watched, and brought up again after an end."""
 
 # What is not in a row does not change the stage and wishes nothing.
-TABLE: Mapping[Happening, Mapping[Stage, tuple[Stage, tuple[Wish, ...]]]] = {
+TABLE: Mapping[Happening, Mapping[Stage, tuple[Stage, tuple[LifeWish, ...]]]] = {
     H.START: {
         S.REST: (S.RISING, (W.BRING_UP,)),
         S.TRIAL: (S.RISING, (W.BRING_UP,)),
@@ -154,7 +154,7 @@ class Life:
         """How long to wait before the restart that TRY_AGAIN wishes for."""
         return self._pauses_s[max(1, min(len(self._restarts), len(self._pauses_s))) - 1]
 
-    def told(self, what: Happening, now_s: float) -> tuple[Wish, ...]:
+    def told(self, what: Happening, now_s: float) -> tuple[LifeWish, ...]:
         """What is to be done about `what` at `now_s`, in seconds of a clock that never runs backwards."""
         if what is Happening.START:
             self._restarts.clear()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.containers.base import Container, ContainerError, DaemonUnreachable
-from app.containers.life import Happening, Life, Wish
+from app.containers.life import Happening, Life, LifeWish
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, HostState, Processor, Progress
 from app.managed.faults import EngineCrashed, problem_and_fix
@@ -75,14 +75,14 @@ class Rests:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Died:
     """It has ended by itself."""
 
     error: EngineCrashed
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Impossible:
     """What was asked cannot be done."""
 
     error: ContainerError
@@ -111,7 +111,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class WayOut:
+class WayMoved:
     """Its way out to the network was opened or shut."""
 
     isolated: bool
@@ -125,8 +125,8 @@ class Drifted:
 
 
 Event = (
-    Start | Stop | Remake | Rises | Pulls | PullEnds | Answers | Rests | Ended | Refused | GivenUp | Lost | Heard
-    | WayOut | Drifted | Happening
+    Start | Stop | Remake | Rises | Pulls | PullEnds | Answers | Rests | Died | Impossible | GivenUp | Lost | Heard
+    | WayMoved | Drifted | Happening
 )  # fmt: skip
 """What comes in. A bare `Happening` (FOUND, HINT, DOUBT) changes nothing that is shown."""
 
@@ -143,7 +143,7 @@ class EngineLife:
         self.closed = False
         """The container's own network has no way out."""
 
-    def told(self, event: Event, now_s: float) -> tuple[Wish, ...]:
+    def told(self, event: Event, now_s: float) -> tuple[LifeWish, ...]:
         """What is to be done about `event` at `now_s`, in seconds of a clock that never runs backwards."""
         match event:
             case Happening():
@@ -164,13 +164,13 @@ class EngineLife:
             case Answers():
                 self._answers(event)
                 return self.life.told(Happening.ANSWERS, now_s)
-            case Ended(error):
+            case Died(error):
                 wishes = self.life.told(Happening.ENDED, now_s)
-                if Wish.TRY_AGAIN in wishes:
+                if LifeWish.TRY_AGAIN in wishes:
                     problem, fix = problem_and_fix(error)
                     self._become(HostPhase.STARTING, problem=problem, fix=fix)
                 return wishes
-            case Refused():
+            case Impossible():
                 # What is shown waits for the end of its log: a failure is said once.
                 return self.life.told(Happening.REFUSED, now_s)
             case Lost(error):
@@ -187,7 +187,7 @@ class EngineLife:
             case PullEnds(before):
                 pulling = self.state.phase is HostPhase.PULLING
                 self.state = before if pulling else replace(self.state, progress=None)
-            case WayOut(isolated):
+            case WayMoved(isolated):
                 self.state = replace(self.state, isolated=isolated)
             case Drifted(drift):
                 self.state = replace(self.state, drift=drift)
@@ -227,13 +227,13 @@ class EngineLife:
         problem, fix = problem_and_fix(error)
         self._become(phase, problem=problem, fix=fix, log_tail=tail)
 
-    def _heard(self, loaded: tuple[Loaded, ...]) -> tuple[Wish, ...]:
+    def _heard(self, loaded: tuple[Loaded, ...]) -> tuple[LifeWish, ...]:
         if self.state.phase is not HostPhase.RUNNING:
             return ()
         verdict, known = self.trust.by(loaded), self.state.processor
         if verdict is Processor.GPU and known in (Processor.UNKNOWN, Processor.FALLBACK):
             self.state = replace(self.state, processor=verdict, problem=None, fix=None)
-        return (Wish.CHECK,) if verdict is Processor.FALLBACK is not known else ()
+        return (LifeWish.CHECK,) if verdict is Processor.FALLBACK is not known else ()
 
     def _become(self, phase: HostPhase, **changes: Any) -> None:
         labels = self.container.labels if self.container is not None else {}

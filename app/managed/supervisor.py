@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 from app.containers.base import Container, ContainerError, DaemonUnreachable, PullProgress
 from app.containers.docker import Docker
-from app.containers.life import Happening, Wish
+from app.containers.life import Happening, LifeWish
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, HostState, Processor
 from app.engine.ollama import OllamaEngine
@@ -185,7 +185,7 @@ class ManagedOllama:
 
     def noticed(self, loaded: Iterable[Loaded]) -> None:
         """Somebody has heard from the engine what is loaded: look closer where that does not lie on the GPU."""
-        if Wish.CHECK in self._tell(life.Heard(tuple(loaded))) and over(self._checking):
+        if LifeWish.CHECK in self._tell(life.Heard(tuple(loaded))) and over(self._checking):
             with suppress(NotRunning):
                 self._checking = self._tasks.begin(self._check())
 
@@ -246,7 +246,7 @@ class ManagedOllama:
         self._tell(life.Lost(error))
 
     async def _back(self) -> None:
-        if Wish.BRING_UP in self._tell(Happening.FOUND):
+        if LifeWish.BRING_UP in self._tell(Happening.FOUND):
             await asyncio.shield(self._begin_start(renew=False))
 
     async def _check(self, *, if_unknown: bool = False) -> Processor:
@@ -287,7 +287,7 @@ class ManagedOllama:
             except ContainerError as error:
                 if not spoils:
                     self._tell(life.PullEnds(before))
-                elif Wish.GIVE_UP in self._tell(life.Refused(error)):
+                elif LifeWish.GIVE_UP in self._tell(life.Impossible(error)):
                     await self._give_up(error)
                 raise
 
@@ -304,7 +304,7 @@ class ManagedOllama:
                     await docker.stop(container.id, GRACE_S)
         self._tell(life.GivenUp(error, tail))
 
-    def _tell(self, event: life.Event) -> tuple[Wish, ...]:
+    def _tell(self, event: life.Event) -> tuple[LifeWish, ...]:
         """Tell the engine's life, and whoever shows it. What it wishes for and nobody waits for is done here; the rest
         is up to whoever told it."""
         before = self.state
@@ -312,13 +312,13 @@ class ManagedOllama:
         if self.state != before:
             self._on_change()
         for wish in wishes:
-            if wish is Wish.CALL_OFF:
+            if wish is LifeWish.CALL_OFF:
                 # It ends before the next piece of work begins.
                 self._watch.stop()
                 self._tasks.call_off()
-            elif wish is Wish.LOOK:
+            elif wish is LifeWish.LOOK:
                 self._look()
-            elif wish is Wish.AWAIT_DAEMON and isinstance(event, life.Lost):
+            elif wish is LifeWish.AWAIT_DAEMON and isinstance(event, life.Lost):
                 self._watch.await_daemon(event.error)
         return wishes
 
@@ -348,7 +348,7 @@ class ManagedOllama:
             if container is None:
                 raise NotRunning("The engine has no container yet. Start the engine first.")
             await self._upbringing.moved(making, container, making.open, waits=self._serves(container))
-            self._tell(life.WayOut(isolated=False))
+            self._tell(life.WayMoved(isolated=False))
 
     async def _shut(self) -> None:
         async with self._turn:
@@ -357,7 +357,7 @@ class ManagedOllama:
             if container is not None:
                 if making.is_open(container):
                     await self._upbringing.moved(making, container, making.cut, waits=self._serves(container))
-                self._tell(life.WayOut(isolated=self._life.closed and container.running))
+                self._tell(life.WayMoved(isolated=self._life.closed and container.running))
 
     def _serves(self, container: Container) -> bool:
         return container.running and self.state.phase is HostPhase.RUNNING

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from app.containers.base import Container, ContainerError, DaemonFailed
-from app.containers.life import LIMIT, WINDOW_S, Wish
+from app.containers.life import LIMIT, WINDOW_S, LifeWish
 from app.engine.base import EngineError
 from app.engine.host import Processor
 from app.engine.ollama import OllamaEngine
 from app.engine.wire import Wire
 from app.managed.faults import EngineCrashed, NeverHealthy, crashed, gave_up
-from app.managed.life import Answers, Ended, EngineLife, Event, Rises
+from app.managed.life import Answers, Died, EngineLife, Event, Rises
 from app.managed.making import GRACE_S, Making, url_of
 from app.managed.processor import from_log
 from app.managed.recipe import changed_settings
@@ -49,7 +49,7 @@ class Upbringing:
         self,
         engine: OllamaEngine,
         life: EngineLife,
-        tell: Callable[[Event], tuple[Wish, ...]],
+        tell: Callable[[Event], tuple[LifeWish, ...]],
         *,
         healthy_s: float,
         busy: Callable[[], bool],
@@ -78,7 +78,7 @@ class Upbringing:
 
     async def once_more(self, error: EngineCrashed) -> None:
         """Wait a moment before the next try; raises EngineCrashed where there is to be none."""
-        if Wish.TRY_AGAIN not in self._tell(Ended(error)):
+        if LifeWish.TRY_AGAIN not in self._tell(Died(error)):
             raise gave_up(error, LIMIT, round(WINDOW_S / 60)) from error
         log.warning("%s It is being restarted.", self._life.state.problem)
         await asyncio.sleep(self._life.life.pause_s)

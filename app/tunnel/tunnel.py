@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.containers.base import ContainerError, DaemonUnreachable, PullProgress
-from app.containers.life import Happening, Life, Wish
+from app.containers.life import Happening, Life, LifeWish
 from app.tunnel.container import labels, spec_of
 from app.tunnel.exposure import Reach, check_public
 from app.tunnel.log import LogReader, Trouble
@@ -165,7 +165,7 @@ class Tunnel:
     def _name(self) -> str:
         return f"mortdecai-{self._profile}-tunnel"
 
-    def _tell(self, what: Happening) -> tuple[Wish, ...]:
+    def _tell(self, what: Happening) -> tuple[LifeWish, ...]:
         return self._life.told(what, self._clock_s())
 
     async def _end_task(self) -> None:
@@ -220,10 +220,10 @@ class Tunnel:
                 reader = await self._once()
             except DaemonUnreachable:
                 # Docker may be restarting under a tunnel that was open.
-                if not self._was_open or Wish.GIVE_UP in self._tell(Happening.ENDED):
+                if not self._was_open or LifeWish.GIVE_UP in self._tell(Happening.ENDED):
                     raise
             else:
-                if Wish.GIVE_UP in self._tell(Happening.REFUSED if reader.hopeless else Happening.ENDED):
+                if LifeWish.GIVE_UP in self._tell(Happening.REFUSED if reader.hopeless else Happening.ENDED):
                     self._fail(*trouble_words(reader.trouble, self._mode), reader.tail)
                     return
                 log.info("The tunnel ended and is started again. Its last words: %s", reader.tail[-1:])

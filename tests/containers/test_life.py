@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.containers.life import LIMIT, TABLE, WANTED, WINDOW_S, Happening, Life, Stage, Wish
+from app.containers.life import LIMIT, TABLE, WANTED, WINDOW_S, Happening, Life, LifeWish, Stage
 
 REST, TRIAL, RISING, UP, AWAY, FAILED = Stage
-BRING_UP, AGAIN, CALL_OFF, LOOK, CHECK, AWAIT, GIVE_UP = Wish
+BRING_UP, AGAIN, CALL_OFF, LOOK, CHECK, AWAIT, GIVE_UP = LifeWish
 PAUSES_S = (0.5, 2.0, 5.0)
 
 
@@ -67,7 +67,7 @@ CASES = [(what, stage, then, wishes) for what, stages, then, wishes in ROWS for 
 
 @pytest.mark.parametrize(("what", "stage", "then", "wishes"), CASES)
 def test_what_happens_at_a_stage_leads_to_a_stage_and_to_wishes(
-    what: Happening, stage: Stage, then: Stage, wishes: set[Wish]
+    what: Happening, stage: Stage, then: Stage, wishes: set[LifeWish]
 ) -> None:
     life = at(stage)
     assert (set(life.told(what, 0.0)), life.stage) == (wishes, then)
@@ -79,7 +79,7 @@ def test_the_rows_above_say_something_of_every_happening_at_every_stage() -> Non
 
 
 def test_whatever_happens_nobody_restarts_waits_or_looks_for_what_is_not_wanted() -> None:
-    busy = {Wish.BRING_UP, Wish.TRY_AGAIN, Wish.LOOK, Wish.CHECK, Wish.AWAIT_DAEMON}
+    busy = {LifeWish.BRING_UP, LifeWish.TRY_AGAIN, LifeWish.LOOK, LifeWish.CHECK, LifeWish.AWAIT_DAEMON}
     for row in TABLE.values():
         for then, wishes in row.values():
             assert then in WANTED or not busy & set(wishes)
@@ -108,7 +108,7 @@ def test_an_end_ten_minutes_ago_is_forgiven_and_one_a_moment_later_is_not() -> N
 def test_a_person_starting_it_begins_the_count_anew() -> None:
     life = at(UP)
     assert ends(life, 0.0, 1.0, 2.0, 3.0) == [RISING, RISING, RISING, FAILED]
-    assert life.told(Happening.START, 4.0) == (Wish.BRING_UP,)
+    assert life.told(Happening.START, 4.0) == (LifeWish.BRING_UP,)
     assert ends(life, 5.0, 6.0, 7.0, 8.0) == [RISING, RISING, RISING, FAILED]
 
 

@@ -7,28 +7,28 @@ from dataclasses import replace
 import pytest
 
 from app.containers.base import Container, DaemonUnreachable, PortTaken
-from app.containers.life import Happening, Stage, Wish
+from app.containers.life import Happening, LifeWish, Stage
 from app.engine.base import Loaded
 from app.engine.host import HostPhase, HostState, Processor, Progress
 from app.managed.faults import EngineCrashed
 from app.managed.life import (
     Answers,
+    Died,
     Drifted,
-    Ended,
     EngineLife,
     Event,
     GivenUp,
     Heard,
+    Impossible,
     Lost,
     PullEnds,
     Pulls,
-    Refused,
     Remake,
     Rests,
     Rises,
     Start,
     Stop,
-    WayOut,
+    WayMoved,
 )
 from app.managed.names import LABEL_DIGEST, LABEL_REFERENCE
 from app.managed.processor import FIX, PROBLEM
@@ -59,7 +59,7 @@ class Script:
         for event in events:
             self.tell(event)
 
-    def tell(self, event: Event, after_s: float = 1.0) -> tuple[Wish, ...]:
+    def tell(self, event: Event, after_s: float = 1.0) -> tuple[LifeWish, ...]:
         self.now_s += after_s
         return self.life.told(event, self.now_s)
 
@@ -83,7 +83,13 @@ NO_DOCKER = {"problem": "Docker is not running.", "fix": "Start it."}
 
 # The story so far, what happens now, what is to be done, where it stands, and what faces see.
 ROWS = {
-    "a start": ((), Start(), (Wish.BRING_UP,), Stage.RISING, HostState(HostPhase.STARTING, container=NAME)),
+    "a start": (
+        (),
+        Start(),
+        (LifeWish.BRING_UP,),
+        Stage.RISING,
+        HostState(HostPhase.STARTING, container=NAME),
+    ),
     "its image is pulled": (
         (Start(), Rises()),
         Pulls(COMES),
@@ -100,7 +106,7 @@ ROWS = {
     ),
     "it answers": ((Start(), Rises(EXITED)), UP, (), Stage.UP, RUNS_WELL),
     "one that runs is adopted, and the looking is not shown": (RUNNING, Rises(RUNS), (), Stage.UP, RUNS_WELL),
-    "a start of what runs looks again": (RUNNING, Start(), (Wish.BRING_UP,), Stage.UP, RUNS_WELL),
+    "a start of what runs looks again": (RUNNING, Start(), (LifeWish.BRING_UP,), Stage.UP, RUNS_WELL),
     "one that is found dead is being started": (
         RUNNING,
         Rises(EXITED),
@@ -108,65 +114,65 @@ ROWS = {
         Stage.UP,
         shown(HostPhase.STARTING),
     ),
-    "it ends by itself": (RUNNING, Ended(CRASH), (Wish.TRY_AGAIN,), Stage.RISING, RESTARTS),
+    "it ends by itself": (RUNNING, Died(CRASH), (LifeWish.TRY_AGAIN,), Stage.RISING, RESTARTS),
     "the third end": (
-        (*RUNNING, Ended(CRASH), UP, Ended(CRASH), UP),
-        Ended(CRASH),
-        (Wish.TRY_AGAIN,),
+        (*RUNNING, Died(CRASH), UP, Died(CRASH), UP),
+        Died(CRASH),
+        (LifeWish.TRY_AGAIN,),
         Stage.RISING,
         RESTARTS,
     ),
     "the fourth end is said with its log, and nothing before that": (
-        (*RUNNING, Ended(CRASH), Ended(CRASH), Ended(CRASH), UP),
-        Ended(CRASH),
-        (Wish.GIVE_UP,),
+        (*RUNNING, Died(CRASH), Died(CRASH), Died(CRASH), UP),
+        Died(CRASH),
+        (LifeWish.GIVE_UP,),
         Stage.FAILED,
         RUNS_WELL,
     ),
     "given up": (
-        (*RUNNING, Refused(CRASH)),
+        (*RUNNING, Impossible(CRASH)),
         GivenUp(CRASH, ("its log",)),
         (),
         Stage.FAILED,
         replace(RESTARTS, phase=HostPhase.FAILED, log_tail=("its log",)),
     ),
     "a start after a failure forgets it": (
-        (*RUNNING, Refused(CRASH), GivenUp(CRASH, ("its log",))),
+        (*RUNNING, Impossible(CRASH), GivenUp(CRASH, ("its log",))),
         Start(),
-        (Wish.BRING_UP,),
+        (LifeWish.BRING_UP,),
         Stage.RISING,
         shown(HostPhase.STARTING),
     ),
     "what cannot be done": (
         (Start(), Rises()),
-        Refused(PortTaken("Port 1 is taken")),
-        (Wish.GIVE_UP,),
+        Impossible(PortTaken("Port 1 is taken")),
+        (LifeWish.GIVE_UP,),
         Stage.FAILED,
         HostState(HostPhase.STARTING, container=NAME),
     ),
     "no daemon": (
         (Start(), Rises()),
         Lost(GONE),
-        (Wish.AWAIT_DAEMON,),
+        (LifeWish.AWAIT_DAEMON,),
         Stage.AWAY,
         HostState(HostPhase.ABSENT, container=NAME, problem="Docker is not running.", fix="Start it."),
     ),
     "the daemon goes away": (
         RUNNING,
         Lost(GONE),
-        (Wish.AWAIT_DAEMON,),
+        (LifeWish.AWAIT_DAEMON,),
         Stage.AWAY,
         shown(HostPhase.ABSENT, **NO_DOCKER),
     ),
     "the daemon comes back": (
         (*RUNNING, Lost(GONE)),
         Happening.FOUND,
-        (Wish.BRING_UP,),
+        (LifeWish.BRING_UP,),
         Stage.RISING,
         shown(HostPhase.ABSENT, **NO_DOCKER),
     ),
     "it answers again": ((*RUNNING, Lost(GONE), Happening.FOUND, Rises(RUNS)), UP, (), Stage.UP, RUNS_WELL),
-    "a stop": (RUNNING, Stop(), (Wish.CALL_OFF,), Stage.REST, RUNS_WELL),
+    "a stop": (RUNNING, Stop(), (LifeWish.CALL_OFF,), Stage.REST, RUNS_WELL),
     "it has stopped": ((*RUNNING, Stop()), Rests(EXITED), (), Stage.REST, shown(HostPhase.STOPPED)),
     "it was removed": (
         (*RUNNING, Stop()),
@@ -189,7 +195,7 @@ ROWS = {
         Stage.REST,
         shown(HostPhase.ABSENT, **NO_DOCKER),
     ),
-    "a hint while it is wanted": (RUNNING, Happening.HINT, (Wish.LOOK,), Stage.UP, RUNS_WELL),
+    "a hint while it is wanted": (RUNNING, Happening.HINT, (LifeWish.LOOK,), Stage.UP, RUNS_WELL),
     "a hint after a stop": (
         (*RUNNING, Stop(), Rests(EXITED)),
         Happening.HINT,
@@ -213,7 +219,7 @@ ROWS = {
         shown(HostPhase.STOPPED),
     ),
     "an end during a pull is not undone by the pull's": (
-        (*RUNNING, Pulls(COMES), Ended(CRASH)),
+        (*RUNNING, Pulls(COMES), Died(CRASH)),
         PullEnds(RUNS_WELL),
         (),
         Stage.RISING,
@@ -236,13 +242,13 @@ ROWS = {
         shown(HostPhase.STOPPED),
     ),
     "an update of one that failed brings it back": (
-        (*RUNNING, Refused(CRASH), GivenUp(CRASH)),
+        (*RUNNING, Impossible(CRASH), GivenUp(CRASH)),
         Remake(keep=False),
         (),
         Stage.RISING,
         replace(RESTARTS, phase=HostPhase.FAILED),
     ),
-    "a way out": (RUNNING, WayOut(isolated=False), (), Stage.UP, replace(RUNS_WELL, isolated=False)),
+    "a way out": (RUNNING, WayMoved(isolated=False), (), Stage.UP, replace(RUNS_WELL, isolated=False)),
     "other settings": (
         RUNNING,
         Drifted(("engine_gpu",)),
@@ -252,12 +258,12 @@ ROWS = {
     ),
     "drift outlives an end": (
         (*RUNNING, Drifted(("engine_gpu",))),
-        Ended(CRASH),
-        (Wish.TRY_AGAIN,),
+        Died(CRASH),
+        (LifeWish.TRY_AGAIN,),
         Stage.RISING,
         replace(RESTARTS, drift=("engine_gpu",)),
     ),
-    "a model beside the GPU is looked into": (RUNNING, loaded(0), (Wish.CHECK,), Stage.UP, RUNS_WELL),
+    "a model beside the GPU is looked into": (RUNNING, loaded(0), (LifeWish.CHECK,), Stage.UP, RUNS_WELL),
     "a model on the GPU is as it should be": (RUNNING, loaded(100), (), Stage.UP, RUNS_WELL),
     "nothing loaded says nothing": (RUNNING, Heard(()), (), Stage.UP, RUNS_WELL),
     "what is heard of one that does not run": (
@@ -267,13 +273,13 @@ ROWS = {
         Stage.RISING,
         shown(HostPhase.STARTING),
     ),
-    "a sleep": (RUNNING, Happening.DOUBT, (Wish.CHECK,), Stage.UP, RUNS_WELL),
+    "a sleep": (RUNNING, Happening.DOUBT, (LifeWish.CHECK,), Stage.UP, RUNS_WELL),
 }
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_what_happens_now_leads_to_wishes_and_to_what_faces_see(
-    row: tuple[tuple[Event, ...], Event, tuple[Wish, ...], Stage, HostState],
+    row: tuple[tuple[Event, ...], Event, tuple[LifeWish, ...], Stage, HostState],
 ) -> None:
     before, event, wishes, stage, state = row
     script = Script(*before)
@@ -284,9 +290,9 @@ def test_what_happens_now_leads_to_wishes_and_to_what_faces_see(
 def test_ends_ten_minutes_apart_are_forgiven_by_the_clock_that_is_handed_in() -> None:
     script = Script(*RUNNING)
     for _ in range(20):
-        assert script.tell(Ended(CRASH), after_s=200.0) == (Wish.TRY_AGAIN,)
+        assert script.tell(Died(CRASH), after_s=200.0) == (LifeWish.TRY_AGAIN,)
         script.tell(UP)
-    assert script.tell(Ended(CRASH)) == (Wish.GIVE_UP,)
+    assert script.tell(Died(CRASH)) == (LifeWish.GIVE_UP,)
 
 
 def test_a_gpu_that_is_lost_is_said_and_one_that_is_seen_at_work_ends_it() -> None:
