@@ -18,7 +18,6 @@ from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
 from app.face import SettingsFace, Snapshot
-from app.ledger.ids import new_id
 from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
@@ -34,8 +33,7 @@ _UJ_PER_WH = 3_600_000_000
 
 def reply(value: object, status: int = 200) -> web.Response:
     """`value` as JSON."""
-    headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us()), "Cache-Control": "no-store"}
-    return web.Response(body=dump(value), status=status, headers=headers)
+    return web.Response(body=dump(value), status=status, headers={"Content-Type": JSON})
 
 
 class Control:

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from app.basics.clock import wall_us
+from app.ledger.ids import new_id
+
 PRODUCT = "Mortdecai-Gateway"
 PRIVATE = "no-store"
 STREAM = "no-cache, no-store, no-transform"
@@ -32,6 +35,8 @@ class Request(web.BaseRequest):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         headers = response.headers
         headers["Server"] = PRODUCT
+        if "X-Request-Id" not in headers:  # an inference's is its record's
+            headers["X-Request-Id"] = new_id(wall_us())
         if headers.get("Content-Type") in _STREAMS:
             headers["Cache-Control"] = STREAM
             headers["X-Accel-Buffering"] = "no"

@@ -18,8 +18,6 @@ from app.access.identify import Access
 from app.access.limits import listed
 from app.access.principals import Role
 from app.access.refusals import Refusal
-from app.basics.clock import wall_us
-from app.ledger.ids import new_id
 from app.models.base import Entry, ModelError, Operation, Outcome
 from app.models.names import spelled
 from app.models.said import Passing
@@ -142,7 +140,7 @@ class ModelAdmin:
 
     async def _tell(self, request: web.BaseRequest, operation: Operation) -> web.StreamResponse:
         """The operation's progress, a line at a time, until it has ended."""
-        response = web.StreamResponse(headers={"Content-Type": _NDJSON, "X-Request-Id": new_id(wall_us())})
+        response = web.StreamResponse(headers={"Content-Type": _NDJSON})
         await response.prepare(request)
         async for state in self._shelf.follow(operation.id):
             await response.write(json.dumps(as_line(state), ensure_ascii=False).encode() + b"\n")

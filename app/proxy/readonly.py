@@ -15,9 +15,7 @@ from aiohttp import web
 from app.access.identify import Access
 from app.access.principals import Principal
 from app.access.refusals import Refusal
-from app.basics.clock import wall_us
 from app.engine.base import Engine, EngineError
-from app.ledger.ids import new_id
 from app.proxy.admission import Policy, may_use, require_dialect
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump, json_object
@@ -147,8 +145,7 @@ class ReadOnly:
 
     @staticmethod
     def _answer(status: int, answer: dict[str, Any]) -> web.Response:
-        headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us())}
-        return web.Response(body=dump(answer), status=status, headers=headers)
+        return web.Response(body=dump(answer), status=status, headers={"Content-Type": JSON})
 
 
 def _name(entry: object, field: str) -> str:

@@ -17,10 +17,8 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
-from app.basics.clock import wall_us
 from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
-from app.ledger.ids import new_id
 from app.proxy.bodies import Bodies
 from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
@@ -178,7 +176,7 @@ def _other_method(method: str, path: str, methods: list[str]) -> web.Response:
     """The answer to OPTIONS, and to a method that an endpoint does not have."""
     if method == "OPTIONS":
         # Nothing of CORS: no page of anybody else's may ask.
-        return web.Response(status=204, headers={"Allow": allow(methods), "X-Request-Id": new_id(wall_us())})
+        return web.Response(status=204, headers={"Allow": allow(methods)})
     refusal = Refusal(405, "method_not_allowed", f"This endpoint answers {', '.join(methods)} only.")
     response = refuse(refusal, dialect_of(path))
     response.headers["Allow"] = allow(methods)
@@ -204,7 +202,7 @@ def dialect_of(path: str) -> Dialect:
 
 def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
     """A refusal as a response."""
-    headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us())}
+    headers = {"Content-Type": JSON}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.status == 401:
