@@ -91,12 +91,11 @@ class EnergyBook:
         self._order = 0
         self._slices = Slices()
         self._cut_us: int | None = None
-        self._loading = False
+        self._loading = self._under_load = False
         self._sums = Sums()
         self._samples = Samples()
         self._state = _State.MODELLED if source == MODEL else _State.RESTING
         self._layers = Layers(0, 0, 0)
-        self._under_load = False
         self._set_rate()
 
     # The life of a request.

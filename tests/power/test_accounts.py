@@ -528,6 +528,17 @@ def test_what_waited_when_the_sensor_went_to_rest_is_not_told_by_its_next_sample
     assert (closed.energy_uj, closed.source) == (105 * 150_000 + MARGINAL_W * 50_000, "mixed")
 
 
+def test_a_clock_that_went_back_at_the_rest_leaves_nothing_waiting() -> None:
+    made = sampled()
+    made.open("a", 0)
+    read(made, 100, 100.0)
+    made.accrued("a", 150 * MS)
+    made.rest(120 * MS)
+    read(made, 160, 100.0)
+    closed = made.close("a", 160 * MS)
+    assert closed.energy_uj == 105 * 110_000 + MARGINAL_W * 50_000
+
+
 def test_however_much_happens_without_a_sensor_little_of_it_waits() -> None:
     made = book()
     for number in range(1000):

@@ -54,3 +54,16 @@ def test_what_was_demoted_once_is_not_believed_again() -> None:
     for _ in range(3):
         trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
     assert (trust.trusted, trust.demoted) == (False, True)
+
+
+def test_a_new_window_begins_with_nothing_in_it() -> None:
+    trust = CounterTrust()
+    trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    trust.observe(2 * WHOLE_UJ, WHOLE_UJ, WINDOW_US - 1)
+    assert trust.trusted
+    trust.observe(0, 0, 1)
+    assert trust.demoted
+    whole = CounterTrust()
+    whole.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    whole.observe(0, 0, WINDOW_US)
+    assert whole.trusted
