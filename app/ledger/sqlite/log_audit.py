@@ -67,7 +67,8 @@ class LogAudit:
                 self.blame(
                     Verdict.TAMPERED,
                     min(self.proven, claim.size - 1),
-                    f"The first {claim.size} records of {self.name} are not those that were signed.",
+                    f"The first {claim.size} records of {self.name} are not those that were signed:"
+                    f" {self.suspects(claim.size)} was changed.",
                 )
             else:
                 self.proven = max(self.proven, claim.size)
