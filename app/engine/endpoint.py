@@ -12,6 +12,7 @@ import json
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+from app.basics.compact import compact
 from app.engine.base import (
     CannotUnload,
     EngineBroken,
@@ -164,7 +165,7 @@ class EndpointEngine(OllamaEngine):
         """The answer's object. Raises EngineUnreachable, EngineBroken, EngineTimeout."""
         try:
             async with asyncio.timeout(_QUESTION_S):
-                reply = await (self.get(path) if body is None else self.post(path, json.dumps(body).encode()))
+                reply = await (self.get(path) if body is None else self.post(path, compact(body)))
                 try:
                     raw = await reply.read()
                 finally:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Coroutine
 from typing import Any
 
+from app.basics.compact import compact
 from app.engine.base import EngineBroken, EngineTimeout, Loaded, Model, Reply
 from app.engine.wire import Wire
 
@@ -96,7 +97,7 @@ class OllamaEngine:
                 if body is None:
                     reply = await self._wire.get(path)
                 else:
-                    reply = await self._wire.post(path, json.dumps(body).encode())
+                    reply = await self._wire.post(path, compact(body))
                 try:
                     raw = await reply.read()
                 finally:

@@ -6,7 +6,6 @@ Ollama tells a pull's, one JSON object a line; the last line says `success` or `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from app.access.identify import Access
 from app.access.limits import listed
 from app.access.principals import Role
 from app.access.refusals import Refusal
+from app.basics.compact import compact
 from app.models.base import Entry, ModelError, Operation, Outcome
 from app.models.names import spelled
 from app.models.said import Passing
@@ -143,7 +143,7 @@ class ModelAdmin:
         response = web.StreamResponse(headers={"Content-Type": _NDJSON})
         await response.prepare(request)
         async for state in self._shelf.follow(operation.id):
-            await response.write(json.dumps(as_line(state), ensure_ascii=False).encode() + b"\n")
+            await response.write(compact(as_line(state)) + b"\n")
         await response.write_eof()
         return response
 

@@ -19,6 +19,7 @@ from collections.abc import Collection
 from typing import Any, NoReturn
 
 from app.access.refusals import Refusal
+from app.basics.compact import compact
 
 DEEPEST = 200
 """Arrays and objects within one another; a schema of a tool has a dozen."""
@@ -67,7 +68,6 @@ def _whole(text: str) -> int:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite, parse_int=_whole
 )
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 
 _HALF_SENTENCE = "The body holds half of a surrogate pair, which is not a character."
@@ -107,7 +107,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def dump_object(value: dict[str, Any]) -> bytes:
     """Compact UTF-8 JSON; lone surrogates, which only escapes can smuggle in, are refused with 400."""
     try:
-        return _ENCODER.encode(value).encode()
+        return compact(value)
     except UnicodeEncodeError:
         raise bad_json(_HALF_SENTENCE) from None
 

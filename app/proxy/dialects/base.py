@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.access.refusals import Refusal
+from app.basics.compact import compact
 from app.engine.base import EngineBroken
 
 JSON = "application/json; charset=utf-8"
@@ -206,7 +207,7 @@ def _whole(digits: str) -> int:
 
 def dump(value: object) -> bytes:
     """Compact UTF-8 JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return compact(value)
 
 
 def clamp_tokens(value: object, name: str, most: int) -> int:
