@@ -184,6 +184,10 @@ def test_a_signing_key_of_another_length_signs_nothing(length: int) -> None:
         Signer(bytes(length), "gw_test")
 
 
+def test_a_signer_says_under_which_name_it_signs() -> None:
+    assert SIGNER.name == SIGNER.verifier.name == "gw_test"
+
+
 # Notes.
 
 

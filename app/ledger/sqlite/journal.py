@@ -32,7 +32,7 @@ from app.ledger.parties import Parties
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
-from app.ledger.sqlite.transaction import NO_TIMES, Append, DropHold, Operation, Transaction
+from app.ledger.sqlite.transaction import NO_TIMES, Append, DropHold, Transaction, Write
 
 logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
@@ -53,7 +53,7 @@ class Committed:
     """What one commit brought: each operation with its result (or the exception that it alone met), and the new
     state of what it changed. `parties` is None where nobody came or went."""
 
-    outcomes: list[tuple[Operation, object]]
+    outcomes: list[tuple[Write, object]]
     heads: dict[str, LogHead]
     parties: Parties | None
 
@@ -205,14 +205,14 @@ class Journal:
             logger.error("The hold of %s cannot be recorded: %s", hold.request_id, error)
         return []
 
-    def commit(self, operations: Sequence[Operation]) -> Committed:
+    def commit(self, operations: Sequence[Write]) -> Committed:
         """Make all of it durable. What cannot even be planned fails alone, in its outcome.
 
         Raises apsw.Error where SQLite could not write for now, and Unwritable where it never will because of one of
         the operations (DuplicateRecord where an id is there already). Either way nothing has changed.
         """
         transaction = Transaction(self.heads, self.parties, self.held, self._n, self._t0_min, self._t0_max)
-        outcomes: list[tuple[Operation, Any]] = []
+        outcomes: list[tuple[Write, Any]] = []
         for operation in operations:
             try:
                 outcomes.append((operation, operation.plan(transaction)))

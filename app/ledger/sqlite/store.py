@@ -26,7 +26,7 @@ from app.ledger.parties import Client, Key, Parties
 from app.ledger.sqlite.journal import Committed
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
 from app.ledger.sqlite.readings import Readings
-from app.ledger.sqlite.transaction import Append, DropHold, Operation, PutHold, RecordTariff, RenewHold
+from app.ledger.sqlite.transaction import Append, DropHold, PutHold, RecordTariff, RenewHold, Write
 from app.ledger.sqlite.writer import Opened, Writer
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Ledger(Readings):
         self._submit(RecordTariff(log_id, draft, future))
         return future
 
-    def _submit(self, operation: Operation) -> None:
+    def _submit(self, operation: Write) -> None:
         if self._closing:
             raise LedgerClosed("The ledger is closed: nothing can be written any more.")
         self._put(operation)

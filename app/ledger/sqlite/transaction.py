@@ -52,7 +52,7 @@ Place = tuple[str, int, int]
 """log, seq and cum of a record."""
 
 
-class Operation(Protocol):
+class Write(Protocol):
     """Something to do in a group commit. Its future, where it has one, is resolved once that commit is durable."""
 
     @property

@@ -29,7 +29,7 @@ from app.ledger.heads import LogHead
 from app.ledger.parties import Parties
 from app.ledger.sqlite.journal import Committed, Journal
 from app.ledger.sqlite.schema import Ownership, explain
-from app.ledger.sqlite.transaction import Append, Operation
+from app.ledger.sqlite.transaction import Append, Write
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Writer:
         remembered: Sequence[Checkpoint] = (),
         vfs: str | None = None,
     ) -> None:
-        self.queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self.queue: SimpleQueue[Write | None] = SimpleQueue()
         self.in_flight: set[str] = set()
         """Requests that hold money now; the loop keeps it."""
         self._path = path
@@ -227,7 +227,7 @@ class Writer:
             if self._fault is not None:
                 self._try_to_clear()
 
-    def _next_batch(self) -> tuple[list[Operation], bool]:
+    def _next_batch(self) -> tuple[list[Write], bool]:
         """The operations that wait, at most BATCH_MAX; none where there is something to tidy up and nothing comes.
         The second is False when they were the last."""
         queue, patience = self.queue, None
@@ -251,7 +251,7 @@ class Writer:
             batch.append(operation)
         return batch, True
 
-    def _commit(self, journal: Journal, batch: list[Operation]) -> None:
+    def _commit(self, journal: Journal, batch: list[Write]) -> None:
         tries = 0
         while True:
             try:
@@ -300,7 +300,7 @@ class Writer:
             time.sleep(min(0.05, until - now))
         return True
 
-    def _abandon(self, batch: list[Operation], error: LedgerError) -> None:
+    def _abandon(self, batch: list[Write], error: LedgerError) -> None:
         self._tell(self._committed, Committed([(operation, error) for operation in batch], {}, None))
 
     def _make_room(self, journal: Journal) -> None:
