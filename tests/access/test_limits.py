@@ -33,6 +33,10 @@ def test_an_expiry_is_written_as_a_whole_number_of_seconds_where_it_is_one() -> 
     assert Limits(expires_us=1_800_000_000_500_000).dump() == '{"expires":1800000000.5}'
 
 
+def test_a_models_name_is_written_as_it_is() -> None:
+    assert Limits(models=frozenset({"gemütlich", "b"})).dump() == '{"models":["b","gemütlich"]}'
+
+
 def test_no_limits_are_an_empty_object() -> None:
     assert UNLIMITED.dump() == "{}"
     assert Limits.of({"max_output_tokens": None, "models": None, "expires": None}) == UNLIMITED

@@ -77,3 +77,7 @@ def test_waiting_addresses_are_not_forgotten_before_quiet_ones_that_failed_earli
     assert times.fail("late")
     times.fail("and another")
     assert not times.fail("late"), "now it was the one that had been quiet for longest"
+
+
+def test_twenty_failures_a_minute_are_allowed_and_ten_thousand_addresses_remembered() -> None:
+    assert (FAILURES_A_MINUTE, ADDRESSES_REMEMBERED) == (20, 10_000)
