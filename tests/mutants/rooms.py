@@ -36,8 +36,19 @@ class Room:
         return [path.relative_to(root).as_posix() for path in ordered]
 
 
-_PURE = ("merkle", "checkpoint", "canonical", "records", "proofs", "ids", "parties", "holds", "listing")
-_QUICK = ("transaction", "store", "holds", "parties", "proofs")
+_PURE = (
+    "proof_edges",
+    "merkle",
+    "checkpoint",
+    "canonical",
+    "records",
+    "proofs",
+    "ids",
+    "parties",
+    "holds",
+    "listing",
+)
+_QUICK = ("transaction", "one_commit", "store", "holds", "parties", "proofs")
 _LEDGER_SLOW = (
     "tests/ledger/**/test_crash.py",
     "tests/ledger/**/test_faults.py",
