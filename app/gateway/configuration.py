@@ -67,4 +67,5 @@ def _policy(settings: Settings) -> Policy:
         max_body_b=settings.max_body_mb << 20,
         max_output_tokens=settings.max_output_tokens,
         allowed_models=frozenset(settings.allowed_models),
+        extra_fields=frozenset(settings.extra_request_fields),
     )

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Endpoint, Frames
-from app.proxy.models import Models
+from app.proxy.models import Models, sent_as
 from app.proxy.strict_json import dump_object, parse_object
 
 PARSE_IN_THREAD_B = 512 * 1024
@@ -30,6 +31,7 @@ PARSE_IN_THREAD_B = 512 * 1024
 
 _NATIVE = "/api/"
 
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -41,6 +43,8 @@ class Policy:
     max_output_tokens: int
     allowed_models: frozenset[str]
     """Empty: every model of the engine."""
+    extra_fields: frozenset[str] = frozenset()
+    """Fields of a body that pass besides those the dialect knows."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,16 @@ class Call:
     """The reader of a streamed answer; None where the client wants it whole."""
     client_reference: str | None
     """The client's own X-Request-Id, where it sent a usable one."""
+    ignored: str = ""
+    """The names of fields that did not go on to the engine, for a header."""
+
+
+class Answered(Exception):
+    """The request is answered without the engine: `body`, under status 200."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("answered by the gateway itself")
+        self.body = body
 
 
 class Admission:
@@ -69,7 +83,7 @@ class Admission:
         self._policy = policy
 
     async def admit(self, request: web.BaseRequest, endpoint: Endpoint, principal: Principal) -> Call:
-        """The call to make for `request`; raises Refusal."""
+        """The call to make for `request`; raises Refusal, or Answered where the engine need not be asked."""
         blocker = self._blocker()
         if blocker is not None:
             self._models.wanted()
@@ -85,12 +99,16 @@ class Admission:
         asked = parsed.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal(400, "model_required", "model is required")
-        limits = principal.limits
-        frames = endpoint.prepare(parsed, limits.output_tokens(policy.max_output_tokens))
         found = self._models.known(asked) or await self._models.resolve(asked)
         if found is None or not may_use(principal, policy, found[0]):
             raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
-        parsed["model"], digest = found
+        # From here on nobody sees a name that is not the engine's own, or another spelling of it that it understands.
+        parsed["model"], digest = sent_as(asked, found[0]), found[1]
+        answer = endpoint.own_answer(parsed)
+        if answer is not None:
+            raise Answered(answer)
+        frames = endpoint.prepare(parsed, principal.limits.output_tokens(policy.max_output_tokens))
+        ignored = _leave_out(parsed, endpoint.fields, policy.extra_fields)
         reference = headers.get("X-Request-Id")
         if reference is not None and not _REQUEST_ID.fullmatch(reference):
             reference = None
@@ -102,7 +120,23 @@ class Admission:
             body=dump_object(parsed),
             frames=frames,
             client_reference=reference,
+            ignored=ignored,
         )
+
+
+def _leave_out(parsed: dict[str, Any], known: frozenset[str], extra: frozenset[str]) -> str:
+    """Take away every field that is not known to be harmless; their names, as far as a header can hold them.
+
+    What an unknown field costs depends on the engine (llama-server lets `n_predict` override `max_tokens`), so it does
+    not pass. It is not refused either: SDKs and frameworks send fields of other vendors along as a habit, and Ollama
+    itself overlooks what it does not know.
+    """
+    if parsed.keys() <= known:
+        return ""
+    names = [name for name in parsed if name not in known and name not in extra]
+    for name in names:
+        del parsed[name]
+    return ", ".join([name for name in names if _FIELD.fullmatch(name)][:16])
 
 
 def may_use(principal: Principal, policy: Policy, model: str) -> bool:

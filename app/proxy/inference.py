@@ -28,7 +28,7 @@ from app.ledger.ids import new_id
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
-from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Call, require_dialect
+from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
@@ -70,7 +70,11 @@ class Inference:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
         principal = self._access.identify(request.headers, request.remote)  # 1
         require_dialect(endpoint.path, self._engine())
-        call = await self._admission.admit(request, endpoint, principal)  # 2
+        try:
+            call = await self._admission.admit(request, endpoint, principal)  # 2
+        except Answered as answered:
+            headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us())}
+            return web.Response(body=answered.body, headers=headers)
         self._access.require(principal)  # the body may have taken a minute to come
         job = self._hold(call)  # 3
         try:
@@ -180,7 +184,7 @@ class Inference:
         return web.Response(
             body=await asyncio.to_thread(splice, body, gateway) if large else splice(body, gateway),
             status=status,
-            headers={"Content-Type": JSON, "X-Request-Id": job.id},
+            headers=_headers(job, JSON),
         )
 
     async def _answer_stream(self, request: web.BaseRequest, job: Job, reply: Reply) -> web.StreamResponse:
@@ -188,9 +192,7 @@ class Inference:
         call = job.call
         frames = call.frames
         assert frames is not None
-        response = web.StreamResponse(
-            headers={"Content-Type": call.endpoint.stream_type, "X-Request-Id": job.id}
-        )
+        response = web.StreamResponse(headers=_headers(job, call.endpoint.stream_type))
         sentence = "The engine ended its answer before the end."
         outcome, rest = RequestOutcome.UPSTREAM_ERROR, b""
         try:
@@ -355,3 +357,10 @@ class Inference:
 def _end_of(frames: Frames) -> RequestOutcome:
     """How an answer ended whose last frame is in hand."""
     return RequestOutcome.COMPLETE if frames.failure is None else RequestOutcome.UPSTREAM_ERROR
+
+
+def _headers(job: Job, content_type: str) -> dict[str, str]:
+    headers = {"Content-Type": content_type, "X-Request-Id": job.id}
+    if job.call.ignored:
+        headers["X-Ignored-Fields"] = job.call.ignored
+    return headers

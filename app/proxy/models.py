@@ -12,6 +12,15 @@ from app.engine.health import EngineWatch
 from app.models.names import canonical, is_passing
 
 
+def sent_as(asked: str, name: str) -> str:
+    """How the engine is asked for its model `name`: as the client spelled it, where that is surely the same to it, so
+    that its answers say what the client said. Elsewhere by its own name."""
+    plain = asked
+    for registry in ("registry.ollama.ai/library/", "library/"):
+        plain = plain.removeprefix(registry)
+    return asked if plain == name or f"{plain}:latest" == name else name
+
+
 class Models:
     """Resolves names against the engine's models, and asks the engine anew for a name it does not know."""
 

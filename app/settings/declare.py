@@ -32,6 +32,7 @@ Model = Annotated[str, BeforeValidator(values.MODEL.read), values.MODEL]
 Image = Annotated[str, BeforeValidator(values.IMAGE.read), values.IMAGE]
 Daemon = Annotated[str, BeforeValidator(values.DAEMON.read), values.DAEMON]
 Ports = Annotated[tuple[int, ...], BeforeValidator(values.PORTS.read), values.PORTS]
+Fields = Annotated[tuple[str, ...], BeforeValidator(values.FIELDS.read), values.FIELDS]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(values.HOSTS.read), values.HOSTS]
 EngineKind = Annotated[Literal["endpoint", "container"], BeforeValidator(values.CHOICE.read), values.CHOICE]
 Processor = Annotated[

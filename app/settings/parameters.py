@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from app.settings import values
 from app.settings.cost_parameters import CostSettings
 from app.settings.declare import (
+    Fields,
     Flag,
     Host,
     Image,
@@ -76,6 +77,12 @@ class Settings(EngineSettings, CostSettings):
     )
     max_output_tokens: Whole = parameter(
         4096, "Longest answer", "No answer gets longer.", group="Limits", unit="tokens", ge=1, le=1_000_000
+    )
+    extra_request_fields: Fields = parameter(
+        (),
+        "Further request fields",
+        "Fields of a request that are passed on to the engine besides those known here; other ones are left out.",
+        group="Limits",
     )
     max_body_mb: Whole = parameter(
         32,

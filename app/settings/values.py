@@ -23,6 +23,7 @@ MASK = "********"
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,30}", re.ASCII)
+_FIELD = re.compile("[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}", re.ASCII)
 _IMAGE = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*(?::\d{1,5})?(?:/[a-z0-9][a-z0-9._-]*)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
@@ -271,6 +272,15 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hosts))
 
 
+def _fields(value: object) -> tuple[str, ...]:
+    """Names of fields in a request's body, as they are spelled there."""
+    names = [_text(item, 64) for item in _list(value)]
+    for name in names:
+        if not _FIELD.fullmatch(name):
+            raise ValueError(f"{shown(name)} is not a field's name")
+    return tuple(dict.fromkeys(names))
+
+
 NUMBER = Kind("number", "a number", _float)
 MONEY = Kind("number", "a number with at most 12 decimals", _decimal(12))
 RATIO = Kind("number", "a number with at most 6 decimals", _decimal(6))
@@ -292,6 +302,9 @@ DAEMON = Kind("daemon", "an address such as unix:///var/run/docker.sock, or empt
 PORTS = Kind("ports", "ports separated by commas, such as 8080, 5001, or empty", _ports)
 HOSTS = Kind(
     "hosts", "host names separated by commas, such as huggingface.co, *.hf.co, or empty for none", _hosts
+)
+FIELDS = Kind(
+    "fields", "names of fields separated by commas, such as top_a, min_tokens, or empty for none", _fields
 )
 SECRET = Kind("secret", "one line of at most 1024 characters", _secret)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import aiohttp
 import pytest
 
 from app.ledger.outcomes import RequestOutcome
 from app.simulator import Faults
-from tests.gateway.conftest import MODEL, House, chat
+from tests.gateway.conftest import MODEL, Build, House, chat
 
 PATHS = ["/api/chat", "/api/generate", "/v1/chat/completions"]
 
@@ -102,3 +104,82 @@ async def test_so_it_does_in_openais_dialect_and_a_failure_still_raises(house: H
         text = await reply.text()
     assert "error" in json.loads(text.split("data: ")[-1])
     assert [row.outcome for row in await house.usage()] == ["cut_off", "cut_off", "upstream_error"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["tiny", "tiny:latest", "library/tiny", "registry.ollama.ai/library/tiny:latest"]
+)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", PATHS)
+async def test_answers_name_the_model_as_the_client_did_and_records_as_the_engine_does(
+    build: Build, path: str, stream: bool, asked: str
+) -> None:
+    house = await build(allowed_models="tiny:latest")
+    async with (
+        aiohttp.ClientSession(house.simulator.url) as engine,
+        engine.post("/api/copy", json={"source": MODEL, "destination": "tiny"}) as reply,
+    ):
+        assert reply.status == 200
+    async with house.post(path, body(path, model=asked, stream=stream)) as reply:
+        assert reply.status == 200
+        text = await reply.text()
+    named = [json.loads(found) for found in re.findall(r'"model":("[^"]*")', text)]
+    assert set(named) == {asked}
+    (row,) = await house.usage()
+    assert row.model == "tiny:latest"
+
+
+@pytest.mark.parametrize("asked", [0, 0.5, -1, -2, 10**9, 1e300, None])
+async def test_no_way_of_saying_without_end_makes_an_answer_longer_than_the_settings_allow(
+    build: Build, asked: float | None
+) -> None:
+    house = await build(max_output_tokens=5)
+    words = "[simulate: 50 tokens]"
+    for path, length in (
+        ("/api/chat", {"options": {"num_predict": asked}}),
+        ("/api/generate", {"options": {"num_predict": asked}, "prompt": words}),
+        ("/v1/chat/completions", {"max_tokens": asked}),
+        ("/v1/chat/completions", {"max_completion_tokens": asked}),
+    ):
+        sent = {"model": MODEL, "messages": [{"role": "user", "content": words}], "stream": False, **length}
+        async with house.post(path, sent) as reply:
+            assert (await reply.json())["_gateway"]["completion_tokens"] == 5, (path, length)
+
+
+async def test_a_field_that_is_not_known_does_not_pass_and_the_answer_says_so(build: Build) -> None:
+    house = await build(extra_request_fields="top_a")
+    sent = body(
+        "/v1/chat/completions", n_predict=4000, min_tokens=9, lora=[], id_slot=3, top_a=1, n=1, seed=7
+    )
+    async with house.post("/v1/chat/completions", sent) as reply:
+        assert reply.status == 200
+        assert reply.headers["X-Ignored-Fields"] == "n_predict, min_tokens, lora, id_slot"
+    async with house.post("/v1/chat/completions", body("/v1/chat/completions", stream=True)) as reply:
+        assert "X-Ignored-Fields" not in reply.headers
+
+
+@pytest.mark.parametrize("name", ["n", "best_of"])
+async def test_several_answers_for_the_price_of_one_are_refused(house: House, name: str) -> None:
+    async with house.post("/v1/chat/completions", body("/v1/chat/completions", **{name: 2})) as reply:
+        assert reply.status == 400
+        assert name in (await reply.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("keep_alive", [0, 0.0, -0.0, "0", "0s", "0m", "0h0m0.0s", "-0"])
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+async def test_a_client_neither_unloads_a_model_nor_loads_it_by_trying_to(
+    house: House, path: str, keep_alive: object
+) -> None:
+    ask = {"model": MODEL, "keep_alive": keep_alive}
+    async with house.post(path, ask) as reply:
+        answer = await reply.json()
+        assert (reply.status, answer["done"], answer["done_reason"]) == (200, True, "unload")
+    assert "nothing was done" in answer["_gateway"]["note"]
+    engine = house.gateway.upstream.engine
+    assert await engine.loaded() == ()
+    async with house.post(path, body(path)) as reply:
+        await reply.read()
+    async with house.post(path, ask) as reply:
+        assert reply.status == 200
+    assert [one.name for one in await engine.loaded()] == [MODEL]
+    assert len(await house.usage()) == 1

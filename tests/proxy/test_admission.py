@@ -19,7 +19,8 @@ from app.engine.health import EngineWatch
 from app.presence.blockers import Blocker, Weight
 from app.proxy.admission import Admission, Call, Policy
 from app.proxy.dialects.ollama import CHAT
-from app.proxy.models import Models
+from app.proxy.dialects.openai import CHAT_COMPLETIONS
+from app.proxy.models import Models, sent_as
 
 DOWN = Blocker("engine_down", "No engine answers.", "Start it.", Weight.FAULT, retry_after_s=15)
 POLICY = Policy(max_body_b=1 << 20, max_output_tokens=100, allowed_models=frozenset())
@@ -154,3 +155,66 @@ async def test_a_clients_own_request_id_is_kept_where_it_is_usable(reference: st
 )
 async def test_one_that_is_not_usable_to_its_last_character_is_dropped(reference: str) -> None:
     assert (await admitted(headers={"X-Request-Id": reference})).client_reference is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [(99, 99), (100, 100), (101, 100), (1, 1), (0, 100), (-1, 100), (0.5, 100), (1.9, 1)]
+)
+async def test_the_longest_answer_is_allowed_and_not_one_token_more(asked: Any, sent: int) -> None:
+    assert json.loads((await admitted(tokens=asked)).body)["options"]["num_predict"] == sent
+
+
+@pytest.mark.parametrize(("beyond", "status"), [(0, None), (1, 413)])
+async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
+    beyond: int, status: int | None
+) -> None:
+    request = Request({"model": "small", "messages": [], "stream": False})
+    limit = request.content_length - beyond
+    admission = Admission(lambda: None, cast(Models, Named()), lambda: replace(POLICY, max_body_b=limit))
+    if status is None:
+        assert await admission.admit(cast(web.BaseRequest, request), CHAT, principal())
+        return
+    with pytest.raises(Refusal) as caught:
+        await admission.admit(cast(web.BaseRequest, request), CHAT, principal())
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "sent"),
+    [
+        ("tiny", "tiny:latest", "tiny"),
+        ("tiny:latest", "tiny:latest", "tiny:latest"),
+        ("library/tiny", "tiny:latest", "library/tiny"),
+        ("registry.ollama.ai/library/tiny", "tiny:latest", "registry.ollama.ai/library/tiny"),
+        ("TINY", "tiny:latest", "tiny:latest"),
+        (" tiny", "tiny:latest", "tiny:latest"),
+        ("registry.ollama.ai/tiny", "tiny:latest", "tiny:latest"),
+        ("tiny:1b", "tiny:latest", "tiny:latest"),
+    ],
+)
+def test_the_engine_hears_the_clients_spelling_where_that_is_surely_the_same_model(
+    asked: str, name: str, sent: str
+) -> None:
+    assert sent_as(asked, name) == sent
+
+
+async def test_options_of_the_runner_do_not_pass_and_those_of_an_answer_do() -> None:
+    call: dict[str, Any] = {"model": "m", "messages": [], "options": {}}
+    kept = {"temperature": 0.1, "seed": 3, "stop": ["x"], "num_keep": 1, "min_p": 0.2}
+    call["options"] = {**kept, "num_ctx": 9, "num_gpu": 0, "draft_num_predict": 64, "rope_frequency_base": 1}
+    CHAT.prepare(call, 100)
+    assert call["options"] == {**kept, "num_predict": 100}
+
+
+def test_tools_pictures_schemas_thinking_and_sampling_of_every_dialect_pass() -> None:
+    for name in (
+        "tools tool_choice parallel_tool_calls response_format reasoning_effort reasoning logprobs top_logprobs seed "
+        "frequency_penalty presence_penalty stop stream_options user metadata messages logit_bias temperature top_p"
+    ).split():
+        assert name in CHAT_COMPLETIONS.fields
+    for name in (
+        "messages tools format think images options logprobs top_logprobs template system raw suffix".split()
+    ):
+        assert name in CHAT.fields
+    for name in "n_predict n best_of min_tokens lora id_slot keep_alive".split():
+        assert name not in CHAT_COMPLETIONS.fields

@@ -80,6 +80,10 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             return st.lists(
                 st.sampled_from(("a.example", "*.b.example", "127.0.0.1")), max_size=3, unique=True
             ).map(tuple)
+        case "fields":
+            return st.lists(st.sampled_from(("top_a", "min_tokens", "x.y-z")), max_size=3, unique=True).map(
+                tuple
+            )
         case "models":
             return st.lists(MODEL, max_size=5, unique=True).map(tuple)
         case "secret":

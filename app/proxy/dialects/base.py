@@ -105,6 +105,13 @@ class Endpoint(Protocol):
     def stream_type(self) -> str:
         """Content-Type of a streamed answer."""
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of a body that may go on to the engine once `prepare` has seen to them."""
+
+    def own_answer(self, call: dict[str, Any]) -> bytes | None:
+        """The whole answer, where the engine must not be asked at all; None nearly always."""
+
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> Frames | None:
         """Check and clamp the parsed body in place. The reader for a streamed answer, or None where the client
         wants it whole. Raises Refusal 400."""
@@ -211,13 +218,13 @@ def dump(value: object) -> bytes:
 
 
 def clamp_tokens(value: object, name: str, most: int) -> int:
-    """`value`, at most `most`; negative means «without limit» to engines and becomes `most`."""
+    """`value`, at most `most`; what is below 1 means «without limit» to engines and becomes `most`."""
     if value is None:
         return most
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refusal(400, "invalid_value", f"{name} must be a whole number.")
     whole = int(value)
-    return most if whole < 0 else min(whole, most)
+    return most if whole < 1 else min(whole, most)
 
 
 def boolean(call: dict[str, Any], name: str, default: bool) -> bool:

@@ -28,16 +28,19 @@ _DELTA = re.compile(rb'"(?:content|response|thinking)"\s*:\s*"(?!")|"tool_calls"
 _BLANK = re.compile(rb"(?:^|\n)[ \t\r]*\n")
 _ERROR = re.compile(rb'(?:^|\n)[ \t\r]*\{\s*"error"')
 
-RELOADING_OPTIONS = frozenset(
-    "num_ctx num_batch num_gpu main_gpu use_mmap use_mlock num_thread numa low_vram vocab_only".split()
+_PASSED = frozenset(
+    "model messages prompt suffix images system template context raw format options stream tools think truncate shift "
+    "logprobs top_logprobs".split()
 )
-"""Runner options that make Ollama load the model again: a client must not be able to do that to the others."""
-
-_FIELDS = frozenset(
-    "model messages prompt suffix images system template context raw format options stream keep_alive tools think "
-    "truncate shift dimensions input logprobs top_logprobs _debug_render_only".split()
+_FIELDS = _PASSED | frozenset("keep_alive dimensions input _debug_render_only".split())
+_PASSED_OPTIONS = frozenset(
+    "num_keep seed num_predict top_k top_p min_p typical_p tfs_z repeat_last_n temperature repeat_penalty "
+    "presence_penalty frequency_penalty mirostat mirostat_tau mirostat_eta penalize_newline stop".split()
 )
-_OPTIONS = frozenset({"num_predict", *RELOADING_OPTIONS})
+"""Options of one answer. The others are the runner's (`num_ctx`, `num_gpu`, `draft_num_predict` …) and make Ollama load
+the model again: a client must not be able to do that to the others."""
+_ZERO = re.compile(r"[+-]?(?:0[0.]*(?:ns|us|µs|ms|s|m|h)?)+")
+_KEPT = "Only the contributor unloads models, for others may be using them: nothing was done."
 
 
 class OllamaDialect:
@@ -61,6 +64,14 @@ class OllamaEndpoint:
     required: str
     dialect: Dialect = OLLAMA
     stream_type: str = "application/x-ndjson"
+    fields: frozenset[str] = _PASSED
+
+    def own_answer(self, call: dict[str, Any]) -> bytes | None:
+        """A client that wants a model unloaded is told that it is not: without `keep_alive`, Ollama would load it."""
+        if call.get(self.required) or not _is_zero(call.get("keep_alive")):
+            return None
+        last = {"model": call["model"], **self._empty(), "done": True, "done_reason": "unload"}
+        return splice(dump(last), dump({"note": _KEPT}))
 
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> NdjsonFrames | None:
         """Clamp `num_predict`, drop what would pin, unload or reload a model for everyone."""
@@ -75,18 +86,21 @@ class OllamaEndpoint:
         elif not isinstance(options, dict):
             raise Refusal(400, "invalid_value", "options must be an object.")
         else:
-            refuse_case_variants(options, _OPTIONS, where="options")
-            options = {name: value for name, value in options.items() if name not in RELOADING_OPTIONS}
+            refuse_case_variants(options, _PASSED_OPTIONS, where="options")
+            options = {name: value for name, value in options.items() if name in _PASSED_OPTIONS}
         options["num_predict"] = clamp_tokens(
             options.get("num_predict"), "options.num_predict", max_output_tokens
         )
         call["options"] = options
         if not streamed:
             return None
-        empty: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
-        if self.path == "/api/generate":
-            empty = {"response": ""}
-        return NdjsonFrames(str(call["model"]), empty)
+        return NdjsonFrames(str(call["model"]), self._empty())
+
+    def _empty(self) -> dict[str, Any]:
+        """An answer without text."""
+        if self.required == "prompt":
+            return {"response": ""}
+        return {"message": {"role": "assistant", "content": ""}}
 
     def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
         """`prompt_eval_count` and `eval_count`, which Ollama leaves out when zero."""
@@ -97,6 +111,13 @@ class OllamaEndpoint:
     def whole_ended(self, answer: dict[str, Any]) -> bool:
         """`"done":false` is what Ollama says of an answer that it cut off because it repeated itself."""
         return answer.get("done") is not False
+
+
+def _is_zero(keep_alive: object) -> bool:
+    """Whether Ollama would take it for «unload at once»: a number, or a duration as Go writes them."""
+    if isinstance(keep_alive, str):
+        return _ZERO.fullmatch(keep_alive) is not None
+    return isinstance(keep_alive, int | float) and not isinstance(keep_alive, bool) and 0 <= keep_alive < 1e-9
 
 
 class NdjsonFrames:

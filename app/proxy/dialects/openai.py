@@ -30,10 +30,19 @@ _DELTA = re.compile(rb'"(?:content|reasoning|reasoning_content|text)"\s*:\s*"(?!
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 DONE = b"data: [DONE]\n\n"
 
-_FIELDS = frozenset(
-    "model messages prompt suffix stream stream_options max_tokens max_completion_tokens temperature top_p seed "
-    "stop n tools tool_choice response_format reasoning reasoning_effort frequency_penalty presence_penalty "
-    "logprobs top_logprobs logit_bias user options keep_alive _debug_render_only".split()
+_PASSED = frozenset(
+    # What is asked, and how the answer comes.
+    "model messages stream stream_options max_tokens stop seed user metadata store service_tier safety_identifier "
+    "prompt_cache_key verbosity "
+    # Sampling: none of it makes an answer longer than `max_tokens`.
+    "temperature top_p top_k min_p typical_p frequency_penalty presence_penalty repetition_penalty repeat_penalty "
+    "repeat_last_n logprobs top_logprobs logit_bias "
+    # Tools, schemas and thinking, in OpenAI's words, vLLM's and llama-server's.
+    "tools tool_choice parallel_tool_calls functions function_call response_format json_schema guided_json "
+    "structured_outputs reasoning reasoning_effort reasoning_format thinking think chat_template_kwargs".split()
+)
+_FIELDS = _PASSED | frozenset(
+    "max_completion_tokens prompt suffix n best_of n_predict options keep_alive _debug_render_only".split()
 )
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota"}
 _TYPES |= {403: "permission_error", 404: "not_found_error", 413: "invalid_request_error"}
@@ -65,11 +74,20 @@ class OpenAIEndpoint:
     required: str
     dialect: Dialect = OPENAI
     stream_type: str = "text/event-stream"
+    fields: frozenset[str] = _PASSED
+
+    def own_answer(self, call: dict[str, Any]) -> bytes | None:
+        """Nothing is answered here without the engine."""
+        return None
 
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> SseFrames | None:
         """Clamp the answer's length under either of its names and ask for usage."""
         refuse_case_variants(call, _FIELDS)
         streamed = boolean(call, "stream", False)
+        for name in ("n", "best_of"):
+            # Many frameworks send 1; several answers for the price of one are not on offer.
+            if call.pop(name, None) not in (None, 1):
+                raise Refusal(400, "invalid_value", f"{name} must be 1: ask again for another answer.")
         for name in ("keep_alive", "options", "_debug_render_only"):
             call.pop(name, None)
         newer = call.pop("max_completion_tokens", None)
