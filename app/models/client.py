@@ -24,6 +24,7 @@ from app.basics.threads import Aside
 from app.models.base import ModelError
 from app.models.said import Passing, broken_off, in_words
 
+_CREATE = "/api/create"
 _CONNECT_S = 10.0
 _QUESTION_S = 30.0
 _SILENCE_S = 600.0
@@ -66,7 +67,7 @@ class ManagementClient:
     async def create(self, name: str, file: str, digest: str) -> None:
         """Make the model `name` of the pushed file `sha256:…`; `file` is what it is called inside."""
         body = {"model": name, "files": {file: digest}}
-        async with self._lines("/api/create", body, name) as lines:
+        async with self._lines(_CREATE, body, name) as lines:
             async for _ in lines:
                 pass
 
@@ -175,7 +176,7 @@ class ManagementClient:
                 if not isinstance(line, dict):
                     raise _senseless()
                 if "error" in line:
-                    raise _translated(str(line["error"]), name)
+                    raise _translated(str(line["error"]), name, of_file=path == _CREATE)
                 last = str(line.get("status", ""))
                 yield line
             if last != "success":
@@ -183,7 +184,7 @@ class ManagementClient:
 
         async with self._request("POST", path, json=body, silence_s=_SILENCE_S) as reply:
             if reply.status != 200:
-                raise _translated(await _error_of(reply), name)
+                raise _translated(await _error_of(reply), name, of_file=path == _CREATE)
             yield read(reply)
 
     @asynccontextmanager
@@ -218,10 +219,10 @@ def _senseless() -> ModelError:
     return ModelError("The engine answered something that makes no sense: check that it is Ollama.")
 
 
-def _translated(text: str, name: str) -> ModelError:
+def _translated(text: str, name: str, *, of_file: bool = False) -> ModelError:
     if "does not support generate" in text:
         return _CannotGenerate(f"The model {name} writes no text.")
-    return in_words(text, name)
+    return in_words(text, name, of_file=of_file)
 
 
 async def _whole(reply: aiohttp.ClientResponse) -> bytes:

@@ -48,6 +48,12 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "unsupported architecture",
         "This engine does not know this kind of model: update the engine, or use another.",
     ),
+    (
+        # Ollama 0.32 says no more of a kind of model that it does not know.
+        "llama-quantize failed",
+        "This engine cannot use the file: it does not know this kind of model, or the file is damaged; "
+        "update the engine, or use another file.",
+    ),
     ("invalid model name", "«{name}» is not a model's name: write it like llama3.1:8b."),
     (" is invalid", "«{name}» is not a model's name: write it like llama3.1:8b."),
     (
@@ -80,9 +86,15 @@ _KINDS: dict[str, type[ModelError]] = {
 }
 
 
-def in_words(text: str, name: str) -> ModelError:
-    """The sentence for what the engine said about the model `name`."""
+_DAMAGED = "The file of {name} is damaged or not whole: fetch it anew, or use another file."
+
+
+def in_words(text: str, name: str, *, of_file: bool = False) -> ModelError:
+    """The sentence for what the engine said about the model `name`; `of_file`: while it read a file that it had."""
     low = text.lower()
+    if of_file and "unexpected eof" in low:
+        # In a pull the same words are about the network.
+        return ModelError(_DAMAGED.format(name=name or "the model"))
     for part, sentence in _MEANINGS:
         if part in low:
             return _KINDS.get(sentence, ModelError)(sentence.format(name=name or "the file"))

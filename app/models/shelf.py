@@ -187,8 +187,12 @@ class Shelf:
         self._work(operation).cancel()
 
     async def unload(self, name: str) -> None:
-        """Give a model's memory back."""
+        """Give a model's memory back. Raises ModelError also where there is none of that name."""
         name = self._managed(name)
+        if not self._has(name):
+            await self._refresh()
+            if not self._has(name):
+                raise ModelError(f"The engine has no model {name}: look at the list of models.")
         await asked(self._engine.unload(name))
         await self._refresh()
 
@@ -230,6 +234,9 @@ class Shelf:
         if is_passing(name):
             raise ModelError(f"{name} is a name that only updates give: choose another one.")
         return name
+
+    def _has(self, name: str) -> bool:
+        return any(same(model.name, name) for model in self._models())
 
     def _require_idle(self, name: str, doing: Doing | None) -> None:
         if any(same(work.state.model, name) for work in self._workshop.running(doing)):

@@ -32,6 +32,8 @@ class Faults:
     """Standing only: a pull breaks off once so many bytes have come; the next one goes on from there."""
     create_fails: bool = False
     """Standing only: no model can be created."""
+    create_says: str = ""
+    """Standing only: what the engine says of a file that it cannot make a model of."""
     fails_to_generate: str = ""
     """Standing only: models whose name holds this break when they are asked."""
     gone: str = ""

@@ -121,6 +121,8 @@ class ManagementApi:
             blob = self._library.blob(digests[0])
             if blob is None or blob.head != _GGUF or len(digests) > 1:
                 raise _InBand("supplied file was not in GGUF format")
+            if self._faults().create_says:
+                raise _InBand(self._faults().create_says)
             if self._faults().create_fails:
                 raise _InBand("simulated failure: the model could not be created")
             await tell({"status": f"using existing layer {digests[0]}"})
