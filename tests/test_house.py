@@ -84,5 +84,16 @@ def test_every_part_of_the_app_has_its_floor() -> None:
     assert parts - {"app.__init__", "app.__pycache__"} == floors
 
 
+def test_a_public_class_name_means_one_class() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    # One loop for each platform: only one of the two files is ever imported.
+    del places["QtLoop"]
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_the_lock_file_names_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()

@@ -16,12 +16,12 @@ from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.parts import contained
 from app.commands.progress import Shown
-from app.commands.tables import Column, show
+from app.commands.tables import TableColumn, show
 from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare
 
-_COLUMNS = (Column("WHAT"), Column("IS", whole=False))
+_COLUMNS = (TableColumn("WHAT"), TableColumn("IS", whole=False))
 
 
 def engine(options: argparse.Namespace) -> int:

@@ -15,16 +15,16 @@ from app.basics.clock import mono_us, wall_us
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
-from app.commands.tables import Column, show
+from app.commands.tables import TableColumn, show
 from app.commands.verbs import duration_s
 
 _COLUMNS = (
-    Column("ID"),
-    Column("LABEL", whole=False),
-    Column("CLIENT", whole=False),
-    Column("CREATED"),
-    Column("STATE"),
-    Column("LIMITS", whole=False),
+    TableColumn("ID"),
+    TableColumn("LABEL", whole=False),
+    TableColumn("CLIENT", whole=False),
+    TableColumn("CREATED"),
+    TableColumn("STATE"),
+    TableColumn("LIMITS", whole=False),
 )
 
 LONGEST_S = 3650 * 86_400

@@ -13,20 +13,20 @@ from app.billing.money import format_money
 from app.commands.books import open_books, shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
-from app.commands.tables import Column, show
+from app.commands.tables import TableColumn, show
 from app.ledger.drafts import AdjustDraft
 from app.ledger.errors import LedgerRollback
 from app.ledger.listing import LedgerRow
 from app.ledger.sqlite.audit import audit
 
 _COLUMNS = (
-    Column("RECORD", right=True),
-    Column("TIME"),
-    Column("KIND"),
-    Column("MODEL", whole=False),
-    Column("TOKENS", right=True),
-    Column("OUTCOME"),
-    Column("COST", right=True),
+    TableColumn("RECORD", right=True),
+    TableColumn("TIME"),
+    TableColumn("KIND"),
+    TableColumn("MODEL", whole=False),
+    TableColumn("TOKENS", right=True),
+    TableColumn("OUTCOME"),
+    TableColumn("COST", right=True),
 )
 
 

@@ -17,14 +17,14 @@ from typing import Any, Protocol
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import Operator, operator
 from app.commands.progress import Shown, from_line
-from app.commands.tables import Column, show
+from app.commands.tables import TableColumn, show
 
 _COLUMNS = (
-    Column("MODEL", whole=False),
-    Column("SIZE", right=True),
-    Column("STATE"),
-    Column("FITS"),
-    Column("", whole=False),
+    TableColumn("MODEL", whole=False),
+    TableColumn("SIZE", right=True),
+    TableColumn("STATE"),
+    TableColumn("FITS"),
+    TableColumn("", whole=False),
 )
 
 

@@ -20,7 +20,7 @@ _UNBOUNDED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """`whole`: for short texts, which are never broken into several lines."""
 
     name: str
@@ -29,7 +29,7 @@ class Column:
 
 
 def show(
-    columns: Sequence[Column],
+    columns: Sequence[TableColumn],
     rows: Iterable[Sequence[object]],
     out: TextIO | None = None,
     *,

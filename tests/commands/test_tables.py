@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 
-from app.commands.tables import Column, show
+from app.commands.tables import TableColumn, show
 
-COLUMNS = (Column("NAME", whole=False), Column("SIZE", right=True), Column("SAID", whole=False))
+COLUMNS = (
+    TableColumn("NAME", whole=False),
+    TableColumn("SIZE", right=True),
+    TableColumn("SAID", whole=False),
+)
 ROWS = [("llama3.1:8b", "4.9 GB", "It fits into the GPU's memory " * 9), ("tiny", "12.3 GB", None)]
 
 

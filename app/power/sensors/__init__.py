@@ -2,7 +2,7 @@
 
 from app.power.sensors.base import NullSensor, Reading, Sensor, SensorError, SensorInfo
 from app.power.sensors.probe import probe_sensors
-from app.power.sensors.simulated import SimulatedGpuState, SimulatedSensor
+from app.power.sensors.simulated import SimulatedCard, SimulatedSensor
 
 __all__ = [
     "NullSensor",
@@ -10,7 +10,7 @@ __all__ = [
     "Sensor",
     "SensorError",
     "SensorInfo",
-    "SimulatedGpuState",
+    "SimulatedCard",
     "SimulatedSensor",
     "probe_sensors",
 ]

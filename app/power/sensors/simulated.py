@@ -11,7 +11,7 @@ from typing import Protocol
 from app.power.sensors.base import Clock, Reading, SensorError, SensorInfo, monotonic_us
 
 
-class SimulatedGpuState(Protocol):
+class SimulatedCard(Protocol):
     """The state of a simulated GPU; any object with these attributes will do."""
 
     @property
@@ -40,7 +40,7 @@ class SimulatedSensor:
 
     def __init__(
         self,
-        read_watts: Callable[[], SimulatedGpuState],
+        read_watts: Callable[[], SimulatedCard],
         *,
         clock: Clock = monotonic_us,
         name: str = "Simulated GPU",
