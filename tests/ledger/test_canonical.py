@@ -95,3 +95,11 @@ def test_values_nested_without_end_are_refused():
     loop.append(loop)
     with pytest.raises(CanonicalError, match="deeply"):
         canonical(loop)
+
+
+def test_the_largest_integer_is_the_last_that_a_double_holds_exactly():
+    for value in (2**53 - 1, 1 - 2**53):
+        assert parse_canonical(canonical(value)) == value
+    for value in (2**53, -(2**53)):
+        with pytest.raises(CanonicalError, match="digit string"):
+            canonical(value)

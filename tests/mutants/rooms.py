@@ -48,7 +48,7 @@ _PURE = (
     "holds",
     "listing",
 )
-_QUICK = ("transaction", "one_commit", "store", "holds", "parties", "proofs")
+_QUICK = ("transaction", "heads", "one_commit", "store", "holds", "parties", "proofs")
 _LEDGER_SLOW = (
     "tests/ledger/**/test_crash.py",
     "tests/ledger/**/test_faults.py",
