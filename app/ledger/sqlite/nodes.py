@@ -9,10 +9,10 @@ from __future__ import annotations
 import apsw
 
 from app.ledger.errors import LedgerCorrupt
-from app.ledger.merkle import TILE_LEVELS, node_hash
+from app.ledger.merkle import HASH_B, TILE_LEVELS, node_hash
 
-_LEAVES = "SELECT leaf FROM record WHERE log = ? AND seq >= ? AND seq < ? ORDER BY seq"
-_TILES = "SELECT hash FROM tile WHERE log = ? AND level = ? AND i >= ? AND i < ? ORDER BY i"
+_LEAVES = "SELECT seq, leaf FROM record WHERE log = ? AND seq >= ? AND seq < ? ORDER BY seq"
+_TILES = "SELECT i, hash FROM tile WHERE log = ? AND level = ? AND i >= ? AND i < ? ORDER BY i"
 
 
 class StoredNodes:
@@ -39,7 +39,11 @@ class StoredNodes:
             begin = tile << TILE_LEVELS
             span = (begin, begin + (1 << TILE_LEVELS))
             query = (_TILES, (self._k, level, *span)) if level else (_LEAVES, (self._k, *span))
-            rows = self._rows[level, tile] = [row[0] for row in self._connection.execute(*query)]
+            rows = self._rows[level, tile] = []
+            for number, node in self._connection.execute(*query):
+                if number != begin + len(rows) or not isinstance(node, bytes) or len(node) != HASH_B:
+                    break  # what follows a gap would stand in the place of another
+                rows.append(node)
         found = rows[at : at + count]
         if len(found) != count:
             raise LedgerCorrupt("The ledger lacks hashes that its proofs need: run its verification.")

@@ -87,3 +87,28 @@ async def test_a_proof_over_lost_rows_is_refused_rather_than_wrong(ledger, two_l
     rows("DELETE FROM tile WHERE i = 1")
     with pytest.raises(LedgerCorrupt, match="verification"):
         await ledger.inclusion(two_logs[0], 3)
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM record WHERE seq = 5", "UPDATE record SET leaf = zeroblob(31) WHERE seq = 5"]
+)
+async def test_a_proof_beyond_a_gap_is_refused_rather_than_made_of_its_neighbours(
+    opening, drafts, rows, damage
+):
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    await asyncio.gather(*[ledger.append(log, drafts()) for _ in range(20)])
+    rows(damage)
+    with pytest.raises(LedgerCorrupt, match="verification"):
+        await ledger.inclusion(log, 10)
+    with pytest.raises(LedgerCorrupt, match="verification"):
+        await ledger.consistency(log, 8)
+
+
+async def test_a_tile_with_a_lost_record_borrows_none_from_the_next(opening, drafts, rows):
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    await asyncio.gather(*[ledger.append(log, drafts()) for _ in range(600)])
+    rows("DELETE FROM record WHERE seq = 255")
+    with pytest.raises(LedgerCorrupt, match="verification"):
+        await ledger.inclusion(log, 254)
