@@ -71,6 +71,12 @@ class ManagementClient:
             async for _ in lines:
                 pass
 
+    async def complete(self, name: str, fields: dict[str, Any]) -> None:
+        """Give the model `name` what `fields` say, such as a template; see /api/create."""
+        async with self._lines(_CREATE, {"model": name, "from": name, **fields}, name) as lines:
+            async for _ in lines:
+                pass
+
     async def copy(self, source: str, destination: str) -> None:
         """Call a model by another name too, whatever was called so before."""
         await self._ask("POST", "/api/copy", {"source": source, "destination": destination}, source)

@@ -24,6 +24,7 @@ from app.basics.traces import where
 from app.engine.base import Engine, EngineError
 from app.models import names
 from app.models.base import ModelError
+from app.models.carry import carried
 from app.models.client import ManagementClient
 from app.models.download import Downloads, Fetched, Tell
 from app.models.note import Note, read_note, remove_note, throw_away_stale, write_note
@@ -89,6 +90,8 @@ class _Course:
     noted: bool = False
     """It may be in the folder."""
     file: Fetched | None = None
+    kept: tuple[str, ...] = ()
+    """What the new one has of the old one's."""
 
 
 Audit = Callable[[UpdateReport], Awaitable[None]]
@@ -143,7 +146,8 @@ class Updates:
             # Too late: the new one has the name, and the old one is gone.
             if not course.note.answered:
                 raise
-        return f"The model {wanted.name} was updated and has answered."
+        said = f"The model {wanted.name} was updated and has answered."
+        return said if not course.kept else f"{said[:-1]}; kept of the one before: {', '.join(course.kept)}."
 
     async def _run(self, course: _Course, wanted: Wanted, rules: Rules, tell: Tell, audit: Audit) -> None:
         await self.recover(audit)
@@ -185,12 +189,22 @@ class Updates:
         try:
             tell("Making the model", file.size_b, file.size_b)
             await to_the_end(self._client.create(new, "model.gguf", blob))
+            course.kept = await self._carry_over(name, new)
             tell("Trying the model out", file.size_b, file.size_b)
             await self._try_out(new)
             await self._swap(course, new)
         finally:
             # Also when cancelled: half an update is nobody's wish.
             await to_the_end(self._tidy(course.note))
+
+    async def _carry_over(self, name: str, new: str) -> tuple[str, ...]:
+        """Give the new one what only the old one has; its names."""
+        if await self._digest(name) is None:
+            return ()
+        fields = carried(await self._client.show(name), await self._client.show(new))
+        if fields:
+            await to_the_end(self._client.complete(new, fields))
+        return tuple(fields)
 
     async def _try_out(self, name: str) -> None:
         """Ask it something; where the GPU's memory is full, once more after everything else was unloaded."""

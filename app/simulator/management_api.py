@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -104,6 +106,18 @@ class ManagementApi:
         """POST /api/create, from one GGUF file that was pushed."""
         fields = Fields(await request.read(), "CreateRequest")
         name = _name(fields.text("model") or fields.text("name"), "invalid model name")
+        source = self._library.find(fields.text("from")) if fields.text("from") else None
+        if source is not None:
+            given = fields.object("parameters")
+            listed = "\n".join(f"{key} {json.dumps(value)}" for key, value in given.items())
+            changed = replace(
+                source,
+                template=fields.text("template") or source.template,
+                system=fields.text("system") or source.system,
+                parameters_said=listed or source.parameters_said,
+            )
+            self._library.put(name, changed)
+            return reply({"status": "success"})
         files = fields.object("files")
         if not files:
             raise SimulatedRefusal(400, "neither 'from' or 'files' was specified")

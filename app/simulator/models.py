@@ -41,6 +41,10 @@ class SimulatedModel:
     modified_ns: int = MODIFIED_NS
     made_of: str = ""
     """What its digest is made from: its name, or for a created one the digest of its file."""
+    template: str = "{{ .Prompt }}"
+    system: str = ""
+    parameters_said: str = ""
+    """As /api/show lists them."""
     blob: str = ""
     """`sha256:…` of the file that it was created from."""
 

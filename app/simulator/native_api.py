@@ -106,7 +106,9 @@ class NativeApi:
             {
                 "license": "None: this model is simulated.",
                 "modelfile": f"# This model is simulated.\nFROM {model.name}\n",
-                "template": "{{ .Prompt }}",
+                "template": model.template,
+                "system": model.system,
+                "parameters": model.parameters_said,
                 "details": model.details(),
                 "model_info": model.info(),
                 "capabilities": model.capabilities,
