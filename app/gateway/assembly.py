@@ -25,7 +25,7 @@ from app.gateway.duty import Duty
 from app.gateway.gateway import Gateway
 from app.gateway.public_address import PublicAddress, no_docker
 from app.gateway.quiet import Quiet
-from app.gateway.routes import routes
+from app.gateway.routes import DIALECTS, routes
 from app.gateway.rules import rules
 from app.gateway.terms import watts_of
 from app.gateway.upstream import Upstream
@@ -166,7 +166,7 @@ async def running(
             changes,
         )
         table = routes(books, gateway, jobs, conduct, store)
-        server = Server(table, lambda: store.current.max_body_mb << 20)
+        server = Server(table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS)
 
         opened.push_async_callback(server.stop)
         # First what operators may still wait for, a pull or a start: their answers end with it.

@@ -9,9 +9,9 @@ from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
 from app.proxy.control import Control
-from app.proxy.dialects.base import Endpoint
+from app.proxy.dialects.base import Dialect, Endpoint
 from app.proxy.dialects.ollama import CHAT, GENERATE
-from app.proxy.dialects.openai import CHAT_COMPLETIONS
+from app.proxy.dialects.openai import CHAT_COMPLETIONS, OPENAI
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
 from app.proxy.machine import MachineControl
@@ -21,6 +21,15 @@ from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.server import Handler
 from app.settings.store import SettingsStore
+
+ENDPOINTS: tuple[Endpoint, ...] = (CHAT, GENERATE, CHAT_COMPLETIONS)
+"""Every path of inference. A dialect is added by its file in proxy/dialects and its endpoints here."""
+
+DIALECTS: dict[str, Dialect] = {
+    **{endpoint.path: endpoint.dialect for endpoint in ENDPOINTS},
+    "/v1/*": OPENAI,
+}
+"""What refusals are worded in, also where no such path exists; everywhere else as Ollama words them."""
 
 
 def routes(
@@ -46,8 +55,7 @@ def routes(
         engine_failed=upstream.watch.failed,
     )
     table: dict[str, dict[str, Handler]] = {}
-    endpoints: tuple[Endpoint, ...] = (CHAT, GENERATE, CHAT_COMPLETIONS)
-    for endpoint in endpoints:
+    for endpoint in ENDPOINTS:
         table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
     table |= ReadOnly(books.access, models, lambda: upstream.engine, policy, upstream.watch.failed).routes()
     table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()

@@ -24,7 +24,6 @@ from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
-from app.proxy.dialects.openai import OPENAI
 from app.proxy.door import Door, listen_error
 from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
@@ -49,8 +48,15 @@ class Server:
     """Listens at a door and hands each request to its handler."""
 
     def __init__(
-        self, routes: Routes, max_body_b: Callable[[], int], *, bounds: Callable[[], Bounds] = Bounds.here
+        self,
+        routes: Routes,
+        max_body_b: Callable[[], int],
+        *,
+        bounds: Callable[[], Bounds] = Bounds.here,
+        dialects: Mapping[str, Dialect] | None = None,
     ) -> None:
+        """`dialects`: what a path speaks, or with `/*` everything below it that is not named; the rest is Ollama's."""
+        self._dialects = dialects or {}
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
@@ -141,24 +147,31 @@ class Server:
                 if request.method == "HEAD" and "GET" in methods:
                     handler = methods["GET"]
                 else:
-                    return _other_method(request.method, path, list(methods))
+                    return _other_method(request.method, list(methods), self._dialect(path))
             return await handler(request)
         except Refusal as refusal:
-            response = refuse(refusal, dialect_of(path))
+            response = refuse(refusal, self._dialect(path))
             if not request.content.is_eof():
                 # The client need not send the rest, and must not take what follows for a new request's answer.
                 response.force_close()
             return response
         except LedgerError as error:
-            return refuse(of_ledger(error), dialect_of(path))
+            return refuse(of_ledger(error), self._dialect(path))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the client hears 500)
             log.error("A request failed by a fault of our own: %s.", where(error))
             return refuse(
                 Refusal(500, "internal_error", "The gateway made a mistake. Its log says which."),
-                dialect_of(path),
+                self._dialect(path),
             )
+
+    def _dialect(self, path: str) -> Dialect:
+        found = self._dialects.get(path)
+        if found is not None:
+            return found
+        below = [name for name in self._dialects if name.endswith("/*") and path.startswith(name[:-1])]
+        return self._dialects[max(below, key=len)] if below else OLLAMA
 
     def _find_below(self, path: str) -> Mapping[str, Handler]:
         if path == "*":  # «OPTIONS *» asks about the whole server
@@ -172,13 +185,13 @@ class Server:
         raise not_found()
 
 
-def _other_method(method: str, path: str, methods: list[str]) -> web.Response:
+def _other_method(method: str, methods: list[str], dialect: Dialect) -> web.Response:
     """The answer to OPTIONS, and to a method that an endpoint does not have."""
     if method == "OPTIONS":
         # Nothing of CORS: no page of anybody else's may ask.
         return web.Response(status=204, headers={"Allow": allow(methods)})
     refusal = Refusal(405, "method_not_allowed", f"This endpoint answers {', '.join(methods)} only.")
-    response = refuse(refusal, dialect_of(path))
+    response = refuse(refusal, dialect)
     response.headers["Allow"] = allow(methods)
     return response
 
@@ -193,11 +206,6 @@ def of_ledger(error: LedgerError) -> Refusal:
         case _:
             log.error("The ledger could not do what was asked: %s.", where(error))
             return Refusal(500, "ledger_error", str(error))
-
-
-def dialect_of(path: str) -> Dialect:
-    """`/v1/…` speaks OpenAI's dialect, everything else Ollama's."""
-    return OPENAI if path.startswith("/v1/") else OLLAMA
 
 
 def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
