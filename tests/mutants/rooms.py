@@ -75,6 +75,8 @@ ROOMS: Sequence[Room] = (
         ("app/containers/life.py", "app/managed/life.py", "app/managed/processor.py"),
         ("tests/containers/test_life.py", "tests/managed/test_life.py", "tests/managed/test_small_parts.py"),
     ),
+    Room("access", ("app/access/*.py",), _ACCESS_TESTS),
+    Room("admission", ("app/proxy/**/admission*.py",), _ACCESS_TESTS),
     Room(
         "ledger: tree and records",
         _ledger("merkle", "checkpoint", "canonical", "records"),
@@ -86,6 +88,4 @@ ROOMS: Sequence[Room] = (
         (*(f"tests/ledger/**/test_{name}.py" for name in _QUICK), "tests/ledger/**/test_*.py"),
         _LEDGER_SLOW,
     ),
-    Room("access", ("app/access/*.py",), _ACCESS_TESTS),
-    Room("admission", ("app/proxy/**/admission*.py",), _ACCESS_TESTS),
 )
