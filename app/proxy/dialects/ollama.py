@@ -39,6 +39,10 @@ _PASSED_OPTIONS = frozenset(
 )
 """Options of one answer. The others are the runner's (`num_ctx`, `num_gpu`, `draft_num_predict` …) and make Ollama load
 the model again: a client must not be able to do that to the others."""
+_OPTIONS = _PASSED_OPTIONS | frozenset(
+    "num_ctx num_batch num_gpu main_gpu use_mmap use_mlock num_thread numa low_vram vocab_only "
+    "draft_num_predict".split()
+)
 _ZERO = re.compile(r"[+-]?(?:0[0.]*(?:ns|us|µs|ms|s|m|h)?)+")
 _KEPT = "Only the contributor unloads models, for others may be using them: nothing was done."
 
@@ -86,7 +90,7 @@ class OllamaEndpoint:
         elif not isinstance(options, dict):
             raise Refusal(400, "invalid_value", "options must be an object.")
         else:
-            refuse_case_variants(options, _PASSED_OPTIONS, where="options")
+            refuse_case_variants(options, _OPTIONS, where="options")
             options = {name: value for name, value in options.items() if name in _PASSED_OPTIONS}
         options["num_predict"] = clamp_tokens(
             options.get("num_predict"), "options.num_predict", max_output_tokens
