@@ -28,7 +28,10 @@ async def endless() -> AsyncIterator[Endless]:
 
     async def start(answer: Callable[[web.StreamResponse], Awaitable[None]]) -> str:
         async def ask(request: web.Request) -> web.StreamResponse:
-            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            kind = "text/event-stream" if request.path.startswith("/v1") else "application/x-ndjson"
+            if not (await request.json()).get("stream"):
+                kind = "application/json"
+            response = web.StreamResponse(headers={"Content-Type": kind})
             await response.prepare(request)
             await answer(response)
             return response
