@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import errno
 import hashlib
-import ipaddress
 import socket
 import ssl
 import stat
@@ -16,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.models.base import ModelError
 from app.models.download import Downloads, Fetched
 from app.models.part import PartFile
 from app.models.source import Refused, Rules
+from tests.engine.test_wire_reach import certificate
 from tests.models.file_server import GGUF, FileServer
 
 RULES = Rules(("127.0.0.1", "*.models.test"), http=True, most_b=10**9)
@@ -351,34 +347,8 @@ async def test_the_address_that_was_checked_is_the_one_that_is_asked(
     assert files.asked[0]["host"] == f"house.models.test:{files.port}"
 
 
-def authority(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
 async def test_https_wants_a_certificate_that_is_trusted(tmp_path: Path) -> None:
-    cert, key = authority(tmp_path)
+    cert, key = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     server = await FileServer().start(context)
