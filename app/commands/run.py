@@ -79,6 +79,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     taken = []
     for number in (signal.SIGTERM, signal.SIGINT):
+        # NotImplementedError: a loop of Windows; RuntimeError: not the main thread, where no signal arrives.
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
             taken.append(number)
