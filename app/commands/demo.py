@@ -18,6 +18,7 @@ from typing import Any
 
 import aiohttp
 
+from app.basics.figures import plain_digits
 from app.commands.common import CommandError, Ground
 from app.commands.run import Ready, logs, run
 from app.commands.sentences import for_people
@@ -91,13 +92,11 @@ def _show(*, once: bool) -> Ready:
 def _print(title: str, text: str, figures: dict[str, Any]) -> None:
     if not text or not figures:
         raise DemoFailed(f"{title}: the answer came without its text or without its figures.")
-    shown = ", ".join(f"{name} {_plain(figures[name])}" for name in _SHOWN)
+    told = ((name, figures[name]) for name in _SHOWN)
+    shown = ", ".join(
+        f"{name} {plain_digits(value) if isinstance(value, float) else value}" for name, value in told
+    )
     print(f"{title}\n   {text}\n   _gateway: {shown}\n", flush=True)
-
-
-def _plain(value: object) -> str:
-    """A figure without an exponent: 0.000004796, not 4.796e-06."""
-    return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 async def _ollama(session: aiohttp.ClientSession, headers: dict[str, str]) -> tuple[str, dict[str, Any]]:

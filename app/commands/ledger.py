@@ -46,9 +46,8 @@ async def _verify(base: Ground) -> int:
     url = base.running_url()
     if url is not None:
         answer = await ask_running(base, url, "GET", "/reconcile")
-        print(
-            f"{answer['status']}: {answer['ledger_entries']} records, {answer['ledger_total_cost']} in all."
-        )
+        cost = format_money(int(answer["ledger_total_cost_pico"]), base.store.current.currency)
+        print(f"{answer['status']}: {answer['ledger_entries']} records, {cost} in all.")
         for finding in answer["findings"]:
             print(f"  {finding}")
         return 0 if answer["status"] == "OK" else 1

@@ -12,12 +12,12 @@ import contextlib
 import json
 import sys
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import aiohttp
 
 from app.basics.clock import mono_us
+from app.basics.figures import three_figures
 from app.billing.money import format_money
 from app.commands.common import CommandError, Ground, ground, kept_or_not
 from app.commands.operator import Operator, operator
@@ -206,7 +206,7 @@ class Setup:
             "Test",
             f"{figures['completion_tokens']} tokens in {figures['duration_seconds']:.1f} s, "
             f"{figures['marginal_watts']:.0f} W more than at rest ({figures['energy_source']}), "
-            f"{plain(figures['energy_wh'])} Wh, which costs "
+            f"{three_figures(figures['energy_wh'])} Wh, which costs "
             f"{format_money(int(figures['estimated_cost_pico']), self._base.store.current.currency)}",
         )
         if not serving and said:
@@ -296,11 +296,6 @@ class Setup:
         if self._shown:
             print("\r" + " " * len(self._shown) + "\r", end="", file=sys.stderr, flush=True)
             self._shown = ""
-
-
-def plain(figure: float) -> str:
-    """Three figures, without an exponent: 0.0000446."""
-    return format(Decimal(f"{figure:.3g}"), "f")
 
 
 async def _chat(url: str, key: str, model: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 import re
 from typing import Any
 
+from app.billing.money import format_money
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 
@@ -87,11 +88,15 @@ def status(
     health: dict[str, Any], stats: dict[str, Any], engine: dict[str, Any], public: dict[str, Any], url: str
 ) -> list[str]:
     """A few lines: serving or not and why, money, engine, public address."""
+
+    def money(name: str) -> str:
+        return format_money(int(stats[name]), stats["currency"])
+
     lines = [f"Contributing at {url}." if health["accepting"] else f"Not serving: {health['reason']}"]
     if health["ends"]:
         lines[0] += f" {health['ends']}"
     lines.append(
-        f"Spent {stats['total_cost']:.6g} of {stats['spending_cap']:.6g} {stats['currency']}, "
+        f"Spent {money('total_cost_pico')} of {money('spending_cap_pico')}, "
         f"{stats['requests']} requests, {stats['total_watts']:.0f} W now."
     )
     container = engine["container"]

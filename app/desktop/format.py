@@ -13,6 +13,8 @@ from typing import Final
 
 from PySide6.QtCore import QDateTime, QLocale
 
+from app.basics.figures import three_figures
+
 NOTHING: Final = "–"
 """Shown where there is no figure; never 0."""
 
@@ -24,17 +26,6 @@ def watts(power_w: float | None) -> str:
     if power_w is None or math.isnan(power_w):
         return NOTHING
     return f"{power_w:.0f} W"
-
-
-def three_figures(value: float) -> str:
-    """Three significant figures without an exponent: 0.0561, 12.3, 1,230."""
-    if value == 0:
-        return "0"
-    # Rounded first: 9.999 has its three figures as 10.0.
-    digits = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{digits}f}"
 
 
 def energy(energy_uj: int | None) -> str:

@@ -131,6 +131,7 @@ class Control:
             {
                 "ledger_entries": report.records,
                 "ledger_total_cost": pico_to_float(report.recomputed.cost_pico),
+                "ledger_total_cost_pico": str(report.recomputed.cost_pico),
                 "stats_total_cost": pico_to_float(report.counters.cost_pico),
                 "discrepancy": pico_to_float(difference),
                 "discrepancy_pico": str(difference),

@@ -46,6 +46,7 @@ def figures(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str |
         "total_cost": pico_to_float(spent),
         "total_cost_pico": str(spent),
         "spending_cap": pico_to_float(cap),
+        "spending_cap_pico": str(cap),
         "budget_remaining": pico_to_float(room),
         "budget_remaining_pico": str(room),
         "held": pico_to_float(held),

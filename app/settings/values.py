@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlsplit
 
+from app.basics.figures import plain_digits
 from app.settings.currencies import CURRENCIES
 
 MASK = "********"
@@ -313,12 +314,12 @@ def shown(value: object) -> str:
     """`value` for a sentence or a table: short, on one line, numbers without idle zeros."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return str(value)
+    if isinstance(value, float):
+        return plain_digits(value) if 1e-20 < abs(value) < 1e20 or value == 0 else str(value)
     if isinstance(value, Decimal):
         return format(value, "f") if abs(value.adjusted()) <= _LARGEST_EXPONENT else str(value)
     if value is None:

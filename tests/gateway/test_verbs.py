@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_what_else_lies_in_that_ollama_is_named_with_the_way_to_unload_it(runnin
     assert "Released " in said
     assert "--others" not in said
     assert "llama3.1:8b" not in running.say("status")
+
+
+def test_a_tiny_amount_is_told_in_plain_digits(running: Running) -> None:
+    running.say("resume")
+    running.chat()
+    spent, cap = r"(\$\d+\.\d+|0\.\d+ ¢)", r"\$10\.00"
+    assert re.search(rf"Spent {spent} of {cap}, \d+ requests", running.say("status"))
+    assert re.fullmatch(rf"OK: \d+ records, {spent} in all\.\n", running.say("ledger", "verify"))
 
 
 def test_resume_serves_again(running: Running) -> None:

@@ -138,3 +138,11 @@ def test_loading_settings_imports_nothing_that_a_plain_start_does_not_need(tmp_p
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     heavy = {"dotenv", "tomli_w", "keyring", "platformdirs", "PySide6", "aiohttp", "ssl", "pydantic.v1"}
     assert heavy & set(json.loads(done.stdout)) == set()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(7.84e-06, "0.00000784"), (250.0, "250"), (0.0, "0"), (float("inf"), "inf"), (0.5, "0.5")],
+)
+def test_a_number_is_shown_in_plain_digits(value: float, told: str) -> None:
+    assert shown(value) == told
