@@ -298,7 +298,9 @@ class Inference:
         spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
         # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer. An
         # answer of which nothing can be handed over, since the disk takes no record of it, is nobody's bill either.
-        lost = self._ledger.fault is not None and not job.delivered
+        lost = (self._ledger.fault is not None or job.ending is STORAGE) and not job.delivered
+        if lost and outcome in (RequestOutcome.COMPLETE, RequestOutcome.CUT_OFF):
+            outcome = RequestOutcome.STOPPED
         free = lost or outcome is RequestOutcome.REFUSED
         cost = 0 if free else pricing.request_cost(spread, closed.share_us)
         job.closed = closed
@@ -323,7 +325,8 @@ class Inference:
             tariff=pricing.tariff.id,
             cost=job.cost_pico,
         )
-        return self._ledger.append(call.principal.log, draft, release=job.id)
+        job.recorded = self._ledger.append(call.principal.log, draft, release=job.id)
+        return job.recorded
 
     def _figures(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> Figures:
         assert job.closed is not None

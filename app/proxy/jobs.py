@@ -15,6 +15,7 @@ from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
+from app.ledger.heads import Receipt
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.accounts import ClosedAccount
@@ -64,6 +65,7 @@ class Job:
         "pricing",
         "progressed",
         "reached",
+        "recorded",
         "saved_us",
         "settled",
         "started_us",
@@ -90,6 +92,8 @@ class Job:
         self.task = task
         self.hold_pico = 0
         self.durable: asyncio.Future[None] | None = None
+        self.recorded: asyncio.Future[Receipt] | None = None
+        """Brings its record once that is durable; None until it is settled."""
         self.progressed = False
         self.reached = False
         self.settled = False
@@ -132,6 +136,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
+        self._given_up: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -194,11 +199,29 @@ class Jobs:
     def storage_failed(self) -> None:
         """The disk takes nothing any more: end what runs, and let go of those who wait for it."""
         for job in self:
-            if job.waits_for_disk and job.task is not None:
-                job.ending = STORAGE
-                job.task.cancel()
-            else:
+            if not job.waits_for_disk:
                 self.end(job, STORAGE)
+            elif job.recorded is None:
+                self._let_go(job)
+            else:
+                task = asyncio.get_running_loop().create_task(self._give_up(job, job.recorded))
+                self._given_up.add(task)
+                task.add_done_callback(self._given_up.discard)
+
+    async def _give_up(self, job: Job, recorded: asyncio.Future[Receipt]) -> None:
+        """A settled job waits for its record: where that does not become durable, the client is told so, and does not
+        pay for an answer of which it has seen nothing."""
+        waive = None if job.delivered else job.id
+        if await self._ledger.gave_up(recorded, waive):
+            if waive is not None:
+                self._budget.charge(-job.cost_pico)
+                job.cost_pico = 0
+            self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        if job.task is not None:
+            job.ending = STORAGE
+            job.task.cancel()
 
     async def wait_idle(self, timeout_s: float | None) -> bool:
         """Wait until no request runs; False where `timeout_s` passed first."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger.sqlite import durable, writer
+from app.ledger.sqlite import durable, store, writer
 from tests.gateway.conftest import MODEL, Build, House, chat
 
 NEARLY_FULL_B = 512 * 1024
@@ -138,6 +138,56 @@ async def test_what_the_disk_keeps_from_being_handed_over_is_recorded_and_nobody
     assert all(row.e_uj for row in rows)
     async with house.get("/reconcile", key=house.operator) as reply:
         assert (await reply.json())["status"] == "OK"
+
+
+async def test_an_answer_whose_record_is_the_first_thing_that_the_disk_does_not_take_is_nobodys_bill(
+    house: House, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "HOLD_LATER_S", 60.0)
+    disk(FULL_B)
+    async with house.post("/api/chat", chat(stream=False)) as reply:
+        assert reply.status == 507
+    money = house.gateway.snapshot().money
+    assert (money.spent_pico, money.held_pico) == (0, 0)
+    disk(None)
+    await until(house, None)
+    async with asyncio.timeout(10):
+        while not (rows := await house.usage()):
+            await asyncio.sleep(0.02)
+    (row,) = rows
+    assert (row.outcome, row.cost_pico) == ("stopped", 0)
+    assert row.tok_out, "what it took is told all the same"
+    assert row.e_uj
+    assert house.gateway.snapshot().money.spent_pico == 0
+    async with house.get("/reconcile", key=house.operator) as reply:
+        assert (await reply.json())["status"] == "OK"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_whose_record_only_the_reserve_had_room_for_goes_out_and_is_paid(
+    house: House, disk: Disk, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    give_up = writer.Reserve.give_up
+
+    def make_room(reserve: writer.Reserve) -> None:
+        give_up(reserve)
+        disk(None)
+
+    monkeypatch.setattr(store, "HOLD_LATER_S", 60.0)
+    monkeypatch.setattr(writer.Reserve, "give_up", make_room)
+    words = chat("[simulate: 50 tokens]", stream=stream, tokens=50)
+    if stream:
+        async with house.post("/api/chat", words) as reply:
+            await reply.content.readline()  # the hold is durable
+            disk(FULL_B)
+            assert b'"outcome":"complete"' in await reply.read()
+    else:
+        disk(FULL_B)
+        async with house.post("/api/chat", words) as reply:
+            assert reply.status == 200
+            assert (await reply.json())["_gateway"]["outcome"] == "complete"
+    (row,) = await house.usage()
+    assert row.cost_pico == house.gateway.snapshot().money.spent_pico > 0
 
 
 async def test_a_key_is_refused_in_a_sentence_and_leaves_none_behind_that_works(

@@ -31,6 +31,7 @@ from app.ledger.sqlite.writer import Opened, Writer
 
 logger = logging.getLogger(__name__)
 HOLD_LATER_S = 0.02
+LOOK_AGAIN_S = 0.005
 CLOSE_GRACE_S = 5.0
 
 
@@ -192,6 +193,27 @@ class Ledger(Readings):
                 release = None  # it never became a row
         self._submit(Append(log_id, draft, release, future))
         return future
+
+    async def gave_up(self, recorded: Future[Receipt], waive: str | None = None) -> bool:
+        """Whether the disk still does not take what `recorded` waits for, once the writer has tried what it can at once
+        (it may give up its reserve). Ask while there is a `fault`.
+
+        True: it stays queued; where `waive` is the id of its usage record, that will cost nothing and say `stopped`.
+        False: it is durable as it was, or nobody waits for it any more.
+        """
+        while not recorded.done():
+            if self._writer.trying.acquire(blocking=False):
+                try:
+                    await asyncio.sleep(0)  # what the writer told before it let go is heard in this turn
+                    if not recorded.done():
+                        if waive is not None:
+                            self._writer.waived.add(waive)
+                        return True
+                finally:
+                    self._writer.trying.release()
+            else:
+                await asyncio.sleep(LOOK_AGAIN_S)
+        return False
 
     def record_tariff(self, log_id: str, draft: TariffDraft) -> Future[Receipt | None]:
         """Record the terms from now on, unless the log's newest tariff record says the same already (then None)."""

@@ -17,6 +17,7 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -26,6 +27,7 @@ from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError, Unwritable
 from app.ledger.heads import LogHead
+from app.ledger.outcomes import RequestOutcome
 from app.ledger.parties import Parties
 from app.ledger.sqlite.journal import Committed, Journal
 from app.ledger.sqlite.schema import Ownership, explain
@@ -128,6 +130,11 @@ class Writer:
         self.queue: SimpleQueue[Write | None] = SimpleQueue()
         self.in_flight: set[str] = set()
         """Requests that hold money now; the loop keeps it."""
+        self.trying = threading.Lock()
+        """Held by the thread while it writes a batch, all but the waits between its tries. Whoever else holds it (for
+        a turn of the loop at most) knows that what is queued stays as it is meanwhile."""
+        self.waived: set[str] = set()
+        """Records that are to cost nothing; changed under `trying`."""
         self._path = path
         self._signer = signer
         self._loop = loop
@@ -220,7 +227,8 @@ class Writer:
         while running:
             batch, running = self._next_batch()
             if batch:
-                self._commit(journal, batch)
+                with self.trying:
+                    self._commit(journal, batch)
                 self._wal_pages += PAGES_A_COMMIT + len(batch) // ROWS_A_PAGE
             if self._wal_pages >= (WAL_PAGES if batch else QUIET_PAGES):
                 self._move_wal(journal)
@@ -255,6 +263,8 @@ class Writer:
         tries = 0
         while True:
             try:
+                if self.waived:
+                    self._waive(batch)
                 done = journal.commit(batch)
             except apsw.Error as error:
                 sentence = explain(error, self._path)
@@ -294,11 +304,22 @@ class Writer:
         """Let some time pass before the next try; False when the time given by `stop` is over."""
         delay = RETRY_S[min(tries, len(RETRY_S) - 1)]
         until = time.monotonic() + delay
-        while (now := time.monotonic()) < until:
-            if self._deadline is not None and now >= self._deadline:
-                return False
-            time.sleep(min(0.05, until - now))
-        return True
+        self.trying.release()
+        try:
+            while (now := time.monotonic()) < until:
+                if self._deadline is not None and now >= self._deadline:
+                    return False
+                time.sleep(min(0.05, until - now))
+            return True
+        finally:
+            self.trying.acquire()
+
+    def _waive(self, batch: list[Write]) -> None:
+        for operation in batch:
+            if isinstance(operation, Append) and operation.draft.id in self.waived:
+                assert isinstance(operation.draft, UsageDraft)
+                self.waived.discard(operation.draft.id)
+                operation.draft = replace(operation.draft, cost=0, outcome=RequestOutcome.STOPPED.value)
 
     def _abandon(self, batch: list[Write], error: LedgerError) -> None:
         self._tell(self._committed, Committed([(operation, error) for operation in batch], {}, None))
