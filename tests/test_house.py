@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import textwrap
 import tomllib
 import warnings
 from pathlib import Path
@@ -97,3 +100,62 @@ def test_a_public_class_name_means_one_class() -> None:
 
 def test_the_lock_file_names_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+BIRTH = {"__init__", "__post_init__", "__new__", "connection_made"}
+"""What is set in these is there before anybody can look. asyncio gives each protocol its transport in the last."""
+
+
+def given(class_: ast.ClassDef) -> set[str]:
+    """What an object of this class has from its birth on, by this class alone: its fields, methods and constants."""
+    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in class_.decorator_list)
+    names: set[str] = set()
+    for node in class_.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names |= {node.name} | (set_on_self(node) if node.name in BIRTH else set())
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names |= {node.target.id} if is_dataclass or node.value is not None else set()
+    return names
+
+
+def set_on_self(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    me = function.args.args[0].arg if function.args.args else None
+    return {
+        node.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == me
+    }
+
+
+def inherited(path: Path, class_: ast.ClassDef) -> set[str]:
+    """What the classes below it give, ours or not; the toolkit's in C give nothing that is set here."""
+    names: set[str] = set()
+    for base in getattr(importlib.import_module(name_of(path)), class_.name).__mro__[1:]:
+        try:
+            (found,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (TypeError, OSError):
+            continue
+        names |= given(found) if isinstance(found, ast.ClassDef) else set()
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_an_object_has_all_its_fields_from_its_birth_on(path: Path) -> None:
+    late: dict[str, set[str]] = {}
+    tree = ast.parse(path.read_text())
+    for class_ in ast.walk(tree):
+        if isinstance(class_, ast.ClassDef):
+            methods = [
+                node for node in class_.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+            names = {name for method in methods for name in set_on_self(method)} - given(class_)
+            if names and class_.bases and class_ in tree.body:
+                names -= inherited(path, class_)
+            if names:
+                late[class_.name] = names
+    assert late == {}, "set them in __init__, or make the object only when it is whole"

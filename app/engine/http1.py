@@ -24,7 +24,7 @@ class BadResponse(ValueError):
 
 
 class ResponseParser:
-    """One connection's answers, one after the other; call `reset()` before each.
+    """One connection's answers, one after the other; call `reset()` before each but the first.
 
     `status` is 0 until the head is complete. `ended` says that the body is. `excess` says that bytes followed the
     end, after which the connection must not be used again; `keep_alive` says whether the engine lets it be.
@@ -48,9 +48,14 @@ class ResponseParser:
         self._body: list[bytes] = []
         self.on_body = self._body.append
         """llhttp's; it costs no call of a function of ours."""
+        self._llhttp = HttpResponseParser(self)
+        self._bare_b = 0
+        self._coding = b""
+        self._sized = False
         self.status = 0
-        self.keep_alive = self.ended = self.excess = False
-        self.reset()
+        self.content_type = ""
+        self.keep_alive = True
+        self.ended = self.excess = False
 
     def reset(self) -> None:
         """Expect the next answer."""

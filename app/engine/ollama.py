@@ -26,16 +26,14 @@ class OllamaEngine:
     Make it inside the loop that will use it, or before that loop runs.
     """
 
-    name = "Ollama"
-    kind = "ollama"
-    simulated = False
-    native = True
-    frees_memory = True
-
     def __init__(self, url: str, *, silence_s: float = 600.0, connect_s: float = 5.0) -> None:
         self._wire = Wire(url, silence_s=silence_s, connect_s=connect_s)
         self._silence_s = silence_s
         self._connect_s = connect_s
+        self.name = "Ollama"
+        self.kind = "ollama"
+        self.simulated = False
+        self.native = self.frees_memory = True
 
     @property
     def url(self) -> str:

@@ -96,7 +96,7 @@ class EnergyBook:
         self._samples = Samples()
         self._state = _State.MODELLED if source == MODEL else _State.RESTING
         self._layers = Layers(0, 0, 0)
-        self._set_rate()
+        self._rate_uw, self._rate_measured = self._rate()
 
     # The life of a request.
 
@@ -216,7 +216,7 @@ class EnergyBook:
             samples.start(at_us, sample_uw, energy_uj)
         self._state = _State.SAMPLED
         self._layers = layers
-        self._set_rate()
+        self._rate_uw, self._rate_measured = self._rate()
 
     def rest(self, now_us: int) -> None:
         """The sensor is sent to rest: the static watts speak until its next sample."""
@@ -254,7 +254,7 @@ class EnergyBook:
             self._source = source
             self._samples = Samples()
             self._silence(now_us, _State.MODELLED if source == MODEL else _State.RESTING)
-        self._set_rate()
+        self._rate_uw, self._rate_measured = self._rate()
 
     # What it adds up to.
 
@@ -316,7 +316,7 @@ class EnergyBook:
         self._advance(now_us)
         self._settle_modelled(self._cut_us or now_us)
         self._state = state
-        self._set_rate()
+        self._rate_uw, self._rate_measured = self._rate()
 
     # Settling slices.
 
@@ -348,7 +348,7 @@ class EnergyBook:
         self._give(taken, units, measured=False)
         if self._state is _State.SAMPLED:
             self._state = _State.GAP
-            self._set_rate()
+            self._rate_uw, self._rate_measured = self._rate()
 
     def _give(self, taken: Taken, units: int, *, measured: bool) -> None:
         """Share out the requests' energy by time. What falls to closed accounts, which paid already, is left over."""
@@ -366,11 +366,11 @@ class EnergyBook:
         self._sums.requests += given
         self._sums.unattributed += units - given
 
-    def _set_rate(self) -> None:
-        """The power at which a request that closes now is billed for what no sample has covered yet."""
+    def _rate(self) -> tuple[int, bool]:
+        """The power (µW) at which a request that closes now is billed for what no sample has covered yet, and whether
+        it was measured."""
         gpu_uw = self._samples.power_uw if self._state is _State.SAMPLED and self._under_load else None
-        self._rate_measured = gpu_uw is not None
-        self._rate_uw = self._rates.billed_uw(self._dedicated, gpu_uw, self._layers)
+        return self._rates.billed_uw(self._dedicated, gpu_uw, self._layers), gpu_uw is not None
 
     def _account(self, request_id: str) -> Account:
         try:

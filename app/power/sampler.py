@@ -69,14 +69,11 @@ class Sampler:
         self._answers: SimpleQueue[Outcome | None] = SimpleQueue()
         self._keeper: threading.Thread | None = None
         self._reader: threading.Thread | None = None
-        self.configure(rate_hz=rate_hz, tail_s=tail_s)
+        self._period_us, self._tail_us = _timing(rate_hz, tail_s)
 
     def configure(self, *, rate_hz: float, tail_s: float) -> None:
         """Readings a second while awake, and seconds of readings after `rest`."""
-        if rate_hz <= 0 or tail_s < 0:
-            raise ValueError("A sampler needs a rate above 0 and a tail of at least 0 seconds.")
-        self._period_us = round(1_000_000 / rate_hz)
-        self._tail_us = round(tail_s * 1_000_000)
+        self._period_us, self._tail_us = _timing(rate_hz, tail_s)
 
     def wake(self) -> None:
         """Read from now on. Cheap to say again."""
@@ -203,3 +200,10 @@ class Sampler:
             self._sensor.close()
         except Exception:
             log.exception("the sensor could not be let go")
+
+
+def _timing(rate_hz: float, tail_s: float) -> tuple[int, int]:
+    """Microseconds between two readings, and of the tail."""
+    if rate_hz <= 0 or tail_s < 0:
+        raise ValueError("A sampler needs a rate above 0 and a tail of at least 0 seconds.")
+    return round(1_000_000 / rate_hz), round(tail_s * 1_000_000)

@@ -73,7 +73,11 @@ class Journal:
             )
         self._connection = open_writer(path, vfs)
         try:
-            self._load(path)
+            self.parties = stored_parties(self._connection)
+            self.held = {hold.request_id for hold in stored_holds(self._connection)}
+            self.heads = self._signed_heads(path)
+            self._n: int = self._connection.execute("SELECT coalesce(max(n), 0) FROM record").get
+            self._t0_min, self._t0_max = self._times()
             for claim in remembered:
                 self._require_remembered(path, claim)
         except (
@@ -91,54 +95,35 @@ class Journal:
             self._connection.close()
             raise
 
-    def _load(self, path: Path) -> None:
-        self.heads: dict[str, LogHead] = {}
-        self.parties = stored_parties(self._connection)
-        self.held = {hold.request_id for hold in stored_holds(self._connection)}
+    def _signed_heads(self, path: Path) -> dict[str, LogHead]:
+        """Each log as it was signed last. Raises LedgerTampered where the rows say something else."""
+        heads: dict[str, LogHead] = {}
         rows = self._connection.execute(
-            "SELECT k, name, cum, requests, tok_in, tok_out, dur_us, e_uj, terms, checkpoint, frontier, size,"
-            " (SELECT max(seq) + 1 FROM record WHERE record.log = log.k) FROM log ORDER BY k"
+            "SELECT k, name, frontier, size, (SELECT max(seq) + 1 FROM record WHERE record.log = log.k),"
+            " cum, terms, checkpoint, requests, tok_in, tok_out, dur_us, e_uj FROM log ORDER BY k"
         )
-        for (
-            k,
-            name,
-            cum,
-            requests,
-            tok_in,
-            tok_out,
-            dur_us,
-            e_uj,
-            terms,
-            note,
-            frontier,
-            size,
-            records,
-        ) in rows:
+        for k, name, frontier, size, records, *counted in rows:
             try:
                 head = LogHead(k, name, Frontier.from_bytes(frontier))
             except ValueError as error:
                 raise LedgerTampered(_tampered(path, name, str(error))) from None
-            head.cum, head.terms, head.checkpoint = cum, terms, note
-            head.requests, head.tok_in, head.tok_out, head.dur_us, head.e_uj = (
-                requests,
-                tok_in,
-                tok_out,
-                dur_us,
-                e_uj,
-            )
+            head.cum, head.terms, head.checkpoint, *sums = counted
+            head.requests, head.tok_in, head.tok_out, head.dur_us, head.e_uj = sums
             self._require_signed(path, head)
             if not records == size == head.frontier.size:
                 raise LedgerTampered(
                     _tampered(path, name, f"of {head.frontier.size} signed records it holds {records}")
                 )
-            self.heads[name] = head
-        self._n = self._connection.execute("SELECT coalesce(max(n), 0) FROM record").get
+            heads[name] = head
+        return heads
+
+    def _times(self) -> tuple[int, int]:
+        """The earliest and the latest beginning in the span that is not full yet."""
         unfinished = self._n - self._n % SPAN_RECORDS
         first, last = self._connection.execute(
             "SELECT min(t0), max(t0) FROM record WHERE n > ?", (unfinished,)
         ).get
-        times: tuple[int, int] = NO_TIMES if first is None else (first, last)
-        self._t0_min, self._t0_max = times
+        return NO_TIMES if first is None else (first, last)
 
     def _require_signed(self, path: Path, head: LogHead) -> None:
         """Never sign on top of a state that is not the one signed last: that would launder a forgery."""
