@@ -16,6 +16,7 @@ from app.ledger.listing import Page
 from app.models.base import ModelsFace
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker
+from app.tunnel.state import OFF, TunnelState
 
 
 class Serving(StrEnum):
@@ -83,26 +84,6 @@ class EngineView:
     """It speaks Ollama's own API; False: clients may use `/v1` only."""
 
 
-class PublicPhase(StrEnum):
-    """Where the public address is."""
-
-    OFF = "off"
-    OPENING = "opening"
-    OPEN = "open"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class PublicView:
-    """The public address, if there is one."""
-
-    phase: PublicPhase
-    url: str = ""
-    """Where clients reach us from outside; empty until it is known."""
-    problem: str | None = None
-    fix: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class MoneyView:
     """All amounts in pico-units of `currency`."""
@@ -159,7 +140,7 @@ class Snapshot:
     """Models that the last pause left in the GPU's memory, since they were loaded without us."""
     host: HostState = NO_HOST_STATE
     """The engine's container, where it is ours."""
-    public: PublicView = PublicView(PublicPhase.OFF)
+    public: TunnelState = OFF
 
 
 class DutyFace(Protocol):

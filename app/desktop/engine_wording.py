@@ -13,7 +13,8 @@ from app.desktop.model_wording import progress
 from app.desktop.theme import Tone
 from app.desktop.wording import sentences
 from app.engine.host import HostPhase, HostState, Processor
-from app.face import PublicPhase, PublicView, Serving, Snapshot
+from app.face import Serving, Snapshot
+from app.tunnel.state import TunnelPhase, TunnelState
 
 DRIFT: Final = "Settings changed: re-create the container to use them."
 
@@ -156,30 +157,30 @@ def interruption(step: Step, snapshot: Snapshot) -> tuple[str, str] | None:
     return f"{verb} {name}?", f"{count} running and would end. What they used is billed."
 
 
-def public_line(public: PublicView) -> str:
+def public_line(public: TunnelState) -> str:
     """The public address in one line; empty where there is none."""
     match public.phase:
-        case PublicPhase.OPENING:
+        case TunnelPhase.OPENING:
             return "The public address is being opened …"
-        case PublicPhase.OPEN:
+        case TunnelPhase.OPEN:
             # A tunnel of one's own has the name that was given to it there.
             return (
                 f"Reachable from the internet: {public.url}"
                 if public.url
                 else "Reachable from the internet, under the name that you gave your tunnel at Cloudflare."
             )
-        case PublicPhase.FAILED:
+        case TunnelPhase.FAILED:
             return sentences(public.problem or "The public address is not open", public.fix)
     return ""
 
 
-def public_trouble(public: PublicView) -> str:
+def public_trouble(public: TunnelState) -> str:
     """What is amiss with an address that is there or on its way, and what to do; empty where nothing is."""
-    return "" if public.phase is PublicPhase.FAILED else sentences(public.problem, public.fix)
+    return "" if public.phase is TunnelPhase.FAILED else sentences(public.problem, public.fix)
 
 
-def public_tone(public: PublicView) -> Tone:
+def public_tone(public: TunnelState) -> Tone:
     """What the line's mark is coloured by."""
     if public.problem:
         return Tone.WARN
-    return {PublicPhase.OPEN: Tone.ACCENT, PublicPhase.FAILED: Tone.WARN}.get(public.phase, Tone.MUTED)
+    return {TunnelPhase.OPEN: Tone.ACCENT, TunnelPhase.FAILED: Tone.WARN}.get(public.phase, Tone.MUTED)

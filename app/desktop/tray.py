@@ -20,7 +20,8 @@ from app.desktop.icons import tray_icon
 from app.desktop.tasks import FaceTasks
 from app.desktop.verbs import Verbs
 from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
-from app.face import GatewayFace, PublicPhase, PublicView, Serving, Snapshot
+from app.face import GatewayFace, Serving, Snapshot
+from app.tunnel.state import TunnelPhase, TunnelState
 
 _TICK_MS: Final = 1000
 
@@ -119,13 +120,13 @@ class Tray(QObject):
         self._snooze.setEnabled(snapshot.serving not in (Serving.STARTING, Serving.STOPPING))
         self._keep_time(snapshot)
 
-    def _show_public(self, public: PublicView) -> None:
+    def _show_public(self, public: TunnelState) -> None:
         line = public_line(public)
         self._public_url = public.url
         _set_text(self._public, line)
         self._public.setVisible(bool(line))
-        self._copy_public.setVisible(public.phase is PublicPhase.OPEN and bool(public.url))
-        self._ask_public.setVisible(self._asks_public and public.phase is PublicPhase.OFF)
+        self._copy_public.setVisible(public.phase is TunnelPhase.OPEN and bool(public.url))
+        self._ask_public.setVisible(self._asks_public and public.phase is TunnelPhase.OFF)
 
     def _keep_time(self, snapshot: Snapshot) -> None:
         if bool(snapshot.running) != self._tick.isActive():

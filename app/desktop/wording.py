@@ -9,7 +9,8 @@ from __future__ import annotations
 from app.billing.money import format_money
 from app.desktop import format as fmt
 from app.desktop.theme import Tone
-from app.face import GpuView, MoneyView, PublicPhase, RunningRequest, Serving, Snapshot
+from app.face import GpuView, MoneyView, RunningRequest, Serving, Snapshot
+from app.tunnel.state import TunnelPhase
 
 APP_NAME = "Mortdecai Gateway"
 
@@ -140,7 +141,7 @@ def tooltip(snapshot: Snapshot) -> str:
     if snapshot.running:
         watts = f"{fmt.watts(snapshot.total_w)}, {fmt.watts(snapshot.marginal_w)} for clients"
         rate = f"{money}, now {per_hour(snapshot.money)}"
-    public = "open to the internet" if snapshot.public.phase is PublicPhase.OPEN else ""
+    public = "open to the internet" if snapshot.public.phase is TunnelPhase.OPEN else ""
     ways = ((long, watts, rate), (short, watts, rate), (short, watts, money))
     texts = ["\n".join(filter(None, (*lines, public))) for lines in ways]
     return next((text for text in texts if len(text) <= TOOLTIP_MOST), "\n".join(ways[-1]))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.containers.base import DaemonUnreachable
-from app.face import PublicPhase, PublicView
 from app.settings.parameters import Settings
+from app.tunnel.state import TunnelState
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.tunnel import Tunnel
 from app.tunnel.words import TunnelError
@@ -73,10 +73,10 @@ class PublicAddress:
             on_change=changed,
         )
 
-    def view(self) -> PublicView:
+    @property
+    def state(self) -> TunnelState:
         """What faces show."""
-        state = self._tunnel.state
-        return PublicView(PublicPhase(state.phase.value), state.url, state.problem, state.fix)
+        return self._tunnel.state
 
     def start(self) -> None:
         """The gateway listens: close what a crash left open, and open what the settings ask for."""
@@ -84,7 +84,7 @@ class PublicAddress:
             self.follow_settings()
 
     async def set_mode(self, mode: str) -> None:
-        """Open (`quick`, `named`) or close (`off`) it, and keep that for the next start; what came of it is in `view`.
+        """Open (`quick`, `named`) or close (`off`) it, and keep that for the next start; what came of it is in `state`.
 
         Raises SettingError.
         """

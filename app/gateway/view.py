@@ -87,7 +87,7 @@ class View:
             notice=self._duty.notice,
             others=self._duty.others,
             host=self._upstream.host.state,
-            public=self._public.view(),
+            public=self._public.state,
         )
 
 

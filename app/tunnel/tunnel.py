@@ -20,12 +20,10 @@ from app.containers.life import Happening, Life, LifeWish
 from app.tunnel.container import labels, spec_of
 from app.tunnel.exposure import Reach, check_public
 from app.tunnel.log import LogReader, Trouble
+from app.tunnel.state import OFF, TunnelPhase, TunnelState
 from app.tunnel.words import (
-    OFF,
     PAST_GATEWAY,
     TunnelError,
-    TunnelPhase,
-    TunnelState,
     reach_words,
     trouble_words,
 )

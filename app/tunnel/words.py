@@ -1,11 +1,7 @@
-"""What a person is told of the tunnel: where it stands, what is wrong, and what to do."""
+"""What a person is told of the tunnel: what is wrong, and what to do."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-from app.containers.base import PullProgress
 from app.tunnel.exposure import Reach
 from app.tunnel.log import Trouble
 
@@ -13,33 +9,6 @@ PAST_GATEWAY = (
     "The engine itself answered at the public address, without asking for a key, so the tunnel was closed at once.",
     "At Cloudflare, let the tunnel lead to the gateway's port instead of the engine's.",
 )
-
-
-class TunnelPhase(StrEnum):
-    """Where the public address is."""
-
-    OFF = "off"
-    OPENING = "opening"
-    OPEN = "open"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class TunnelState:
-    """The public address as last heard of."""
-
-    phase: TunnelPhase
-    url: str = ""
-    """Where clients reach the gateway; empty until it is known."""
-    problem: str | None = None
-    fix: str | None = None
-    progress: PullProgress | None = None
-    """How far the image is, while it is being pulled."""
-    log_tail: tuple[str, ...] = ()
-    """The last lines of cloudflared's log, where it failed."""
-
-
-OFF = TunnelState(TunnelPhase.OFF)
 
 
 class TunnelError(Exception):

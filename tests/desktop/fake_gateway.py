@@ -14,20 +14,11 @@ from typing import Any
 
 from app.billing.money import PICO
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.face import (
-    EngineView,
-    GpuView,
-    MoneyView,
-    PublicPhase,
-    PublicView,
-    RunningRequest,
-    Serving,
-    Snapshot,
-    UsageView,
-)
+from app.face import EngineView, GpuView, MoneyView, RunningRequest, Serving, Snapshot, UsageView
 from app.ledger.listing import LedgerRow, Page
 from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
 from app.presence.blockers import Blocker, Weight
+from app.tunnel.state import TunnelPhase, TunnelState
 from tests.desktop.fake_models import FakeModels
 
 NOW_US = 1_796_306_551_000_000
@@ -166,7 +157,7 @@ CRASHED = HostState(
     fix="Read its log, then try again.",
     log_tail=("time=12:00 level=INFO source=routes.go", "CUDA error: out of memory", "exit status 2"),
 )
-PUBLIC = PublicView(PublicPhase.OPEN, "https://meadow-lantern-copper-finch.trycloudflare.com")
+PUBLIC = TunnelState(TunnelPhase.OPEN, "https://meadow-lantern-copper-finch.trycloudflare.com")
 
 
 def a_row(n: int, **changes: Any) -> LedgerRow:

@@ -26,9 +26,10 @@ from app.desktop.loop import run
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.face import EngineView, PublicPhase, PublicView, RunningRequest, Serving, Snapshot
+from app.face import EngineView, RunningRequest, Serving, Snapshot
 from app.models.base import Doing, ModelError, Outcome
 from app.power.history import PowerPoint
+from app.tunnel.state import TunnelPhase, TunnelState
 from tests.desktop import fake_gateway as fake
 from tests.desktop import fake_models
 
@@ -177,8 +178,8 @@ class LivelyGateway(fake.FakeGateway):
             case "public-failed":
                 return replace(
                     snapshot,
-                    public=PublicView(
-                        PublicPhase.FAILED, problem="Cloudflare refused the tunnel's token.",
+                    public=TunnelState(
+                        TunnelPhase.FAILED, problem="Cloudflare refused the tunnel's token.",
                         fix="Copy the token again from Cloudflare's page of the tunnel.",
                     ),
                 )  # fmt: skip

@@ -18,7 +18,8 @@ from app.desktop.pages.overview import OverviewPage
 from app.desktop.tasks import FaceTasks
 from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor
-from app.face import PublicPhase, PublicView, Serving, Snapshot
+from app.face import Serving, Snapshot
+from app.tunnel.state import TunnelPhase, TunnelState
 from app.tunnel.words import TunnelError
 from tests.desktop.fake_gateway import (
     CRASHED,
@@ -275,7 +276,7 @@ def test_a_long_reason_wraps_instead_of_widening_the_page(bench: Bench) -> None:
     )
     blocker = replace(GPU_UNUSED, code="engine_absent", sentence=sentence, ends=sentence)
     host = HostState(HostPhase.FAILED, problem="Another thing. " * 20, fix="Do this. " * 20, log_tail=("x",))
-    failed = PublicView(PublicPhase.FAILED, problem="Cloudflare does not answer. " * 9)
+    failed = TunnelState(TunnelPhase.FAILED, problem="Cloudflare does not answer. " * 9)
     bench.look(a_snapshot(serving=Serving.BLOCKED, blocker=blocker, host=host, public=failed))
     for part in (
         bench.page.headline,
@@ -401,7 +402,7 @@ def test_an_open_address_that_does_not_answer_says_so_and_what_to_do(bench: Benc
 
 
 def test_an_address_on_its_way_can_be_called_off(bench: Bench) -> None:
-    bench.look(a_snapshot(public=PublicView(PublicPhase.OPENING)))
+    bench.look(a_snapshot(public=TunnelState(TunnelPhase.OPENING)))
     assert bench.public.line == "The public address is being opened …"
     assert not bench.public.copy.isVisible()
     bench.click(bench.public.close_button)
@@ -411,7 +412,7 @@ def test_an_address_on_its_way_can_be_called_off(bench: Bench) -> None:
 def test_an_address_that_failed_says_why_and_leads_to_the_question_again(bench: Bench) -> None:
     bench.look(
         a_snapshot(
-            public=PublicView(PublicPhase.FAILED, problem="The token was refused.", fix="Copy it again.")
+            public=TunnelState(TunnelPhase.FAILED, problem="The token was refused.", fix="Copy it again.")
         )
     )
     assert bench.public.line == "The token was refused. Copy it again."

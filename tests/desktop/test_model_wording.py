@@ -11,8 +11,9 @@ from app.desktop import engine_wording, model_wording, wording
 from app.desktop.icons import render
 from app.desktop.theme import Tone
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.face import EngineView, PublicPhase, PublicView, Serving
+from app.face import EngineView, Serving
 from app.models.base import Doing, Fit, Outcome
+from app.tunnel.state import TunnelPhase, TunnelState
 from tests.desktop.fake_gateway import (
     CRASHED,
     DOCKER_GONE,
@@ -189,11 +190,11 @@ def test_only_verbs_that_end_requests_are_asked_about_and_only_while_some_run() 
 
 
 def test_the_public_address_is_one_line_while_there_is_one() -> None:
-    assert engine_wording.public_line(PublicView(PublicPhase.OFF)) == ""
+    assert engine_wording.public_line(TunnelState(TunnelPhase.OFF)) == ""
     assert engine_wording.public_line(PUBLIC) == f"Reachable from the internet: {PUBLIC.url}"
-    named = engine_wording.public_line(PublicView(PublicPhase.OPEN))
+    named = engine_wording.public_line(TunnelState(TunnelPhase.OPEN))
     assert named == "Reachable from the internet, under the name that you gave your tunnel at Cloudflare."
-    assert engine_wording.public_line(PublicView(PublicPhase.FAILED)) == "The public address is not open."
+    assert engine_wording.public_line(TunnelState(TunnelPhase.FAILED)) == "The public address is not open."
 
 
 @pytest.mark.parametrize("serving", Serving)

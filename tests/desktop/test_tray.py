@@ -15,7 +15,8 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from app.desktop.clipboard import copy_text, forget_secret
 from app.desktop.tray import Tray
-from app.face import PublicPhase, PublicView, Serving
+from app.face import Serving
+from app.tunnel.state import TunnelPhase, TunnelState
 from tests.desktop.fake_gateway import PAUSED, PUBLIC, FakeGateway, a_request, a_snapshot, busy
 from tests.desktop.playing import play, running_timers, settled, until
 
@@ -156,7 +157,7 @@ def test_a_public_address_is_said_in_the_menu_and_in_the_tooltip_and_can_be_copi
 def test_an_address_that_could_not_be_opened_is_no_internet_in_the_tooltip(
     tray: Tray, face: FakeGateway
 ) -> None:
-    failed = PublicView(PublicPhase.FAILED, problem="Cloudflare does not answer.", fix="Try again later.")
+    failed = TunnelState(TunnelPhase.FAILED, problem="Cloudflare does not answer.", fix="Try again later.")
     face.change(a_snapshot(public=failed))
     assert "Cloudflare does not answer. Try again later." in texts(tray.menu)
     assert "Copy public address" not in texts(tray.menu)

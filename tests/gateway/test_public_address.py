@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.containers.base import DaemonUnreachable
-from app.face import PublicPhase
 from app.gateway.public_address import PublicAddress
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
+from app.tunnel.state import TunnelPhase
 from app.vault.memory import MemoryVault
 from tests.tunnel.fake_docker import BOX, FakeDocker, registered
 
@@ -57,7 +57,7 @@ async def test_a_tunnel_that_could_not_be_removed_at_the_end_is_removed_at_the_n
 ) -> None:
     first = Door(tmp_path, docker)
     await first.set("quick")
-    assert first.address.view().phase is PublicPhase.OPEN
+    assert first.address.state.phase is TunnelPhase.OPEN
     docker.down = DOWN
     await first.address.shut()
     docker.down = None
@@ -101,7 +101,7 @@ async def test_whoever_waits_hears_of_it_also_where_somebody_else_wants_somethin
         await asyncio.sleep(0)
     await door.set("off")
     await waiting
-    assert door.address.view().phase is PublicPhase.OFF
+    assert door.address.state.phase is TunnelPhase.OFF
     await door.address.shut()
 
 

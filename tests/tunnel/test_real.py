@@ -12,8 +12,9 @@ from app.containers.base import LABEL_PROFILE, LABEL_ROLE
 from app.containers.docker import Docker
 from app.containers.find import find_daemon
 from app.tunnel.exposure import Reach
+from app.tunnel.state import TunnelPhase
 from app.tunnel.tunnel import Tunnel
-from app.tunnel.words import TunnelError, TunnelPhase
+from app.tunnel.words import TunnelError
 from tests.real.docker_engine import Engine
 from tests.real.docker_images import QUICK_ADDRESS, Images
 

@@ -11,8 +11,9 @@ import pytest
 from app.containers.base import LABEL_HOME, LABEL_PROFILE, LABEL_ROLE, DaemonFailed, DaemonUnreachable
 from app.tunnel.container import spec_of
 from app.tunnel.exposure import Reach
+from app.tunnel.state import TunnelPhase, TunnelState
 from app.tunnel.tunnel import Tunnel
-from app.tunnel.words import TunnelError, TunnelPhase, TunnelState
+from app.tunnel.words import TunnelError
 from app.vault.base import VaultUnavailable
 from tests.tunnel.fake_docker import BOX, DESKTOP, NATIVE, QUICK, STAMP, FakeDocker, lost, registered
 

@@ -16,7 +16,8 @@ from app.desktop.icons import state_name
 from app.desktop.text import ElidedText, IconButton, Mark, Text
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
 from app.desktop.verbs import Verbs
-from app.face import GatewayFace, PublicPhase, Serving, Snapshot
+from app.face import GatewayFace, Serving, Snapshot
+from app.tunnel.state import TunnelPhase
 
 
 class Headline(QWidget):
@@ -74,7 +75,7 @@ class Headline(QWidget):
         self.button.refresh(snapshot)
         blocker = snapshot.blocker
         self.change_cap.setVisible(blocker is not None and blocker.code == "cap_reached")
-        self.public.setVisible(snapshot.public.phase is PublicPhase.OFF)
+        self.public.setVisible(snapshot.public.phase is TunnelPhase.OFF)
 
 
 class VerbButton(QToolButton):

@@ -31,7 +31,8 @@ from app.desktop.dialogs import Dialog
 from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Mark, Text
 from app.desktop.theme import INNER_GAP, SPACE, Tone
-from app.face import GatewayFace, PublicPhase, Snapshot
+from app.face import GatewayFace, Snapshot
+from app.tunnel.state import TunnelPhase
 from app.tunnel.words import TunnelError
 from app.vault.base import VaultUnavailable
 
@@ -121,14 +122,14 @@ class PublicStrip(QWidget):
         if not line:
             return
         self._url = public.url
-        failed = public.phase is PublicPhase.FAILED
+        failed = public.phase is TunnelPhase.FAILED
         tone = wording.public_tone(public)
         self._mark.show_mark("warning" if tone is Tone.WARN else "globe", tone)
         trouble = wording.public_trouble(public)
         self._trouble.say(trouble)
         self._trouble.setVisible(bool(trouble))
         self._line.say(line)
-        self.copy.setVisible(public.phase is PublicPhase.OPEN and bool(public.url))
+        self.copy.setVisible(public.phase is TunnelPhase.OPEN and bool(public.url))
         self.again.setVisible(failed)
 
     def _close(self) -> None:
