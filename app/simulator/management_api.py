@@ -114,6 +114,9 @@ class ManagementApi:
                 source,
                 template=fields.text("template") or source.template,
                 system=fields.text("system") or source.system,
+                license=_license(fields.raw("license")) or source.license,
+                renderer=fields.text("renderer") or source.renderer,
+                parser=fields.text("parser") or source.parser,
                 parameters_said=listed or source.parameters_said,
             )
             self._library.put(name, changed)
@@ -232,6 +235,12 @@ def _layers(model: SimulatedModel) -> list[tuple[str, int]]:
 
 def _layer_digest(model: SimulatedModel, kind: str) -> str:
     return "sha256:" + hashlib.sha256(f"simulated {kind} of {model.name}".encode()).hexdigest()
+
+
+def _license(given: object) -> str:
+    """One text or several, as /api/show puts them together."""
+    texts = given if isinstance(given, list) else [given]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _name(asked: str, refusal: str) -> str:

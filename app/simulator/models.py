@@ -43,6 +43,10 @@ class SimulatedModel:
     """What its digest is made from: its name, or for a created one the digest of its file."""
     template: str = "{{ .Prompt }}"
     system: str = ""
+    license: str = ""
+    renderer: str = ""
+    parser: str = ""
+    """The names of what writes its prompt and reads its answer, in place of the template."""
     parameters_said: str = ""
     """As /api/show lists them."""
     blob: str = ""
@@ -72,6 +76,15 @@ class SimulatedModel:
     def generates(self) -> bool:
         """Whether it writes text; if not, it embeds."""
         return "completion" in self.capabilities
+
+    @property
+    def modelfile(self) -> str:
+        """As far as something could be read out of it: Ollama tells renderer and parser nowhere else."""
+        said = ["# This model is simulated.", f"FROM {self.name}", f'TEMPLATE """{self.template}"""']
+        said += [f"SYSTEM {self.system}"] if self.system else []
+        said += [f"RENDERER {self.renderer}"] if self.renderer else []
+        said += [f"PARSER {self.parser}"] if self.parser else []
+        return "\n".join(said) + "\n"
 
     def details(self) -> Json:
         """Ollama's `details`."""

@@ -102,10 +102,11 @@ class NativeApi:
         if not name:
             raise SimulatedRefusal(400, "model is required")
         model = self.found(name)
+        licensed = {"license": model.license} if model.license else {}
         return reply(
             {
-                "license": "None: this model is simulated.",
-                "modelfile": f"# This model is simulated.\nFROM {model.name}\n",
+                **licensed,
+                "modelfile": model.modelfile,
                 "template": model.template,
                 "system": model.system,
                 "parameters": model.parameters_said,
