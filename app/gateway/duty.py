@@ -27,6 +27,8 @@ LEAVE_S = 5.0
 """How long running requests get to settle and say their last word."""
 
 LOOK_AGAIN_US = 5_000_000
+JUDGE_EVERY_S = 0.02
+"""Under load the rules are asked this often at most; no hold is given beyond the cap whatever they say."""
 
 
 class Duty:
@@ -50,6 +52,8 @@ class Duty:
         self._now_us = now_us
         self._tasks: set[asyncio.Task[Any]] = set()
         self._looked_us = -LOOK_AGAIN_US
+        self._judge_at_s = 0.0
+        self._judging: asyncio.TimerHandle | None = None
         self._releasing: asyncio.Task[Any] | None = None
         self._on = False
         self.notice: str | None = None
@@ -116,6 +120,8 @@ class Duty:
         self._conduct.stopping()
         if not await self._jobs.wait_idle(LEAVE_S):
             log.warning("%d requests did not end in time; their records are written.", len(self._jobs))
+        if self._judging is not None:
+            self._judging.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -164,10 +170,26 @@ class Duty:
 
     def _job_ended(self, job: Job) -> None:
         # It may have spent what was left under the cap, or been the last one that was waited for.
-        self._conduct.look()
+        self._judge_soon()
         self._look_at_loaded(job)
-        if not len(self._jobs):
+        if not len(self._jobs) and self._conduct.blockers.lending is not Lending.GOES_ON:
             self._follow()
+
+    def _judge_soon(self) -> None:
+        """Ask the rules: now, or once for all who ask within JUDGE_EVERY_S."""
+        if self._judging is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._judge_at_s:
+            self._judge_at_s = loop.time() + JUDGE_EVERY_S
+            self._conduct.look()
+        else:
+            self._judging = loop.call_at(self._judge_at_s, self._judge)
+
+    def _judge(self) -> None:
+        self._judging = None
+        self._judge_at_s = asyncio.get_running_loop().time() + JUDGE_EVERY_S
+        self._conduct.look()
 
     def _look_at_loaded(self, job: Job) -> None:
         """A model that was loaded for this request should show; engines that never tell are not pestered."""
@@ -175,11 +197,13 @@ class Duty:
         if host.managed and host.state.processor is Processor.UNKNOWN:
             # This answer may have come from the processor unseen: it is to be the last one that did.
             self._spawn(self._look_at_processor())
-        elif all(job.call.model != loaded.name for loaded in self._upstream.watch.state.loaded):
-            now_us = mono_us()
-            if now_us - self._looked_us >= LOOK_AGAIN_US:
-                self._looked_us = now_us
-                self._spawn(self._upstream.watch.refresh())
+            return
+        now_us = mono_us()
+        if now_us - self._looked_us < LOOK_AGAIN_US:
+            return
+        if all(job.call.model != loaded.name for loaded in self._upstream.watch.state.loaded):
+            self._looked_us = now_us
+            self._spawn(self._upstream.watch.refresh())
 
     async def _look_at_processor(self) -> None:
         state = await self._upstream.watch.refresh()

@@ -119,14 +119,13 @@ class Connection(web.RequestHandler):
         """A part of a request; the first one of a request's headers starts the time in which they must be complete."""
         before = self._request_count
         super().data_received(data)
-        if self._request_count != before and not isinstance(self._messages[-1][0], RawRequestMessage):
-            self._break_off()
-        if self.since != FOREVER:
-            if self._request_count != before:
-                self.partial = False
-            elif not self.partial and data:
-                self.partial = True
-                self.since = self._loop.time()
+        if self._request_count != before:
+            self.partial = False
+            if not isinstance(self._messages[-1][0], RawRequestMessage):
+                self._break_off()
+        elif data and not self.partial and self.since != FOREVER:
+            self.partial = True
+            self.since = self._loop.time()
 
     def _break_off(self) -> None:
         """What came is no HTTP. Where it was to be a request's body, that request says so; nobody waits for more."""

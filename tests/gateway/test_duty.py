@@ -57,10 +57,18 @@ class Stage:
         self.moved: Signal[[]] = Signal()
         self.host, self.watch = NoHost(), self
         self.state = EngineState(reachable=True, problem=None, version=None, models=(), loaded=(LOADED,))
-        self.conduct = Conduct([lambda _: self.way], now_us=lambda: self.now_us)
+        self.looks = self.said = 0
+        self.conduct = Conduct([self.rule], now_us=lambda: self.now_us)
         here = cast(Any, self)
-        self.duty = Duty(self.conduct, here, here, here, changed=lambda: None, now_us=lambda: self.now_us)
+        self.duty = Duty(self.conduct, here, here, here, changed=self.say, now_us=lambda: self.now_us)
         self.duty.started(contribute=contribute)
+
+    def rule(self, _: int) -> Blocker | None:
+        self.looks += 1
+        return self.way
+
+    def say(self) -> None:
+        self.said += 1
 
     def stands(self, lending: Lending) -> None:
         self.way = Blocker("game", "A game runs.", "It ends with the game.", Weight.CHOSEN, lending=lending)
@@ -204,6 +212,22 @@ async def test_lending_that_ends_with_the_requests_waits_for_the_last_one() -> N
     await turn()
     assert not stage.duty.on
     assert stage.releases == 1
+    await stage.duty.stop()
+
+
+async def test_a_thousand_requests_that_end_at_once_ask_the_rules_twice_and_tell_the_faces_nothing() -> None:
+    """Once at once, and once for all the others: the last of them may have spent what was left under the cap."""
+    stage = Stage(contribute=True)
+    stage.running = 1000
+    looks, said = stage.looks, stage.said
+    while stage.running:
+        stage.ends()
+    assert (stage.looks, stage.said) == (looks + 1, said)
+    stage.way = Blocker("full", "The cap is reached.", "Raise it.", Weight.CHOSEN)
+    async with asyncio.timeout(10):
+        while not stage.conduct.blockers:
+            await asyncio.sleep(0.001)
+    assert stage.looks == looks + 2
     await stage.duty.stop()
 
 
