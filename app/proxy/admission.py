@@ -22,14 +22,12 @@ from app.basics.clock import wall_us
 from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.bodies import read_body
-from app.proxy.dialects.base import Endpoint, Frames
+from app.proxy.dialects.base import Dialect, Endpoint, Frames
 from app.proxy.models import Models, sent_as
 from app.proxy.strict_json import dump_object, parse_object
 
 PARSE_IN_THREAD_B = 512 * 1024
 """A larger body is parsed in a thread: it would hold the loop for more than 5 ms."""
-
-_NATIVE = "/api/"
 
 _FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -144,12 +142,12 @@ def may_use(principal: Principal, policy: Policy, model: str) -> bool:
     return listed(model, policy.allowed_models) and listed(model, principal.limits.models)
 
 
-def require_dialect(path: str, engine: Engine) -> None:
-    """Refusal 501 for a path of Ollama's own API where the engine has none.
+def require_dialect(dialect: Dialect, engine: Engine) -> None:
+    """Refusal 501 for what is asked in Ollama's own API where the engine has none.
 
     Not 404: Ollama's clients take that for a missing model, and pull it. Not 503 either: waiting does not help.
     """
-    if not engine.native and path.startswith(_NATIVE):
+    if dialect.native and not engine.native:
         raise Refusal(
             501,
             "openai_dialect_only",

@@ -16,9 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from app.basics.addresses import is_loopback
-from app.basics.clock import wall_us
 from app.basics.traces import where
-from app.ledger.ids import new_id
 from app.proxy.bodies import Bodies
 from app.proxy.connections import Connections, neighbourhood
 from app.proxy.dialects.base import JSON
@@ -229,7 +227,7 @@ class Connection(web.RequestHandler):
             if status == 400
             else b'{"error":"The gateway made a mistake. Its log says which."}',
             status=status,
-            headers={"Content-Type": JSON, "X-Request-Id": new_id(wall_us())},
+            headers={"Content-Type": JSON},
         )
         response.force_close()
         return response

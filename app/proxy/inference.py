@@ -69,12 +69,11 @@ class Inference:
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
         principal = self._access.identify(request.headers, request.remote)  # 1
-        require_dialect(endpoint.path, self._engine())
+        require_dialect(endpoint.dialect, self._engine())
         try:
             call = await self._admission.admit(request, endpoint, principal)  # 2
         except Answered as answered:
-            headers = {"Content-Type": JSON, "X-Request-Id": new_id(wall_us())}
-            return web.Response(body=answered.body, headers=headers)
+            return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
         job = self._hold(call)  # 3
         try:

@@ -19,6 +19,7 @@ from app.engine.base import Engine, EngineError
 from app.proxy.admission import Policy, may_use, require_dialect
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump, json_object
+from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants
 
@@ -108,7 +109,7 @@ class ReadOnly:
 
     def _native(self, request: web.BaseRequest) -> Principal:
         principal = self._access.identify(request.headers, request.remote)
-        require_dialect(request.raw_path, self._engine())
+        require_dialect(OLLAMA, self._engine())
         return principal
 
     def _public(self, entry: dict[str, Any]) -> dict[str, Any]:

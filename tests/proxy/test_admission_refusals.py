@@ -16,7 +16,9 @@ from app.engine.base import Engine
 from app.presence.blockers import Blocker, Weight
 from app.proxy import admission as module
 from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Policy, require_dialect
-from app.proxy.dialects.ollama import CHAT
+from app.proxy.dialects.base import Dialect
+from app.proxy.dialects.ollama import CHAT, OLLAMA
+from app.proxy.dialects.openai import OPENAI
 from app.proxy.models import Models
 
 SOMEBODY = Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", bytes(32))
@@ -119,20 +121,16 @@ async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() ->
 
 
 @pytest.mark.parametrize(
-    ("native", "path", "refused"),
-    [
-        (False, "/api/chat", True),
-        (False, "/v1/chat/completions", False),
-        (False, "/v1/api/", False),
-        (True, "/api/chat", False),
-        (True, "/v1/chat/completions", False),
-    ],
+    ("native", "dialect", "refused"),
+    [(False, OLLAMA, True), (False, OPENAI, False), (True, OLLAMA, False), (True, OPENAI, False)],
 )
-def test_ollamas_own_paths_need_an_engine_that_speaks_them(native: bool, path: str, refused: bool) -> None:
+def test_ollamas_own_dialect_needs_an_engine_that_speaks_it(
+    native: bool, dialect: Dialect, refused: bool
+) -> None:
     engine = cast(Engine, type("Engine", (), {"native": native})())
     if not refused:
-        require_dialect(path, engine)
+        require_dialect(dialect, engine)
         return
     with pytest.raises(Refusal) as caught:
-        require_dialect(path, engine)
+        require_dialect(dialect, engine)
     assert (caught.value.status, caught.value.code) == (501, "openai_dialect_only")

@@ -84,7 +84,8 @@ class Frames(Protocol):
 class Dialect(Protocol):
     """How one family of clients wants to be spoken to."""
 
-    name: str
+    native: bool
+    """It is the engine's own: not every engine speaks it."""
 
     def error(self, refusal: Refusal) -> bytes:
         """The JSON body of a refusal."""

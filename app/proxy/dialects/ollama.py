@@ -50,7 +50,7 @@ _KEPT = "Only the contributor unloads models, for others may be using them: noth
 class OllamaDialect:
     """Errors as Ollama words them."""
 
-    name = "ollama"
+    native = True
 
     def error(self, refusal: Refusal) -> bytes:
         """`{"error":"sentence"}`"""

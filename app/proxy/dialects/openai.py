@@ -52,7 +52,7 @@ _TYPES |= {415: "invalid_request_error", 429: "rate_limit_error"}
 class OpenAIDialect:
     """Errors as OpenAI's SDKs parse them."""
 
-    name = "openai"
+    native = False
 
     def error(self, refusal: Refusal) -> bytes:
         """`{"error":{"message","type","param","code"}}`"""
