@@ -1,19 +1,18 @@
 """What is known of every parameter, derived from its declaration.
 
-Rule 1: nothing is declared here; all of it is read off `Settings`. Rule 2: pure; no file, no environment.
+Rule 1: nothing is declared here; all of it is read off `Settings`. Rule 2: pure; no file, no environment. Rule 3: a
+value gets into `Settings` through `parse` and no other way.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, fields
 from typing import Any, get_args
 
-from pydantic import ValidationError
-
 from app.settings import values
-from app.settings.declare import Who
+from app.settings.declare import DECLARED, Declaration, Who
 from app.settings.parameters import Settings
 from app.settings.values import Kind, shown
 
@@ -41,52 +40,57 @@ class Parameter:
     """Its names in the environment, the one that wins first."""
     allowed: str
     """What a value must be, as a clause: «a whole number from 1 to 64»."""
+    read: Callable[[object], object]
+    """Makes the typed value of what a person writes, before bounds and choices; raises ValueError."""
 
 
-def _describe(name: str) -> Parameter:
-    field = Settings.model_fields[name]
-    kind = next(item for item in field.metadata if isinstance(item, Kind))
-    low = next((item.ge for item in field.metadata if hasattr(item, "ge")), None)
-    high = next((item.le for item in field.metadata if hasattr(item, "le")), None)
-    choices = get_args(field.annotation) if kind.name == "choice" else ()
+def _describe(field: Field[Any]) -> Parameter:
+    declared: Declaration = field.metadata[DECLARED]
+    kind: Kind
+    typed, kind = get_args(field.type)
+    low, high = declared.minimum, declared.maximum
+    choices = get_args(typed) if kind.name == "choice" else ()
     allowed = kind.says
     if choices:
         allowed = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
     if low is not None:
         noun, _, rest = kind.says.partition(" with ")
         allowed = f"{noun} from {low} to {high}" + (f" with {rest}" if rest else "")
-    about: Any = field.json_schema_extra
-    prefixed = f"MORTDECAI_{name.upper()}"
+    prefixed = f"MORTDECAI_{field.name.upper()}"
     return Parameter(
-        name=name,
+        name=field.name,
         kind=kind.name,
         default=field.default,
-        unit=about["unit"],
+        unit=declared.unit,
         minimum=low,
         maximum=high,
         choices=choices,
-        label=field.title or name,
-        help=field.description or "",
-        group=about["group"],
-        restart=about["restart"],
-        who=about["who"],
+        label=declared.label,
+        help=declared.help,
+        group=declared.group,
+        restart=declared.restart,
+        who=declared.who,
         secret=kind is values.SECRET,
-        env=(prefixed, name.upper()) if about["seed"] else (prefixed,),
+        env=(prefixed, field.name.upper()) if declared.seed else (prefixed,),
         allowed=allowed,
+        read=kind.read,
     )
 
 
-PARAMETERS: Mapping[str, Parameter] = {name: _describe(name) for name in Settings.model_fields}
+PARAMETERS: Mapping[str, Parameter] = {field.name: _describe(field) for field in fields(Settings)}
 """Every parameter by its name, in the order of the settings window."""
 
 
 def parse(name: str, value: object) -> object:
     """The typed value of parameter `name`. Raises ValueError with a hint (may be empty) where it is not allowed."""
-    try:
-        return getattr(Settings.model_validate({name: value}), name)
-    except ValidationError as error:
-        cause = error.errors(include_url=False, include_input=False)[0].get("ctx", {}).get("error")
-        raise ValueError(str(cause or "")) from None
+    parameter = PARAMETERS[name]
+    typed: Any = parameter.read(value)
+    if parameter.choices and typed not in parameter.choices:
+        raise ValueError("")
+    low, high = parameter.minimum, parameter.maximum
+    if (low is not None and typed < low) or (high is not None and typed > high):
+        raise ValueError("")
+    return typed
 
 
 def contradiction(settings: Settings) -> tuple[str, str] | None:

@@ -1,13 +1,13 @@
 """What power draws and what it costs: the parameters behind every figure in the ledger."""
 
+from dataclasses import dataclass
 from decimal import Decimal
-
-from pydantic import BaseModel
 
 from app.settings.declare import Callback, Currency, Mode, Money, Ratio, Secret, Watts, Whole, parameter
 
 
-class CostSettings(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class CostSettings:
     """Power, price and ledger."""
 
     gpu_idle_watts: Watts = parameter(

@@ -3,51 +3,58 @@
 Rule: a type is a Python type, the reader that makes it from what a person writes, and the kind that the faces see.
 """
 
-import os
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-
-# pydantic looks through every installed distribution for plugins when the first model is built: 14 ms of the start,
-# and a way for a foreign package to read secrets.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
-from pydantic import BeforeValidator, Field
 
 from app.settings import values
 
 Who = Literal["operator", "nobody"]
 """Who may change a parameter while the gateway runs. `nobody`: only before a start."""
 
-Watts = Annotated[float, BeforeValidator(values.NUMBER.read), values.NUMBER]
-Money = Annotated[Decimal, BeforeValidator(values.MONEY.read), values.MONEY]
-Ratio = Annotated[Decimal, BeforeValidator(values.RATIO.read), values.RATIO]
-Whole = Annotated[int, BeforeValidator(values.WHOLE.read), values.WHOLE]
-Flag = Annotated[bool, BeforeValidator(values.FLAG.read), values.FLAG]
-Host = Annotated[str, BeforeValidator(values.HOST.read), values.HOST]
-BaseUrl = Annotated[str, BeforeValidator(values.BASE_URL.read), values.BASE_URL]
-OptionalUrl = Annotated[str, BeforeValidator(values.OPTIONAL_URL.read), values.OPTIONAL_URL]
-Callback = Annotated[str, BeforeValidator(values.CALLBACK.read), values.CALLBACK]
-Models = Annotated[tuple[str, ...], BeforeValidator(values.MODELS.read), values.MODELS]
-Model = Annotated[str, BeforeValidator(values.MODEL.read), values.MODEL]
-Image = Annotated[str, BeforeValidator(values.IMAGE.read), values.IMAGE]
-Daemon = Annotated[str, BeforeValidator(values.DAEMON.read), values.DAEMON]
-Ports = Annotated[tuple[int, ...], BeforeValidator(values.PORTS.read), values.PORTS]
-Fields = Annotated[tuple[str, ...], BeforeValidator(values.FIELDS.read), values.FIELDS]
-Hosts = Annotated[tuple[str, ...], BeforeValidator(values.HOSTS.read), values.HOSTS]
-EngineKind = Annotated[Literal["endpoint", "container"], BeforeValidator(values.CHOICE.read), values.CHOICE]
-Processor = Annotated[
-    Literal["auto", "nvidia", "rocm", "cpu"], BeforeValidator(values.CHOICE.read), values.CHOICE
-]
-Public = Annotated[Literal["off", "quick", "named"], BeforeValidator(values.CHOICE.read), values.CHOICE]
-Secret = Annotated[str, BeforeValidator(values.SECRET.read), values.SECRET]
-Currency = Annotated[str, BeforeValidator(values.CURRENCY.read), values.CURRENCY]
-Mode = Annotated[Literal["marginal", "dedicated"], BeforeValidator(values.CHOICE.read), values.CHOICE]
-VaultKind = Annotated[
-    Literal["keyring", "file", "memory"], BeforeValidator(values.CHOICE.read), values.CHOICE
-]
-LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(values.LEVEL.read), values.LEVEL
-]
+Watts = Annotated[float, values.NUMBER]
+Money = Annotated[Decimal, values.MONEY]
+Ratio = Annotated[Decimal, values.RATIO]
+Whole = Annotated[int, values.WHOLE]
+Flag = Annotated[bool, values.FLAG]
+Host = Annotated[str, values.HOST]
+BaseUrl = Annotated[str, values.BASE_URL]
+OptionalUrl = Annotated[str, values.OPTIONAL_URL]
+Callback = Annotated[str, values.CALLBACK]
+Models = Annotated[tuple[str, ...], values.MODELS]
+Model = Annotated[str, values.MODEL]
+Image = Annotated[str, values.IMAGE]
+Daemon = Annotated[str, values.DAEMON]
+Ports = Annotated[tuple[int, ...], values.PORTS]
+Fields = Annotated[tuple[str, ...], values.FIELDS]
+Hosts = Annotated[tuple[str, ...], values.HOSTS]
+EngineKind = Annotated[Literal["endpoint", "container"], values.CHOICE]
+Processor = Annotated[Literal["auto", "nvidia", "rocm", "cpu"], values.CHOICE]
+Public = Annotated[Literal["off", "quick", "named"], values.CHOICE]
+Secret = Annotated[str, values.SECRET]
+Currency = Annotated[str, values.CURRENCY]
+Mode = Annotated[Literal["marginal", "dedicated"], values.CHOICE]
+VaultKind = Annotated[Literal["keyring", "file", "memory"], values.CHOICE]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], values.LEVEL]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What is said of one parameter besides its name, its type and its default."""
+
+    label: str
+    help: str
+    group: str
+    unit: str
+    minimum: int | None
+    maximum: int | None
+    restart: bool
+    who: Who
+    seed: bool
+
+
+DECLARED = "declared"
+"""Where a dataclass's field carries its Declaration."""
 
 
 def parameter(
@@ -64,5 +71,5 @@ def parameter(
     seed: bool = False,
 ) -> Any:
     """One declaration; `seed` parameters keep their bare upper-case name in the environment."""
-    about: dict[str, Any] = {"group": group, "unit": unit, "restart": restart, "who": who, "seed": seed}
-    return Field(default, title=label, description=help, ge=ge, le=le, json_schema_extra=about)
+    declared = Declaration(label, help, group, unit, ge, le, restart, who, seed)
+    return field(default=default, metadata={DECLARED: declared})

@@ -1,6 +1,6 @@
 """The engine, the container it may run in, and its models."""
 
-from pydantic import BaseModel
+from dataclasses import dataclass
 
 from app.settings.declare import (
     BaseUrl,
@@ -17,7 +17,8 @@ from app.settings.declare import (
 )
 
 
-class EngineSettings(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
     """Engine and models."""
 
     engine: EngineKind = parameter(

@@ -2,12 +2,11 @@
 
 Rule 1: the file, the environment, the command line, `/config`, the settings window and docs/settings.md all come
 from this one class; a parameter is added here, or to one of the two classes it is made of, and nowhere else.
-Rule 2: nothing here reads or writes anything.
+Rule 2: nothing here reads or writes anything, and values are as `catalogue.parse` gives them.
 """
 
-from typing import Any
-
-from pydantic import ConfigDict
+from dataclasses import dataclass, fields
+from typing import get_args
 
 from app.settings import values
 from app.settings.cost_parameters import CostSettings
@@ -27,10 +26,9 @@ from app.settings.declare import (
 from app.settings.engine_parameters import EngineSettings
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings(EngineSettings, CostSettings):
     """One consistent set of values. Frozen: a change makes a new one (see `store.py`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: Host = parameter(
         "127.0.0.1",
@@ -120,8 +118,11 @@ class Settings(EngineSettings, CostSettings):
         who="nobody",
     )
 
-    def __repr_args__(self) -> Any:
-        """Leave secrets out of every repr, and so out of logs and tracebacks."""
-        for name, value in super().__repr_args__():
-            field = type(self).model_fields[name or ""]
-            yield name, values.MASK if value and values.SECRET in field.metadata else value
+    def __repr__(self) -> str:
+        """Every value but the secrets, which so stay out of logs and tracebacks."""
+        said = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            secret = values.SECRET in get_args(field.type)
+            said.append(f"{field.name}={values.MASK if secret and value else value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from app.settings import sources
 from app.settings.catalogue import PARAMETERS, Parameter, contradiction, known_name
@@ -111,12 +112,12 @@ class SettingsStore:
             wanted = self._read(changes, fresh, before_start)
             kept = {name: Given(value, Source.FILE, f"in {self.file}") for name, value in wanted.items()}
             next_file = {**fresh, **kept}
-            in_force = {
+            in_force: dict[str, Any] = {
                 name: value
                 for name, value in wanted.items()
                 if name not in self._strong or not PARAMETERS[name].restart
             }
-            new = self._current.model_copy(update=in_force)
+            new = replace(self._current, **in_force)
             _refuse_contradiction(new)
             _combine({**next_file, **self._strong})
             if next_file != fresh:
@@ -221,7 +222,8 @@ class SettingsStore:
 
 
 def _combine(layer: Layer) -> Settings:
-    settings = Settings.model_validate({name: given.value for name, given in layer.items()})
+    typed: dict[str, Any] = {name: given.value for name, given in layer.items()}
+    settings = Settings(**typed)
     _refuse_contradiction(settings)
     return settings
 

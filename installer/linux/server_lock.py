@@ -9,10 +9,10 @@ import re
 import sys
 
 PACKAGES = """
-aiohappyeyeballs aiohttp aiosignal annotated-types apsw attrs certifi cffi charset-normalizer cryptography
-docker frozenlist httptools idna jaraco-classes jaraco-context jaraco-functools jeepney keyring markdown-it-py
-mdurl more-itertools multidict nvidia-ml-py platformdirs propcache psutil pycparser pydantic pydantic-core
-pygments python-dotenv requests rich secretstorage tomli-w typing-extensions typing-inspection urllib3 yarl
+aiohappyeyeballs aiohttp aiosignal apsw attrs certifi cffi charset-normalizer cryptography docker frozenlist
+httptools idna jaraco-classes jaraco-context jaraco-functools jeepney keyring markdown-it-py mdurl
+more-itertools multidict nvidia-ml-py platformdirs propcache psutil pycparser pygments python-dotenv
+requests rich secretstorage tomli-w urllib3 yarl
 """.split()
 
 

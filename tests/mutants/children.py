@@ -24,8 +24,8 @@ from types import ModuleType
 
 _LIBRARIES = (
     "pytest pytest_asyncio.plugin pytestqt.plugin hypothesis hypothesis.stateful hypothesis.extra._patching"
-    " aiohttp aiohttp.web apsw cryptography.hazmat.primitives.asymmetric.ed25519 docker keyring psutil pydantic"
-    " pydantic_settings platformdirs tomli_w PySide6.QtCore PySide6.QtGui PySide6.QtWidgets PySide6.QtTest"
+    " aiohttp aiohttp.web apsw cryptography.hazmat.primitives.asymmetric.ed25519 docker keyring psutil"
+    " platformdirs tomli_w PySide6.QtCore PySide6.QtGui PySide6.QtWidgets PySide6.QtTest"
     " _pytest.assertion.rewrite _pytest.unraisableexception _pytest.threadexception anyio.pytest_plugin"
 ).split()
 _MEMORY = 6 << 30

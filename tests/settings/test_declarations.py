@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from app.settings.catalogue import PARAMETERS, contradiction, parse
 from app.settings.parameters import Settings
@@ -88,15 +88,15 @@ def test_bounds_are_allowed_and_a_step_beyond_them_is_not(name: str) -> None:
 
 
 def test_settings_cannot_be_changed_in_place() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]
 
 
 def test_a_secret_is_in_no_repr_and_no_message() -> None:
     settings = Settings(ledger_secret="hunter2hunter2")
     assert "hunter2" not in repr(settings) + str(settings)
-    with pytest.raises(ValidationError) as caught:
-        Settings(ledger_secret="hunter2\nhunter2")
+    with pytest.raises(ValueError) as caught:
+        parse("ledger_secret", "hunter2\nhunter2")
     assert "hunter2" not in str(caught.value)
 
 
@@ -136,7 +136,7 @@ def test_loading_settings_imports_nothing_that_a_plain_start_does_not_need(tmp_p
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    heavy = {"dotenv", "tomli_w", "keyring", "platformdirs", "PySide6", "aiohttp", "ssl", "pydantic.v1"}
+    heavy = {"dotenv", "tomli_w", "keyring", "platformdirs", "PySide6", "aiohttp", "ssl", "pydantic"}
     assert heavy & set(json.loads(done.stdout)) == set()
 
 
