@@ -120,6 +120,11 @@ def test_the_float_is_the_nearest_one() -> None:
         ("12.5", "GBP", "£12.50"),
         ("12.5", "INR", "₹12.50"),
         ("0.0042", "INR", "₹0.0042"),
+        ("1.005", "USD", "$1.00"),
+        ("1.015", "USD", "$1.02"),
+        ("0.00845", "USD", "0.84 ¢"),
+        ("0.00855", "USD", "0.86 ¢"),
+        ("24.5", "JPY", "¥24"),
     ],
 )
 def test_money_is_shown_with_as_many_digits_as_say_something(units: str, currency: str, shown: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
@@ -98,6 +99,49 @@ def chat(text: str = "Hello", *, stream: bool = True, tokens: int = 20, **more: 
         "options": {"num_predict": tokens},
         **more,
     }
+
+
+Scripted = Callable[[Callable[[web.StreamResponse], Awaitable[None]]], Awaitable[str]]
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[Scripted]:
+    """An engine that is Ollama until it is asked to think: then it does what the test says."""
+    runners: list[web.AppRunner] = []
+
+    async def start(answer: Callable[[web.StreamResponse], Awaitable[None]]) -> str:
+        async def ask(request: web.Request) -> web.StreamResponse:
+            kind = "text/event-stream" if request.path.startswith("/v1") else "application/x-ndjson"
+            if not (await request.json()).get("stream"):
+                kind = "application/json"
+            response = web.StreamResponse(headers={"Content-Type": kind})
+            await response.prepare(request)
+            await answer(response)
+            return response
+
+        async def told(request: web.Request) -> web.Response:
+            return web.json_response(
+                {
+                    "/": {},
+                    "/api/version": {"version": "0.32.0-simulated"},
+                    "/api/tags": {"models": [{"name": MODEL, "model": MODEL, "digest": "0" * 64}]},
+                    "/api/ps": {"models": []},
+                }.get(request.path, {})
+            )
+
+        app = web.Application()
+        app.router.add_post("/{path:api/chat|api/generate|v1/chat/completions}", ask)
+        app.router.add_route("*", "/{path:.*}", told)
+        runner = web.AppRunner(app)
+        runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return site.name
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
 
 
 Contain = Callable[..., Awaitable[Contained]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.proxy import jobs
 from tests.gateway.conftest import Build, House, chat
 
 STREAMS = 25
@@ -115,6 +116,18 @@ async def test_an_answer_in_one_piece_is_refused_when_its_hold_does_not_fit_any_
     async with asyncio.timeout(1):
         assert await asking == 402
     assert await spent(house) == 0
+
+
+async def test_a_lowered_cap_does_not_wait_for_the_next_renewal(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "RENEW_EVERY_S", 3600.0)
+    house = await build(speed=1.0)
+    streams = Streams(house)
+    await streams.begin(1)
+    await cap(house, await spent(house))
+    async with asyncio.timeout(5):
+        assert (await streams.last(0))["_gateway"]["outcome"] == "budget_cut"
 
 
 async def test_a_cap_that_is_lowered_and_still_has_room_cuts_nothing(build: Build) -> None:

@@ -18,7 +18,8 @@ from app.engine.base import EngineUnreachable
 from app.engine.health import EngineWatch
 from app.presence.blockers import Blocker, Weight
 from app.proxy.admission import Admission, Call, Policy
-from app.proxy.dialects.ollama import CHAT
+from app.proxy.dialects.base import Endpoint
+from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS
 from app.proxy.models import Models, sent_as
 
@@ -102,14 +103,16 @@ async def admitted(
     limits: Limits = UNLIMITED,
     headers: dict[str, str] | None = None,
     tokens: int | None = None,
+    endpoint: Endpoint = CHAT,
+    stream: bool = False,
 ) -> Call:
     admission = Admission(
         lambda: None, cast(Models, Named()), lambda: replace(POLICY, allowed_models=allowed)
     )
-    body: dict[str, Any] = {"model": asked, "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+    body: dict[str, Any] = {"model": asked, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     if tokens is not None:
         body["options"] = {"num_predict": tokens}
-    return await admission.admit(cast(web.BaseRequest, Request(body, headers)), CHAT, principal(limits))
+    return await admission.admit(cast(web.BaseRequest, Request(body, headers)), endpoint, principal(limits))
 
 
 async def test_the_allow_list_is_held_against_the_resolved_name_not_the_one_asked_for() -> None:
@@ -120,6 +123,21 @@ async def test_the_allow_list_is_held_against_the_resolved_name_not_the_one_aske
         with pytest.raises(Refusal) as caught:
             await admitted(asked, allowed=frozenset({"small", "late"}))
         assert (caught.value.status, caught.value.sentence) == (404, f"model '{asked}' not found")
+
+
+async def test_what_ends_a_request_early_names_the_model_as_the_engine_does_and_not_as_it_was_asked_for() -> (
+    None
+):
+    for endpoint in (CHAT, GENERATE, CHAT_COMPLETIONS):
+        for asked, named in (
+            ("small", "tiny:latest"),
+            ("late", "tiny:latest"),
+            ("tiny:latest", "tiny:latest"),
+        ):
+            call = await admitted(asked, endpoint=endpoint, stream=True)
+            assert call.frames is not None
+            last = call.frames.cut(b"{}").removeprefix(b"data: ").partition(b"\n")[0]
+            assert json.loads(last)["model"] == json.loads(call.body)["model"] == named
 
 
 async def test_a_keys_own_list_narrows_what_the_settings_share_and_never_widens_it() -> None:

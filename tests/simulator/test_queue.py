@@ -203,6 +203,17 @@ async def test_unloading_frees_the_memory(simulator: Simulator, engine: Simulato
     assert simulator.gpu_state().memory_used_b == empty_b
 
 
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+async def test_a_question_without_words_loads_a_model_and_with_no_time_to_stay_unloads_it(
+    engine: SimulatorEngine, path: str
+) -> None:
+    for keep, reason, there in ((None, "load", [MODEL]), (0, "unload", [])):
+        asked = {"model": MODEL} if keep is None else {"model": MODEL, "keep_alive": keep}
+        answer = json.loads(await (await engine.post(path, json.dumps(asked).encode())).read())
+        assert (answer["done"], answer["done_reason"]) == (True, reason)
+        assert [model.name for model in await engine.loaded()] == there
+
+
 async def test_unloading_a_model_in_use_waits_for_the_end_of_its_answer(
     simulator: Simulator, engine: SimulatorEngine
 ) -> None:
