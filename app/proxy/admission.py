@@ -23,7 +23,7 @@ from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Dialect, Endpoint, Frames
-from app.proxy.models import Models, sent_as
+from app.proxy.models import Models
 from app.proxy.strict_json import dump_object, parse_object
 
 PARSE_IN_THREAD_B = 512 * 1024
@@ -101,7 +101,7 @@ class Admission:
         if found is None or not may_use(principal, policy, found[0]):
             raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
         # From here on nobody sees a name that is not the engine's own, or another spelling of it that it understands.
-        parsed["model"], digest = sent_as(asked, found[0]), found[1]
+        parsed["model"], digest = self._models.sent_as(asked, found[0]), found[1]
         answer = endpoint.own_answer(parsed)
         if answer is not None:
             raise Answered(answer)

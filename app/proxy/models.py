@@ -14,11 +14,17 @@ from app.models.names import canonical, is_passing
 
 def sent_as(asked: str, name: str) -> str:
     """How the engine is asked for its model `name`: as the client spelled it, where that is surely the same to it, so
-    that its answers say what the client said. Elsewhere by its own name."""
-    plain = asked
-    for registry in ("registry.ollama.ai/library/", "library/"):
-        plain = plain.removeprefix(registry)
-    return asked if plain == name or f"{plain}:latest" == name else name
+    that its answers say what the client said. Elsewhere by its own name.
+
+    To Ollama case is nothing, and its registry and namespace may be said (types/model/name.go, getExistingName)."""
+    if asked == name:
+        return asked
+    plain, own = asked.lower(), name.lower()
+    if plain.count("/") == 2:
+        plain = plain.removeprefix("registry.ollama.ai/")
+    plain = plain.removeprefix("library/")
+    same = asked.isascii() and own in (plain, f"{plain}:latest")
+    return asked if same else name
 
 
 class Models:
@@ -29,6 +35,7 @@ class Models:
         self._seen: tuple[Model, ...] = ()
         self._by_name: dict[str, tuple[str, str | None]] = {}
         self._asked: dict[str, tuple[str, str | None]] = {}
+        self._twins: frozenset[str] = frozenset()
 
     def wanted(self) -> None:
         """Somebody would like an answer; an engine that is in the way is asked again, also if nobody looks."""
@@ -45,6 +52,10 @@ class Models:
                 self._asked[asked] = found
         return found
 
+    def sent_as(self, asked: str, name: str) -> str:
+        """See the function; of models that differ in case alone each is asked for by its own name."""
+        return name if name in self._twins else sent_as(asked, name)
+
     async def resolve(self, asked: str) -> tuple[str, str | None] | None:
         """Like `known`, after one more look at the engine: a model may have been pulled a moment ago."""
         await self._watch.refresh()
@@ -53,6 +64,7 @@ class Models:
     def _index(self) -> None:
         self._seen = self._watch.state.models
         self._asked = {}
+        self._twins = frozenset()
         if not self._watch.engine.native:
             self._by_name = {model.name: (model.name, model.digest or None) for model in self._seen}
             return
@@ -64,3 +76,7 @@ class Models:
             # What an update is just trying is not on offer yet.
             and not is_passing(model.name)
         }
+        spellings: dict[str, list[str]] = {}
+        for model in self._seen:
+            spellings.setdefault(canonical(model.name), []).append(model.name)
+        self._twins = frozenset(name for names in spellings.values() if len(names) > 1 for name in names)

@@ -79,7 +79,10 @@ class ReadOnly:
         if not isinstance(asked, str):
             raise Refusal(400, "model_required", "model is required")
         body = dump_object(
-            {"model": await self._resolve(principal, asked), "verbose": bool(call.get("verbose"))}
+            {
+                "model": self._models.sent_as(asked, await self._resolve(principal, asked)),
+                "verbose": bool(call.get("verbose")),
+            }
         )
         return self._answer(*await self._ask("/api/show", body))
 
@@ -104,8 +107,8 @@ class ReadOnly:
         status, answer = await self._ask("/v1/models")
         for entry in answer.get("data") or []:
             if _name(entry, "id") == name:
-                return self._answer(status, self._public(entry))
-        raise Refusal(404, "model_not_found", f"model '{name}' not found")
+                return self._answer(status, self._public(entry) | {"id": self._models.sent_as(asked, name)})
+        raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
 
     def _native(self, request: web.BaseRequest) -> Principal:
         principal = self._access.identify(request.headers, request.remote)

@@ -107,7 +107,15 @@ async def test_so_it_does_in_openais_dialect_and_a_failure_still_raises(house: H
 
 
 @pytest.mark.parametrize(
-    "asked", ["tiny", "tiny:latest", "library/tiny", "registry.ollama.ai/library/tiny:latest"]
+    "asked",
+    [
+        "tiny",
+        "tiny:latest",
+        "library/tiny",
+        "registry.ollama.ai/library/tiny:latest",
+        "Tiny",
+        "Library/TINY:Latest",
+    ],
 )
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("path", PATHS)
@@ -127,6 +135,27 @@ async def test_answers_name_the_model_as_the_client_did_and_records_as_the_engin
     assert set(named) == {asked}
     (row,) = await house.usage()
     assert row.model == "tiny:latest"
+
+
+@pytest.mark.parametrize(
+    "asked", ["qwen2.5:3b", "QWEN2.5:3b", "library/qwen2.5:3B", "registry.ollama.ai/library/qwen2.5:3b"]
+)
+async def test_a_models_card_and_what_ends_early_name_it_as_the_client_did(house: House, asked: str) -> None:
+    async with house.get(f"/v1/models/{asked}") as reply:
+        assert reply.status == 200
+        assert (await reply.json())["id"] == asked
+    words = "[simulate: repeat after 3 tokens]"
+    for path in ("/api/chat", "/v1/chat/completions"):
+        sent = {"model": asked, "messages": [{"role": "user", "content": words}], "stream": True}
+        async with house.post(path, sent) as reply:
+            named = set(re.findall(r'"model":"([^"]*)"', await reply.text()))
+        assert named == {asked}, path
+    house.simulator.faults = Faults(gone=MODEL)
+    for path in ("/api/show", "/api/generate"):
+        async with house.post(
+            path, {"model": asked, "prompt": "Hi"} if "gen" in path else {"model": asked}
+        ) as reply:
+            assert (await reply.json())["error"] == f"model '{asked}' not found"
 
 
 @pytest.mark.parametrize("asked", [0, 0.5, -1, -2, 10**9, 1e300, None])

@@ -76,6 +76,9 @@ class Named:
     async def resolve(self, asked: str) -> tuple[str, str | None] | None:
         return self.FOUND if asked == "late" else None
 
+    def sent_as(self, asked: str, name: str) -> str:
+        return sent_as(asked, name)
+
 
 class Request:
     """As much of a request as admission looks at; its body is here already."""
@@ -204,7 +207,13 @@ async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
         ("tiny:latest", "tiny:latest", "tiny:latest"),
         ("library/tiny", "tiny:latest", "library/tiny"),
         ("registry.ollama.ai/library/tiny", "tiny:latest", "registry.ollama.ai/library/tiny"),
-        ("TINY", "tiny:latest", "tiny:latest"),
+        ("TINY", "tiny:latest", "TINY"),
+        ("tiny", "Tiny:Latest", "tiny"),
+        ("Registry.Ollama.AI/Library/Tiny", "tiny:latest", "Registry.Ollama.AI/Library/Tiny"),
+        ("registry.ollama.ai/me/tiny", "me/tiny:latest", "registry.ollama.ai/me/tiny"),
+        ("me/TINY:1B", "me/tiny:1b", "me/TINY:1B"),
+        ("https://registry.ollama.ai/library/tiny", "tiny:latest", "tiny:latest"),
+        ("tin\u212a", "tink:latest", "tink:latest"),
         (" tiny", "tiny:latest", "tiny:latest"),
         ("registry.ollama.ai/tiny", "tiny:latest", "tiny:latest"),
         ("tiny:1b", "tiny:latest", "tiny:latest"),

@@ -38,6 +38,9 @@ class OneModel:
     async def resolve(self, asked: str) -> tuple[str, str | None] | None:
         return None
 
+    def sent_as(self, asked: str, name: str) -> str:
+        return asked
+
 
 class Request:
     """A request whose body is here already."""

@@ -55,6 +55,14 @@ async def test_every_spelling_leads_to_the_engines_own(asked: str) -> None:
     assert names.known(asked) == ("llama3:latest", "d" * 64)
 
 
+async def test_of_two_that_differ_in_case_alone_the_engine_is_asked_by_its_own_spelling() -> None:
+    _, names = await models(model("tiny:latest"), model("Tiny:latest"), model("other:latest"))
+    found = names.known("TINY")
+    assert found is not None
+    assert names.sent_as("TINY", found[0]) == found[0]
+    assert names.sent_as("OTHER", "other:latest") == "OTHER"
+
+
 async def test_cloud_models_do_not_exist_here() -> None:
     _, names = await models(model("big:cloud"), model("big:70b-cloud"), model("far:latest", remote=True))
     for asked in ("big:cloud", "big:70b-cloud", "far", "BIG:CLOUD"):
