@@ -105,8 +105,11 @@ class Admission:
         answer = endpoint.own_answer(parsed)
         if answer is not None:
             raise Answered(answer)
+        options = _options(parsed)
         frames = endpoint.prepare(parsed, principal.limits.output_tokens(policy.max_output_tokens))
-        ignored = _leave_out(parsed, endpoint.fields, policy.extra_fields)
+        kept = _options(parsed)
+        left_out = [f"options.{name}" for name in options if name not in kept]
+        left_out += _leave_out(parsed, endpoint.fields, policy.extra_fields)
         reference = headers.get("X-Request-Id")
         if reference is not None and not _REQUEST_ID.fullmatch(reference):
             reference = None
@@ -118,23 +121,29 @@ class Admission:
             body=dump_object(parsed),
             frames=frames,
             client_reference=reference,
-            ignored=ignored,
+            ignored=", ".join([name for name in left_out if _FIELD.fullmatch(name)][:16]) if left_out else "",
         )
 
 
-def _leave_out(parsed: dict[str, Any], known: frozenset[str], extra: frozenset[str]) -> str:
-    """Take away every field that is not known to be harmless; their names, as far as a header can hold them.
+def _options(parsed: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the engine's options in a body, where it has any."""
+    options = parsed.get("options")
+    return tuple(options) if isinstance(options, dict) else ()
+
+
+def _leave_out(parsed: dict[str, Any], known: frozenset[str], extra: frozenset[str]) -> list[str]:
+    """Take away every field that is not known to be harmless; their names.
 
     What an unknown field costs depends on the engine (llama-server lets `n_predict` override `max_tokens`), so it does
     not pass. It is not refused either: SDKs and frameworks send fields of other vendors along as a habit, and Ollama
     itself overlooks what it does not know.
     """
     if parsed.keys() <= known:
-        return ""
+        return []
     names = [name for name in parsed if name not in known and name not in extra]
     for name in names:
         del parsed[name]
-    return ", ".join([name for name in names if _FIELD.fullmatch(name)][:16])
+    return names
 
 
 def may_use(principal: Principal, policy: Policy, model: str) -> bool:

@@ -171,6 +171,9 @@ class Inference:
         tokens, outcome = Tokens(), RequestOutcome.UPSTREAM_ERROR
         if 400 <= reply.status < 500:
             outcome = RequestOutcome.REFUSED
+            if reply.status == 404:
+                # A model has been removed behind our back: the list is looked at again, at once.
+                self._engine_failed(EngineBroken("The engine does not know a model that was on its list."))
         elif reply.status == 200 and answer is not None:
             endpoint = job.call.endpoint
             tokens, outcome = endpoint.whole_tokens(answer), RequestOutcome.COMPLETE

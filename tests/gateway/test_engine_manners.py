@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -41,6 +42,25 @@ async def test_what_the_engine_refuses_is_a_refusal_and_costs_nothing(
     assert (row.outcome, row.cost_pico, row.tok_src) == (RequestOutcome.REFUSED, 0, "none")
     money = house.gateway.snapshot().money
     assert (money.spent_pico, money.held_pico) == (0, 0)
+
+
+async def test_a_model_removed_behind_our_back_leaves_our_list_with_the_first_request_that_misses_it(
+    house: House,
+) -> None:
+    watch = house.gateway.upstream.watch
+    async with house.post("/api/chat", chat(stream=False)) as reply:
+        assert reply.status == 200
+    async with asyncio.timeout(2):  # it is seen to be loaded, so nothing else asks the engine soon
+        while not watch.state.loaded:
+            await asyncio.sleep(0.01)
+    url = f"{house.simulator.url}/api/delete"
+    async with house.session.delete(url, json={"model": MODEL}) as reply:
+        assert reply.status == 200
+    async with house.post("/api/chat", chat(stream=False)) as reply:
+        assert reply.status == 404
+    async with asyncio.timeout(2):  # the watch asks by itself far less often
+        while any(model.name == MODEL for model in watch.state.models):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_capability_that_the_model_lacks_is_the_clients_mistake(house: House) -> None:
@@ -185,6 +205,17 @@ async def test_a_field_that_is_not_known_does_not_pass_and_the_answer_says_so(bu
         assert reply.headers["X-Ignored-Fields"] == "n_predict, min_tokens, lora, id_slot"
     async with house.post("/v1/chat/completions", body("/v1/chat/completions", stream=True)) as reply:
         assert "X-Ignored-Fields" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/v1/chat/completions"])
+async def test_an_option_that_does_not_pass_is_named_too(house: House, path: str) -> None:
+    sent = body(path, options={"num_ctx": 4096, "seed": 7, "odd one": 1, "invented": 1}, stream=False)
+    async with house.post(path, sent) as reply:
+        assert reply.status == 200
+        named = reply.headers["X-Ignored-Fields"].split(", ")
+    assert named == [
+        "options.num_ctx", *(["options.seed"] if path.startswith("/v1") else []), "options.invented"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["n", "best_of"])

@@ -175,3 +175,25 @@ def test_an_empty_chunk_that_names_no_model_is_ollamas_way_to_fail() -> None:
     reader.feed(delta("a") + delta("").replace(b'"model":"m"', b'"model":""'))
     reader.close()
     assert not reader.fell_silent
+
+
+@pytest.mark.parametrize("usage", [b"", USAGE, USAGE.rstrip()])
+def test_an_answer_that_said_why_it_ends_is_whole_without_done(usage: bytes) -> None:
+    reader = frames()
+    passed = reader.feed(delta("a") + delta("", "stop") + usage) + reader.close()
+    assert passed == delta("a")
+    assert reader.ended
+    assert reader.failure is None
+    assert reader.tokens.completion == (3 if usage else 1)
+    *_, last, done = payloads(reader.finish(GATEWAY))
+    assert (last["choices"][0]["finish_reason"], last["_gateway"], done) == (
+        "stop",
+        {"energy_wh": 0.1},
+        "[DONE]",
+    )
+
+
+def test_an_answer_that_did_not_say_why_it_ends_is_not() -> None:
+    reader = frames()
+    assert reader.feed(delta("a") + delta("b", None)) + reader.close() == delta("a") + delta("b")
+    assert not reader.ended

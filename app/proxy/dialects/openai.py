@@ -124,11 +124,18 @@ def _usage_tokens(usage: object) -> Tokens:
     return tokens
 
 
+def _says_why_it_ends(choices: object) -> bool:
+    return isinstance(choices, list) and any(
+        isinstance(one, dict) and isinstance(one.get("finish_reason"), str) for one in choices
+    )
+
+
 class SseFrames:
     """Events in, events out; the last data event before `[DONE]` waits for `finish`."""
 
     __slots__ = (
         "_events",
+        "_finished",
         "_held",
         "_last_seen",
         "_model",
@@ -149,6 +156,7 @@ class SseFrames:
         self._events = Unfinished(b"\n\n", b"\n\r\n")
         self._held = b""
         self._last_seen = b""
+        self._finished = False
 
     def feed(self, data: bytes) -> bytes:
         """Complete events pass at once; an unfinished event waits for its end."""
@@ -200,6 +208,7 @@ class SseFrames:
             self.ended = True
             return
         self.deltas += len(_DELTA.findall(event))
+        self._finished = self._finished or _says_why_it_ends(chunk.get("choices"))
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.tokens = _usage_tokens(usage)
@@ -214,15 +223,18 @@ class SseFrames:
             self._held = b""
 
     def close(self) -> bytes:
-        """A last event without its blank line is an event, where it is whole."""
+        """A last event without its blank line is an event, where it is whole; an answer that has said why it ends is
+        whole, though `[DONE]` never comes: some servers leave it out."""
         if self.ended:
             return b""
         rest = self._events.rest().rstrip()
         payload = _payload(rest)
-        if payload != b"[DONE]" and json_object(payload) is None:
-            return b""
         passed: list[bytes] = []
-        self._take(rest + b"\n\n", passed)
+        if payload == b"[DONE]" or json_object(payload) is not None:
+            self._take(rest + b"\n\n", passed)
+        if self._finished and not self.ended:
+            self.tokens.counted(self.deltas)
+            self.ended = True
         return b"".join(passed)
 
     @property
