@@ -24,7 +24,7 @@ from app.presence.blockers import Blocker
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Dialect, Endpoint, Frames
 from app.proxy.models import Models
-from app.proxy.strict_json import dump_object, parse_object
+from app.proxy.strict_json import crowded, dump_object, parse_object
 
 PARSE_IN_THREAD_B = 512 * 1024
 """A larger body is parsed in a thread: it would hold the loop for more than 5 ms."""
@@ -90,10 +90,8 @@ class Admission:
         policy = self._policy()
         headers = request.headers
         body = await read_body(request, policy.max_body_b)
-        if len(body) > PARSE_IN_THREAD_B:
-            parsed = await asyncio.to_thread(parse_object, body)
-        else:
-            parsed = parse_object(body)
+        large = len(body) > PARSE_IN_THREAD_B or crowded(body)
+        parsed = await asyncio.to_thread(parse_object, body, in_steps=True) if large else parse_object(body)
         asked = parsed.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal(400, "model_required", "model is required")
@@ -118,7 +116,9 @@ class Admission:
             endpoint=endpoint,
             model=found[0],
             digest=digest,
-            body=dump_object(parsed),
+            body=await asyncio.to_thread(dump_object, parsed, in_steps=True)
+            if large
+            else dump_object(parsed),
             frames=frames,
             client_reference=reference,
             ignored=", ".join([name for name in left_out if _FIELD.fullmatch(name)][:16]) if left_out else "",

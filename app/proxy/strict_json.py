@@ -20,10 +20,13 @@ from typing import Any, NoReturn
 
 from app.access.refusals import Refusal
 from app.basics.compact import compact
+from app.proxy.json_in_steps import StepwiseDecoder, TooDeep, compact_in_steps
 
 DEEPEST = 200
 """Arrays and objects within one another; a schema of a tool has a dozen."""
 MOST_DIGITS = 300
+CROWDED = 8192
+"""Values: reading and writing them takes some 3 ms."""
 
 # A half of a surrogate pair, once the whole pairs and the escaped backslashes are out of the way.
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -65,11 +68,16 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite, parse_int=_whole
-)
+_HOOKS: Any = {
+    "object_pairs_hook": _object,
+    "parse_constant": _constant,
+    "parse_float": _finite,
+    "parse_int": _whole,
+}
+_DECODER = json.JSONDecoder(**_HOOKS)
 
 
+_TOO_DEEP = f"The body is nested too deeply: {DEEPEST} levels are the most."
 _HALF_SENTENCE = "The body holds half of a surrogate pair, which is not a character."
 
 
@@ -78,14 +86,15 @@ def bad_json(sentence: str) -> Refusal:
     return Refusal(400, "invalid_json", sentence)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`; Refusal 400 for anything else."""
-    if body.count(b"[") + body.count(b"{") > DEEPEST and depth(body) > DEEPEST:
-        raise bad_json(f"The body is nested too deeply: {DEEPEST} levels are the most.")
+def parse_object(body: bytes, *, in_steps: bool = False) -> dict[str, Any]:
+    """The JSON object in `body`; Refusal 400 for anything else. `in_steps` is for threads: see `json_in_steps`."""
+    if not in_steps and body.count(b"[") + body.count(b"{") > DEEPEST and depth(body) > DEEPEST:
+        raise bad_json(_TOO_DEEP)
     if b"\\u" in body and _HALF.search(_PAIR.sub(b"", body.replace(rb"\\", b"__"))):
         raise bad_json(_HALF_SENTENCE)
     try:
-        parsed = _DECODER.decode(body.decode())
+        decoder = StepwiseDecoder(**_HOOKS, deepest=DEEPEST) if in_steps else _DECODER
+        parsed = decoder.decode(body.decode())
     except UnicodeDecodeError:
         raise bad_json("The body is not UTF-8.") from None
     except _Repeated as repeated:
@@ -94,8 +103,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise bad_json(
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
-    except RecursionError:
-        raise bad_json("The body is nested too deeply.") from None
+    except (TooDeep, RecursionError):
+        raise bad_json(_TOO_DEEP) from None
     except ValueError as error:
         # NaN and Infinity, and integers of thousands of digits.
         raise bad_json(f"The body is not JSON: {str(error)[:120]}.") from None
@@ -104,12 +113,18 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def dump_object(value: dict[str, Any]) -> bytes:
+def dump_object(value: dict[str, Any], *, in_steps: bool = False) -> bytes:
     """Compact UTF-8 JSON; lone surrogates, which only escapes can smuggle in, are refused with 400."""
     try:
-        return compact(value)
+        return compact_in_steps(value) if in_steps else compact(value)
     except UnicodeEncodeError:
         raise bad_json(_HALF_SENTENCE) from None
+
+
+def crowded(body: bytes) -> bool:
+    """Whether it holds so many values that reading it would keep the loop, though it may be short: never untrue where
+    they are many, and a long text with many commas does no harm."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{") > CROWDED
 
 
 def depth(body: bytes) -> int:

@@ -20,6 +20,7 @@ from app.proxy.dialects.base import Dialect
 from app.proxy.dialects.ollama import CHAT, OLLAMA
 from app.proxy.dialects.openai import OPENAI
 from app.proxy.models import Models
+from app.proxy.strict_json import CROWDED
 
 SOMEBODY = Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", bytes(32))
 
@@ -93,6 +94,26 @@ async def test_a_model_that_is_not_there_is_named_no_longer_than_a_name() -> Non
     assert caught.value.sentence == f"model '{'x' * 128}' not found"
 
 
+def watch_json(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each reading and each writing of a body happened on the loop."""
+    where: list[bool] = []
+    parse = module.parse_object
+
+    dump = module.dump_object
+
+    def watched(body: bytes, **how: bool) -> Any:
+        where.append(threading.current_thread() is threading.main_thread())
+        return parse(body, **how)
+
+    def watched_dump(value: dict[str, Any], **how: bool) -> bytes:
+        where.append(threading.current_thread() is threading.main_thread())
+        return dump(value, **how)
+
+    monkeypatch.setattr(module, "parse_object", watched)
+    monkeypatch.setattr(module, "dump_object", watched_dump)
+    return where
+
+
 @pytest.mark.parametrize(
     ("size_b", "on_the_loop"), [(PARSE_IN_THREAD_B, True), (PARSE_IN_THREAD_B + 1, False)]
 )
@@ -100,19 +121,23 @@ async def test_a_large_body_is_parsed_beside_the_loop_and_a_small_one_on_it(
     monkeypatch: pytest.MonkeyPatch, size_b: int, on_the_loop: bool
 ) -> None:
     assert PARSE_IN_THREAD_B == 524_288
-    where: list[bool] = []
-    parse = module.parse_object
-
-    def watched(body: bytes) -> Any:
-        where.append(threading.current_thread() is threading.main_thread())
-        return parse(body)
-
-    monkeypatch.setattr(module, "parse_object", watched)
+    where = watch_json(monkeypatch)
     said = {"model": "tiny", "messages": [{"role": "user", "content": ""}]}
     said["messages"] = [{"role": "user", "content": "x" * (size_b - len(json.dumps(said)))}]
     assert len(json.dumps(said)) == size_b
     assert (await admit(said)).model == "tiny:latest"
-    assert where == [on_the_loop]
+    assert where == [on_the_loop, on_the_loop]
+
+
+@pytest.mark.parametrize(("beyond", "on_the_loop"), [(0, True), (1, False)])
+async def test_a_short_body_of_many_values_takes_as_long_and_is_parsed_there_too(
+    monkeypatch: pytest.MonkeyPatch, beyond: int, on_the_loop: bool
+) -> None:
+    where = watch_json(monkeypatch)
+    few = b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}],"stop":[1'
+    more = CROWDED - sum(few.count(mark) for mark in (b",", b"[", b"{")) + beyond
+    assert (await admit(few + b",1" * more + b"]}")).model == "tiny:latest"
+    assert where == [on_the_loop, on_the_loop]
 
 
 async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.access.refusals import Refusal
 from app.proxy.dialects.ollama import CHAT, GENERATE
+from app.proxy.json_in_steps import CONTAINER, MOST_VALUES
 from app.proxy.strict_json import DEEPEST, depth, dump_object, parse_object
 
 
@@ -37,9 +40,10 @@ from app.proxy.strict_json import DEEPEST, depth, dump_object, parse_object
         (b'{"a\\udc80":1}', "surrogate"),
     ],
 )
-def test_a_bad_body_is_refused_with_what_is_wrong(body: bytes, word: str) -> None:
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_bad_body_is_refused_with_what_is_wrong(body: bytes, word: str, in_steps: bool) -> None:
     with pytest.raises(Refusal) as caught:
-        parse_object(body)
+        parse_object(body, in_steps=in_steps)
     assert caught.value.status == 400
     assert word in caught.value.sentence
 
@@ -120,6 +124,65 @@ def test_what_is_parsed_and_written_anew_means_the_same(body: dict[str, Any]) ->
     assert json.loads(dump_object(parse_object(json.dumps(body).encode()))) == body
 
 
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), values, max_size=6))
+def test_in_steps_the_same_is_read_and_the_same_bytes_are_written(body: dict[str, Any]) -> None:
+    text = json.dumps(body).encode()
+    assert parse_object(text, in_steps=True) == parse_object(text)
+    assert dump_object(body, in_steps=True) == dump_object(body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        list(range(1025)),
+        [*range(600), [1], "x" * 300, {"a": []}, *range(600)],
+        'é"\\\n' * 200_000,
+        {"a": "x" * 300_000, "b": ["y" * 300_000, 1]},
+    ],
+)
+def test_what_takes_several_steps_has_no_seams(value: object) -> None:
+    assert dump_object({"v": value}, in_steps=True) == dump_object({"v": value})
+    assert parse_object(dump_object({"v": value}), in_steps=True) == {"v": value}
+
+
+def test_half_a_surrogate_pair_is_not_written_in_steps_either() -> None:
+    for value in ("\ud800", "x" * 300_000 + "\ud800", ["\ud800"] * 600):
+        with pytest.raises(Refusal):
+            dump_object({"v": value}, in_steps=True)
+
+
+@pytest.mark.parametrize("one", ["[]", "{}", '{"a":1}', "1", "1.5", '"a"'])
+def test_more_values_than_any_model_takes_are_refused_before_they_fill_the_memory(one: str) -> None:
+    weight = CONTAINER if one[0] in "[{" else 1
+    body = f'{{"v":[{",".join([one] * (MOST_VALUES // weight + 1))}]}}'.encode()
+    with pytest.raises(Refusal) as caught:
+        parse_object(body, in_steps=True)
+    assert (caught.value.status, "more than 1,000,000 values" in caught.value.sentence) == (400, True)
+
+
+def test_a_context_of_hundreds_of_thousands_of_numbers_is_taken() -> None:
+    body = {"context": list(range(500_000)), "images": ["A" * 2_000_000]}
+    text = json.dumps(body).encode()
+    assert parse_object(text, in_steps=True) == body
+
+
+async def test_while_a_crowded_body_is_read_and_written_the_loop_has_its_turns() -> None:
+    body = b'{"v":[' + b",".join([b"[]"] * 100_000) + b"]}"
+    for work in (
+        lambda: parse_object(body, in_steps=True),
+        lambda: dump_object({"v": [[]] * 400_000}, in_steps=True),
+    ):
+        working = asyncio.create_task(asyncio.to_thread(work))
+        turns = 0
+        while not working.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await working
+        assert turns > 3
+
+
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 @pytest.mark.parametrize("padding", [0, 600_000])
 def test_the_bound_of_the_depth_is_the_same_for_every_size_and_stack(opening: str, padding: int) -> None:
@@ -129,7 +192,19 @@ def test_the_bound_of_the_depth_is_the_same_for_every_size_and_stack(opening: st
         return f'{{"p":"{"[" * padding}","x":{opening * (deep - 1)}1{closing * (deep - 1)}}}'.encode()
 
     def at_stack(frames: int, deep: int) -> bytes:
-        return at_stack(frames - 1, deep) if frames else dump_object(parse_object(body(deep)))
+        if frames:
+            return at_stack(frames - 1, deep)
+        return dump_object(parse_object(body(deep)))
+
+    def in_a_thread(deep: int) -> bytes:
+        with ThreadPoolExecutor(1) as threads:
+            parsed = threads.submit(parse_object, body(deep), in_steps=True).result()
+            return threads.submit(dump_object, parsed, in_steps=True).result()
+
+    assert in_a_thread(DEEPEST) == at_stack(0, DEEPEST)
+    with pytest.raises(Refusal) as caught:
+        in_a_thread(DEEPEST + 1)
+    assert (caught.value.status, "nested" in caught.value.sentence) == (400, True)
 
     assert at_stack(300, DEEPEST) == at_stack(0, DEEPEST)
     for frames in (0, 300):

@@ -199,7 +199,7 @@ def large_json_object(data: bytes) -> dict[str, Any] | None:
     """Like `json_object`, for a thread: the hooks let other threads have their turn, which the decoder, being C,
     would otherwise keep from them until its end."""
     try:
-        parsed = json.loads(data, object_pairs_hook=_pairs, parse_int=_whole)
+        parsed = json.loads(data, object_pairs_hook=_pairs, parse_int=_whole, parse_float=_number)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
@@ -211,6 +211,10 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole(digits: str) -> int:
     return int(digits)
+
+
+def _number(digits: str) -> float:
+    return float(digits)
 
 
 def dump(value: object) -> bytes:
