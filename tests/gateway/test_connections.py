@@ -49,9 +49,12 @@ def head(house: House, *lines: str, path: str = "/api/chat") -> bytes:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_half_closes_gets_its_whole_answer(house: House, stream: bool) -> None:
+async def test_a_client_that_half_closes_gets_its_whole_answer(build: Build, stream: bool) -> None:
+    house = await build(speed=20.0)
     body = json.dumps(chat(stream=stream)).encode()
-    heard = await wire(house, head(house, f"Content-Length: {len(body)}") + body, half_close=True)
+    said = head(house, f"Content-Length: {len(body)}") + body
+    # Its half is closed long before the answer is there.
+    heard = await wire(house, said, pause_s=0.0, half_close=True)
     assert b'"done":true' in heard.replace(b" ", b"")
     (row,) = await house.usage()
     assert row.outcome == "complete"
@@ -72,6 +75,18 @@ async def test_a_wrong_chunk_in_a_body_is_400_and_the_log_has_none_of_it(
         assert MARK.encode() not in heard
     assert MARK not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_what_came_before_a_wrong_chunk_is_no_request_though_it_reads_as_a_whole_one(
+    house: House,
+) -> None:
+    body = json.dumps(chat(stream=False)).encode()
+    heard = await wire(
+        house, head(house, "Transfer-Encoding: chunked"), b"%x\r\n%b\r\n" % (len(body), body), b"no size\r\n"
+    )
+    assert b" 400 " in heard, heard
+    assert house.simulator.asked == 0
+    assert await house.usage() == []
 
 
 @pytest.mark.parametrize(
@@ -176,6 +191,25 @@ async def test_a_small_endpoint_refuses_a_large_body_also_in_chunks(house: House
         async with house.session.post(path, data=pieces(), headers=headers) as reply:
             assert reply.status == 413
             assert "0 MB" not in await reply.text()
+
+
+@pytest.mark.parametrize(("beyond", "status"), [(0, 200), (1, 413)])
+async def test_a_body_that_is_still_coming_while_it_is_read_has_the_same_limit(
+    house: House, beyond: int, status: int
+) -> None:
+    url, body = URL(house.gateway.address), b"{}" + b" " * (4096 - 2 + beyond)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    said = head(house, "Transfer-Encoding: chunked", "Expect: 100-continue", path="/admin/pause")
+    writer.write(said.replace(house.key.encode(), house.operator.encode()))
+    async with asyncio.timeout(10):
+        # Whoever hears this is being read from, and nothing of the body has come.
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for at in range(0, len(body), 1000):
+            part = body[at : at + 1000]
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+        writer.write(b"0\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).split()[1] == str(status).encode()
+    writer.close()
 
 
 @pytest.mark.parametrize("chunked", [False, True])

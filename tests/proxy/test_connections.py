@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from app.basics.descriptors import WANTED
 from app.basics.traces import where
 from app.proxy.connection import Connection
-from app.proxy.connections import Bounds, Connections, neighbourhood
+from app.proxy.connections import KEPT_FOR_US, Bounds, Connections, neighbourhood
 from app.proxy.door import Door
 from app.proxy.mishaps import Mishaps
 from app.proxy.server import Server
@@ -63,6 +64,7 @@ class Stand:
         self.hold = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.opened: list[Client] = []
+        self.server: Server | None = None
 
     async def health(self, request: web.BaseRequest) -> web.Response:
         return web.Response(text="well")
@@ -99,7 +101,7 @@ async def stand() -> AsyncIterator[Any]:
             server = Server(table, lambda: 1 << 20, bounds=lambda: bounds)
             door = await Door.take("127.0.0.1", 0)
             await server.start(door)
-            made.port = door.port
+            made.port, made.server = door.port, server
             stack.push_async_callback(server.stop)
             stack.push_async_callback(server.stop_listening)
             stack.callback(made.hold.set)
@@ -263,6 +265,21 @@ def test_the_bounds_leave_descriptors_for_everything_else() -> None:
     assert bounds.per_address <= bounds.total
 
 
+async def test_a_server_that_starts_may_have_more_files_open_than_its_shell_allowed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    few = min(512, most // 2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    server = Server({}, lambda: 1 << 20)
+    try:
+        await server.start(await Door.take("127.0.0.1", 0))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, hard)
+        assert Bounds.here().total == min(4096, max(32, (most - KEPT_FOR_US) // 2))
+    finally:
+        await server.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_no_descriptor_left_costs_one_line_and_passes(
     stand: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -291,6 +308,11 @@ async def test_no_descriptor_left_costs_one_line_and_passes(
     said = [record.getMessage() for record in caplog.records if "files open" in record.getMessage()]
     assert len(said) == 1
     assert sum(len(record.getMessage().splitlines()) for record in caplog.records) < 10
+    assert house.server is not None
+    await house.server.stop()  # which tells what was counted since
+    said = [record.getMessage() for record in caplog.records if "files open" in record.getMessage()]
+    tried = sum(int(line.split()[3]) for line in said)
+    assert tried < 10, "once a second or so, and not as often as the backlog is long"
 
 
 def test_a_kind_of_mishap_is_told_at_once_and_then_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
