@@ -1,8 +1,8 @@
 """The requests between their hold and their settlement, and the one timer that looks after them.
 
 Rule 1: a job is ended from outside only by `Jobs.end`, which says why; the pipeline then settles and finishes it.
-Rule 2: the timer runs while jobs run and at no other time. Once a second it renews holds, ends what the cap has
-no room for, and ends what made no progress for too long.
+Rule 2: the timer runs while jobs run and at no other time. About once a second it renews holds, ends what the cap has
+no room for, ends what made no progress for too long, and writes down what the rest has cost so far.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from app.power.accounts import ClosedAccount
 from app.power.meter import Meter
 from app.proxy.admission import Call
 
-RENEW_EVERY_S = 1.0
-SAVE_EVERY_US = 5_000_000
-"""How often what a running request has cost is written down for the case of a crash."""
+RENEW_EVERY_S = 0.75
+"""How often holds are looked at, and what running requests have cost is written down for the case of a crash. With the
+time for which the ledger's writer lets that wait for company (see there) it is less than a second old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,6 @@ class Job:
         "progressed",
         "reached",
         "recorded",
-        "saved_us",
         "settled",
         "started_us",
         "task",
@@ -88,7 +87,6 @@ class Job:
         self.started_us = started_us
         self.mono0_us = mono0_us
         self.last_us = mono0_us
-        self.saved_us = mono0_us
         self.task = task
         self.hold_pico = 0
         self.durable: asyncio.Future[None] | None = None
@@ -252,13 +250,16 @@ class Jobs:
             if now_us - job.last_us > stall_us:
                 self.end(job, STALLED)
                 continue
-            self._renew(job, now_us, wall)
+            energy_uj = self._meter.accrued(job.id)
+            so_far = self._so_far(job, energy_uj, now_us, wall)
+            self._renew(job, so_far, wall)
+            self._ledger.renew(
+                job.id, amount_pico=job.hold_pico, seen_us=wall, e_uj=energy_uj, cost_pico=so_far
+            )
 
-    def _renew(self, job: Job, now_us: int, wall: int) -> None:
+    def _renew(self, job: Job, so_far: int, wall: int) -> None:
         """Keep the hold at least a third of its seconds ahead of what the request has cost."""
         pricing = job.pricing
-        energy_uj = self._meter.accrued(job.id)
-        so_far = self._so_far(job, energy_uj, now_us, wall)
         seconds = self._hold_seconds()
         ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
         if job.hold_pico - so_far < ahead:
@@ -268,11 +269,6 @@ class Jobs:
                     self.end(job, CAP)
                 return
             job.hold_pico = wanted
-        if now_us - job.saved_us >= SAVE_EVERY_US:
-            job.saved_us = now_us
-            self._ledger.renew(
-                job.id, amount_pico=job.hold_pico, seen_us=wall, e_uj=energy_uj, cost_pico=so_far
-            )
 
     def _so_far(self, job: Job, energy_uj: int, now_us: int, wall: int) -> int:
         """What it has cost. The time since the start is at least its share of it, so this is never too little."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.ledger.checkpoint import Signer
 from app.ledger.holds import HoldRow
 from app.ledger.records import UsageDraft, uuid7
 from app.ledger.sqlite.store import Ledger
+from tests.ledger.sqlite.disks import Disk
 
 SIGNER = Signer(bytes(range(32)), "gw_test")
 START_US = 1_763_650_000_000_000
@@ -141,3 +142,12 @@ def rows(path: Path) -> Callable[..., list[tuple[Any, ...]]]:
             connection.close()
 
     return run
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """A disk of which a test says when it refuses; its name is the vfs."""
+    disk = Disk()
+    yield disk
+    disk.error = None
+    disk.unregister()

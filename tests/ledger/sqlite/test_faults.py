@@ -15,50 +15,6 @@ from app.ledger.sqlite import store, writer
 from app.ledger.sqlite.durable import durable
 
 
-class Disk(apsw.VFS):
-    """The system's file layer, with writes that fail while `refuses(name, bytes)` says so."""
-
-    def __init__(self):
-        self.name = f"disk{id(self)}"
-        self.error = None
-        self.refuses = lambda name: True
-        self.refused = 0
-        self.synced = 0
-        super().__init__(self.name, "", maxpathname=1024)
-
-    def xOpen(self, name, flags):
-        return DiskFile(self, name, flags)
-
-    def check(self, name):
-        if self.error is not None and self.refuses(name):
-            self.refused += 1
-            raise self.error("injected")
-
-
-class DiskFile(apsw.VFSFile):
-    def __init__(self, disk, name, flags):
-        self.disk = disk
-        self.file_name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        super().__init__("", name, flags)
-
-    def xWrite(self, data, offset):
-        self.disk.check(self.file_name)
-        super().xWrite(data, offset)
-
-    def xSync(self, flags):
-        self.disk.check(self.file_name)
-        super().xSync(flags)
-        self.disk.synced += 1
-
-
-@pytest.fixture
-def disk():
-    disk = Disk()
-    yield disk
-    disk.error = None
-    disk.unregister()
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Tries follow each other quickly, so that a test need not wait like a gateway."""

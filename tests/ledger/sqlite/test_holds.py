@@ -118,6 +118,57 @@ async def test_renewing_reaches_a_hold_of_the_same_batch_and_one_that_is_no_row_
     assert rows("SELECT amount, e_uj, cost FROM hold ORDER BY amount") == [(11, 5, 0), (22, 0, 6)]
 
 
+async def syncs_of(disk, work):
+    before = disk.synced
+    await work
+    return disk.synced - before
+
+
+async def test_what_running_requests_have_cost_is_written_with_the_commits_of_others(
+    opening, drafts, disk, rows, monkeypatch
+):
+    monkeypatch.setattr(writer, "COMPANY_S", 60.0)
+    ledger = await opening(vfs=disk.name)
+    log = (await ledger.create_client("Anna")).log
+    running = [drafts.hold(log) for _ in range(20)]
+    await asyncio.gather(*[ledger.hold(row) for row in running])
+    alone = await syncs_of(disk, ledger.append(log, drafts()))
+
+    async def together():
+        for row in running:
+            ledger.renew(row.request_id, 7, row.t0_us + 9, e_uj=70, cost_pico=7)
+        await ledger.append(log, drafts())
+
+    assert await syncs_of(disk, together()) == alone
+    assert rows("SELECT DISTINCT e_uj, cost FROM hold") == [(70, 7)]
+
+
+async def test_where_nothing_else_is_written_all_running_requests_together_cost_one_commit(
+    opening, drafts, disk, rows
+):
+    ledger = await opening(vfs=disk.name)
+    log = (await ledger.create_client("Anna")).log
+    running = [drafts.hold(log) for _ in range(20)]
+    await asyncio.gather(*[ledger.hold(row) for row in running])
+    alone = await syncs_of(disk, ledger.append(log, drafts()))
+    renewals = [ledger.renew(row.request_id, 7, row.t0_us + 9, e_uj=70, cost_pico=7) for row in running]
+    assert await syncs_of(disk, asyncio.gather(*renewals)) == alone
+    assert rows("SELECT DISTINCT e_uj, cost FROM hold") == [(70, 7)]
+
+
+async def test_a_renewal_that_waits_for_company_is_written_when_the_ledger_is_closed(
+    opening, drafts, rows, monkeypatch
+):
+    monkeypatch.setattr(writer, "COMPANY_S", 60.0)
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    row = drafts.hold(log)
+    await ledger.hold(row)
+    ledger.renew(row.request_id, 7, row.t0_us + 9, e_uj=70, cost_pico=7)
+    await ledger.close()
+    assert rows("SELECT e_uj, cost FROM hold") == [(70, 7)]
+
+
 async def test_renewing_what_is_not_held_is_an_error(ledger, log, drafts):
     row = drafts.hold(log)
     with pytest.raises(LookupError):
