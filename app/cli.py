@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
-from app.commands import arguments
+from app.commands import arguments, ledger_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,12 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )
     keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
-    ledger = _command(
-        commands, "ledger", "ledger", "ledger", "list or verify the ledger, or go on with an older copy"
-    )
-    ledger.add_argument("action", choices=["list", "verify", "accept-rollback"])
-    ledger.add_argument("--limit", type=int, default=20, help="list: how many records (default 20)")
-    ledger.add_argument("--json", action="store_true", help="list: one JSON object a line")
+    ledger = _command(commands, "ledger", "ledger", "newest", "list, verify, prove or export the ledger")
 
     profiles = _command(commands, "profiles", "profiles", "profiles", "list, create or delete profiles")
     profiles.add_argument("action", choices=["list", "create", "delete"], nargs="?", default="list")
@@ -135,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
     for command in (keys, ledger, doctor, *more):
         _profile_options(command)
+    ledger_arguments.ledger(ledger, _profile_options)
     return top
 
 

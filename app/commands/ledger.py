@@ -30,16 +30,19 @@ _COLUMNS = (
 )
 
 
-def ledger(options: argparse.Namespace) -> int:
-    """`ledger list|verify|accept-rollback`; the exit status of verify is 0 where the verdict is OK, else 1."""
-    base = ground(options)
-    match options.action:
-        case "verify":
-            return asyncio.run(_verify(base))
-        case "accept-rollback":
-            return asyncio.run(_accept_rollback(base))
-        case _:
-            return asyncio.run(_list(base, options))
+def newest(options: argparse.Namespace) -> int:
+    """`ledger list`."""
+    return asyncio.run(_list(ground(options), options))
+
+
+def verify(options: argparse.Namespace) -> int:
+    """`ledger verify`; the exit status is 0 where the verdict is OK, else 1."""
+    return asyncio.run(_verify(ground(options)))
+
+
+def accept_rollback(options: argparse.Namespace) -> int:
+    """`ledger accept-rollback`."""
+    return asyncio.run(_accept_rollback(ground(options)))
 
 
 async def _verify(base: Ground) -> int:

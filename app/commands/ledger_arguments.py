@@ -1,0 +1,52 @@
+"""What may follow `ledger`: each action with its own words, and the module that does it.
+
+Rule: argparse only, as in `arguments.py`. An action is added by a function here and its line in `ACTIONS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+Declare = Callable[[argparse.ArgumentParser], None]
+
+
+def _list(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--limit", type=int, default=20, help="how many records (default 20)")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _nothing(command: argparse.ArgumentParser) -> None:
+    """No words of its own."""
+
+
+ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
+    "list": ("ledger", "newest", "the newest records", _list),
+    "verify": (
+        "ledger",
+        "verify",
+        "re-hash every record, and name the first that is not as it was signed",
+        _nothing,
+    ),
+    "accept-rollback": (
+        "ledger",
+        "accept_rollback",
+        "go on with an older copy, and say so in the logs that lost records",
+        _nothing,
+    ),
+}
+"""Action → module in `app.commands`, its function, a line of help, and what declares its arguments."""
+
+
+def ledger(command: argparse.ArgumentParser, profile_options: Declare) -> None:
+    """What may follow `ledger`. The options of the profile may stand before the action or after it."""
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
+    for name, (module, function, help, declare) in ACTIONS.items():
+        action = actions.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        action.set_defaults(module=module, function=function)
+        declare(action)
+        mine = {option.dest for option in action._actions}
+        profile_options(action)
+        for option in action._actions:
+            if option.dest not in mine:
+                option.default = argparse.SUPPRESS  # so that what stood before the action is not undone
