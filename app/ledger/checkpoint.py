@@ -17,6 +17,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -38,7 +39,8 @@ class Checkpoint:
     root: bytes
 
 
-def _b64(data: bytes) -> str:
+def b64(data: bytes) -> str:
+    """`data` in standard base64."""
     return b2a_base64(data, newline=False).decode("ascii")
 
 
@@ -47,13 +49,13 @@ def _unb64(text: str, what: str) -> bytes:
         data = a2b_base64(text.encode("ascii"), strict_mode=True)
     except (Base64Error, UnicodeEncodeError):
         raise CheckpointError(f"the {what} is not base64") from None
-    if _b64(data) != text:
+    if b64(data) != text:
         raise CheckpointError(f"the {what} is not base64 in its one canonical form")
     return data
 
 
-def _key_id(name: str, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+def _key_id(name: str, kind: bytes, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + kind + public).digest()[:4]
 
 
 def _require_name(name: str) -> None:
@@ -67,24 +69,26 @@ class VerifierKey:
     """A public key and its name, as whoever verifies holds it."""
 
     __slots__ = ("_public", "key_id", "name", "text")
+    KIND: ClassVar[bytes] = ED25519
+    """The type of its signatures; key ids of one key differ by it."""
 
     def __init__(self, name: str, public: bytes) -> None:
         _require_name(name)
         self.name = name
-        self.key_id = _key_id(name, public)
+        self.key_id = _key_id(name, self.KIND, public)
         self._public = Ed25519PublicKey.from_public_bytes(public)
-        self.text = f"{name}+{self.key_id.hex()}+{_b64(ED25519 + public)}"
+        self.text = f"{name}+{self.key_id.hex()}+{b64(self.KIND + public)}"
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
+    def parse(cls, text: str) -> Self:
         """From the signed-note text form; CheckpointError where its parts do not belong together."""
         parts = text.split("+", 2)
         if len(parts) != 3:
             raise CheckpointError("a verifier key has a name, an id and a key with plus signs between them")
         name, key_id, encoded = parts
         data = _unb64(encoded, "verifier key")
-        if data[:1] != ED25519 or len(data) != 33:
-            raise CheckpointError("the verifier key is not an Ed25519 key")
+        if data[:1] != cls.KIND or len(data) != 33:
+            raise CheckpointError(f"the verifier key is not an Ed25519 key of type {cls.KIND[0]}")
         key = cls(name, data[1:])
         if key.key_id.hex() != key_id:
             raise CheckpointError("the verifier key's id is not that of its name and key")
@@ -120,8 +124,8 @@ class Signer:
 
     def sign_checkpoint(self, origin: str, size: int, root: bytes) -> str:
         """The signed note over `origin`, `size` and `root` (32 bytes). `origin` is trusted to be one line."""
-        text = f"{origin}\n{size}\n{_b64(root)}\n"
-        return f"{text}{self._prefix}{_b64(self._stamp + self._private.sign(text.encode()))}\n"
+        text = f"{origin}\n{size}\n{b64(root)}\n"
+        return f"{text}{self._prefix}{b64(self._stamp + self._private.sign(text.encode()))}\n"
 
 
 def parse_checkpoint(note: str) -> tuple[Checkpoint, tuple[tuple[str, bytes, bytes], ...]]:
