@@ -10,6 +10,10 @@ class LedgerError(Exception):
     """Base of everything this room raises on purpose; `str()` is one sentence: what, why, what to do."""
 
 
+class NotInLog(LedgerError):
+    """There is no such log, or no such record or size in it (yet); nothing is wrong with the ledger."""
+
+
 class LedgerBusy(LedgerError):
     """Another process owns this ledger."""
 

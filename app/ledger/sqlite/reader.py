@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
-from app.ledger.errors import LedgerCorrupt, LedgerError
+from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
+from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
 from app.ledger.listing import Page
-from app.ledger.merkle import consistency_proof, inclusion_proof
+from app.ledger.merkle import (
+    ProofError,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    tree_root,
+    verify_consistency,
+    verify_inclusion,
+)
 from app.ledger.proofs import Consistency, Inclusion
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
@@ -23,7 +33,7 @@ from app.ledger.sqlite.schema import explain, open_reader
 PAGE_MAX = 500
 ENTRIES_MAX = 1024
 _BODIES = (
-    "SELECT seq, CASE typeof(body) WHEN 'blob' THEN body END FROM record"
+    "SELECT seq, leaf, CASE typeof(body) WHEN 'blob' THEN body END FROM record"
     " WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?"
 )
 
@@ -31,10 +41,14 @@ _BODIES = (
 class Reader:
     """One read-only connection. Not thread-safe; opened with the first call. Every method may raise LedgerError."""
 
-    def __init__(self, path: Path, vfs: str | None = None) -> None:
+    def __init__(self, path: Path, signer: Signer, vfs: str | None = None) -> None:
+        """`signer` is who signed the ledger's checkpoints: it signs past ones again where they are asked for."""
         self._path = path
+        self._signer = signer
         self._vfs = vfs
         self._connection: apsw.Connection | None = None
+        self._vouched: dict[str, tuple[str, Checkpoint]] = {}
+        """Each log's newest checkpoint that was found to hold: its signature is checked once."""
 
     def close(self) -> None:
         """Close the connection, if it was ever opened."""
@@ -80,51 +94,116 @@ class Reader:
             return window.scan(before, limit)
 
     def entries(self, log: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
-        """The exact bytes of up to `limit` (at most ENTRIES_MAX) records of `log`, from `from_seq` upwards."""
-        limit = max(0, min(limit, ENTRIES_MAX))
+        """The exact bytes of up to `limit` (at most ENTRIES_MAX) records of `log`, from `from_seq` upwards; none where
+        `from_seq` is the log's size. They end before a record that is missing or not as it was hashed; LedgerCorrupt
+        where that is the first. NotInLog where the log does not reach so far."""
         with self._snapshot() as connection:
-            k, _, _ = _log(connection, log)
-            rows = connection.execute(
-                _BODIES,
-                (k, from_seq, limit),
-            )
-            return tuple(_body(log, seq, body) for seq, body in rows)
+            k, size, _ = _log(connection, log)
+            if not 0 <= from_seq <= size:
+                raise NotInLog(f"The log {log} holds {size} records, so there are none from {from_seq} on.")
+            count = max(0, min(limit, ENTRIES_MAX, size - from_seq))
+            found: list[bytes] = []
+            for seq, leaf, body in connection.execute(_BODIES, (k, from_seq, count)):
+                if seq != from_seq + len(found) or not isinstance(body, bytes) or leaf_hash(body) != leaf:
+                    break
+                found.append(body)
+            if count and not found:
+                raise LedgerCorrupt(f"Record {from_seq} of {log} is damaged: run the ledger's verification.")
+            return tuple(found)
 
-    def checkpoint(self, log: str) -> str:
-        """The newest signed checkpoint."""
+    def checkpoint(self, log: str, size: int | None = None) -> str:
+        """The newest signed checkpoint, or the one over the first `size` records; NotInLog, LedgerTampered."""
         with self._snapshot() as connection:
-            return _log(connection, log)[2]
+            return self._claimed(connection, log, size).note
 
-    def inclusion(self, log: str, seq: int) -> Inclusion:
-        """The proof that record `seq` is in the tree of the newest checkpoint."""
+    def inclusion(self, log: str, seq: int, size: int | None = None) -> Inclusion:
+        """The proof that record `seq` is in the tree of the newest checkpoint, or of that over the first `size`
+        records. It was checked: LedgerCorrupt or LedgerTampered where the file does not hold what was signed."""
         with self._snapshot() as connection:
-            k, size, checkpoint = _log(connection, log)
-            row = connection.execute(_BODIES, (k, seq, 1)).fetchone()
-            if row is None or row[0] != seq or not 0 <= seq < size:
-                raise LedgerError(f"The log {log} has no record {seq}; it holds {size}.")
-            proof = inclusion_proof(StoredNodes(connection, k), seq, size)
-            return Inclusion(log, seq, size, _body(log, *row), tuple(proof), checkpoint)
+            claimed = self._claimed(connection, log, size)
+            size = claimed.claim.size
+            if not 0 <= seq < size:
+                raise NotInLog(
+                    f"There is no record {seq} among the first {size}: the log {log} holds {claimed.end}."
+                )
+            row = connection.execute(_BODIES, (claimed.k, seq, 1)).fetchone()
+            if row is None or row[0] != seq or not isinstance(row[2], bytes):
+                raise LedgerCorrupt(f"Record {seq} of {log} is damaged: run the ledger's verification.")
+            proof = inclusion_proof(claimed.nodes, seq, size)
+            try:
+                verify_inclusion(leaf_hash(row[2]), seq, size, proof, claimed.claim.root)
+            except ProofError:
+                raise LedgerTampered(
+                    f"Record {seq} of {log}, or one beside it, is not as it was signed: run the ledger's verification."
+                ) from None
+            return Inclusion(log, seq, size, row[2], tuple(proof), claimed.note)
 
     def consistency(self, log: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""
         with self._snapshot() as connection:
             k, size, checkpoint = _log(connection, log)
             if not 0 < since <= size:
-                raise LedgerError(
-                    f"The log {log} holds {size} records, so nothing is proven from {since} on."
-                )
+                raise NotInLog(f"The log {log} holds {size} records, so nothing is proven from {since} on.")
             proof = consistency_proof(StoredNodes(connection, k), since, size)
             return Consistency(log, since, size, tuple(proof), checkpoint)
+
+    def _claimed(self, connection: apsw.Connection, log: str, size: int | None) -> _Claimed:
+        """The checkpoint over the first `size` records (None: over all).
+
+        A past one is signed anew, with the same bytes as then, since Ed25519 is deterministic. The root is first
+        proven to be that from which the newest checkpoint grew, so nothing is ever vouched for that was not before.
+        """
+        k, end, note = _log(connection, log)
+        nodes = StoredNodes(connection, k)
+        newest = self._newest(log, note, end)
+        if size is None or size == end:
+            return _Claimed(k, end, nodes, newest, note)
+        if not 0 < size < end:
+            raise NotInLog(f"The log {log} holds {end} records, so it never had a checkpoint over {size}.")
+        root = tree_root(nodes, size)
+        try:
+            verify_consistency(size, end, consistency_proof(nodes, size, end), root, newest.root)
+        except ProofError:
+            raise LedgerTampered(
+                f"The first {size} records of {log} are not those that were signed: run the ledger's verification."
+            ) from None
+        return _Claimed(
+            k, end, nodes, Checkpoint(log, size, root), self._signer.sign_checkpoint(log, size, root)
+        )
+
+    def _newest(self, log: str, note: str, size: int) -> Checkpoint:
+        """What the newest checkpoint claims, once its signature holds."""
+        known = self._vouched.get(log)
+        if known is not None and known[0] == note:
+            return known[1]
+        try:
+            claim = verify_checkpoint(note, self._signer.verifier, log)
+        except CheckpointError as error:
+            raise LedgerTampered(
+                f"The newest checkpoint of {log} is not as it was signed ({error}): run the ledger's verification."
+            ) from None
+        if claim.size != size:
+            raise LedgerTampered(
+                f"The newest checkpoint of {log} is of {claim.size} records, not of {size}: run the ledger's"
+                " verification."
+            )
+        self._vouched[log] = note, claim
+        return claim
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A checkpoint with what it stands on: `end` is the size of log number `k` now."""
+
+    k: int
+    end: int
+    nodes: StoredNodes
+    claim: Checkpoint
+    note: str
 
 
 def _log(connection: apsw.Connection, log: str) -> tuple[int, int, str]:
     row = connection.execute("SELECT k, size, checkpoint FROM log WHERE name = ?", (log,)).fetchone()
     if row is None:
-        raise LedgerError(f"There is no log {log!r:.80} here.")
+        raise NotInLog(f"There is no log {log!r:.80} here.")
     return row[0], row[1], row[2]
-
-
-def _body(log: str, seq: int, body: object) -> bytes:
-    if not isinstance(body, bytes):
-        raise LedgerCorrupt(f"Record {seq} of {log} is damaged: run the ledger's verification.")
-    return body

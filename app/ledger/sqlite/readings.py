@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.ledger.checkpoint import Checkpoint, VerifierKey
+from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.errors import LedgerClosed
 from app.ledger.findings import AuditReport
 from app.ledger.listing import Page
@@ -32,19 +32,19 @@ class Readings:
     def __init__(
         self,
         path: Path,
-        verifier: VerifierKey,
+        signer: Signer,
         vfs: str | None,
         labelled: Callable[[str], list[str]],
         newest: Callable[[], Sequence[Checkpoint]],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
-        self._verifier = verifier
+        self._verifier = signer.verifier
         self._vfs = vfs
         self._labelled = labelled
         self._newest = newest
         self._stop = threading.Event()
-        self._reader = Reader(path, vfs)
+        self._reader = Reader(path, signer, vfs)
         self._reads = ThreadPoolExecutor(1, "ledger-reader")
         self._audits = ThreadPoolExecutor(1, "ledger-audit")
 
@@ -83,16 +83,18 @@ class Readings:
         return await self._read(self._reader.page, before, limit, log, words, since_us, until_us)
 
     async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
-        """The exact bytes of up to `limit` (at most 1024) records from `from_seq` upwards."""
+        """The exact bytes of up to `limit` (at most 1024) records from `from_seq` upwards, as they were hashed; they
+        end before one that is not. NotInLog; LedgerCorrupt where that is the first."""
         return await self._read(self._reader.entries, log_id, from_seq, limit)
 
-    async def checkpoint(self, log_id: str) -> str:
-        """The newest signed checkpoint of the log, a C2SP signed note."""
-        return await self._read(self._reader.checkpoint, log_id)
+    async def checkpoint(self, log_id: str, size: int | None = None) -> str:
+        """The newest signed checkpoint of the log, or the one over its first `size` records: a C2SP signed note."""
+        return await self._read(self._reader.checkpoint, log_id, size)
 
-    async def inclusion(self, log_id: str, seq: int) -> Inclusion:
-        """Record `seq` with the proof that it is in the newest checkpoint, which comes with it."""
-        return await self._read(self._reader.inclusion, log_id, seq)
+    async def inclusion(self, log_id: str, seq: int, size: int | None = None) -> Inclusion:
+        """Record `seq` with the proof that it is in the newest checkpoint, or in that over the first `size` records,
+        which comes with it."""
+        return await self._read(self._reader.inclusion, log_id, seq, size)
 
     async def consistency(self, log_id: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""

@@ -48,7 +48,7 @@ class Ledger(Readings):
         vfs: str | None,
     ) -> None:
         """Use `open`."""
-        super().__init__(path, signer.verifier, vfs, lambda word: self._parties.labelled(word), self.newest)
+        super().__init__(path, signer, vfs, lambda word: self._parties.labelled(word), self.newest)
         self._signer = signer
         self._gateway_id = gateway_id
         self._clock_us = clock_us
