@@ -1,0 +1,251 @@
+"""Is what a gateway sends the continuation of what is held? Every check between a submission and a cosignature.
+
+Rule 1: pure: what is held comes in as data, or through `HeldRecords`; what is to be done about it goes out as data.
+Rule 2: nothing is accepted that was not checked here: the signature, the form, place and running total of every
+record, that none is there twice, and that all of them together have the root that was signed.
+Rule 3: what could have been damaged on its way is no proof of anything. A fork is proven where a root that the gateway
+has signed follows from records that we hold, and another one that it has signed does not go with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from app.ledger.checkpoint import VerifierKey, verify_checkpoint
+from app.ledger.drafts import GenesisDraft
+from app.ledger.errors import CheckpointError, RecordError, UnsignedCheckpoint
+from app.ledger.heads import LogHead
+from app.ledger.ids import id_bytes
+from app.ledger.merkle import Frontier, Tile, leaf_hash
+from app.ledger.records import Record, decode
+from app.receiver.kept import Growth, HeldRecords, KeptLog, Leaf
+from app.receiver.submission import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It continues what is held: keep `growth`, then cosign."""
+
+    growth: Growth
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """All of it is held already, and nothing beyond: cosign again."""
+
+    log: KeptLog
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """It does not begin or does not end where the held log does, which has `size` records."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It is not what it says. `seq` is the first bad record, where one can be named; `code` is for machines."""
+
+    code: str
+    sentence: str
+    seq: int | None = None
+    proof: bool = False
+    """The gateway's own signatures contradict each other."""
+    suspect: bool = False
+    """The gateway has signed what does not follow from the records; these may have been damaged on their way."""
+    shown: bytes = b""
+    """The leaf that came in the place of a held one."""
+
+
+Decision = Accepted | Repeated | Elsewhere | Rejected
+
+
+class _Refusal(Exception):
+    def __init__(self, refused: Rejected) -> None:
+        super().__init__(refused.sentence)
+        self.refused = refused
+
+
+@lru_cache(4096)
+def _verifier(vkey: str) -> VerifierKey:
+    return VerifierKey.parse(vkey)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The records of a submission: decoded, in their places."""
+
+    records: tuple[Record, ...]
+    hashes: tuple[bytes, ...]
+
+
+def decide(
+    submission: Submission, log: KeptLog | None, held: HeldRecords, *, enrolment: str, vkey: str, now_s: int
+) -> Decision:
+    """What to do with `submission`, sent by the gateway enrolled as `enrolment`.
+
+    `log` is what is kept of the log it names, None where that is nothing; `vkey` is the one key that a log of this
+    enrolment may be signed by, empty where none was named; `now_s` (s since the epoch) is the time to be cosigned.
+    """
+    try:
+        if log is None:
+            if submission.old:
+                return Elsewhere(0)
+            return _begin(submission, enrolment, vkey, now_s)
+        return _continue(submission, log, held, now_s)
+    except _Refusal as refusal:
+        return refusal.refused
+
+
+def _begin(submission: Submission, enrolment: str, vkey: str, now_s: int) -> Decision:
+    read = _read(submission)
+    genesis = read.records[0].draft if read.records else None
+    if not isinstance(genesis, GenesisDraft):
+        return Rejected("no_genesis", "A log begins with its genesis record, and this one does not.", 0)
+    if vkey and genesis.vkey != vkey:
+        return Rejected(
+            "other_key", "The log is signed by another key than the one this gateway was enrolled with.", 0
+        )
+    _check_signature(submission, genesis.vkey)
+    log = KeptLog(enrolment, LogHead(0, submission.claim.origin, Frontier()), genesis.vkey, now_s)
+    growth = _grow(log, submission, read, now_s)
+    if growth.log.head.frontier.root() != submission.claim.root:
+        return Rejected(
+            "other_root", "The records do not lead to the root that was signed over them.", suspect=True
+        )
+    return Accepted(growth)
+
+
+def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: int) -> Decision:
+    _check_signature(submission, log.vkey)
+    old, claim, size = submission.old, submission.claim, log.size
+    if old > size:
+        return Elsewhere(size)
+    read = _read(submission)
+    overlap = min(size, claim.size)
+    for seq, (mine, theirs) in enumerate(
+        zip(held.hashes(old, overlap) if old < overlap else (), read.hashes, strict=False), old
+    ):
+        if mine != theirs:
+            return _differs(submission, read, held, seq)
+    if claim.size < size:
+        if held.frontier(claim.size).root() != claim.root:
+            return _fork(
+                f"The gateway has signed another history of the first {claim.size} records than the one held."
+            )
+        return Elsewhere(size)
+    if claim.size == size:
+        if log.head.frontier.root() != claim.root:
+            return _fork(f"The gateway has signed two histories of its {size} records.")
+        return Repeated(replace(log, cosigned_s=max(now_s, log.cosigned_s)))
+    fresh = replace(submission, old=size, leaves=submission.leaves[size - old :])
+    growth = _grow(log, fresh, _Read(read.records[size - old :], read.hashes[size - old :]), now_s)
+    doubled = held.known([leaf.id for leaf in growth.leaves])
+    for leaf in growth.leaves:
+        if leaf.id in doubled:
+            return _doubled(leaf)
+    if growth.log.head.frontier.root() != claim.root:
+        return Rejected(
+            "other_root",
+            "The records do not lead from what is held to the root that was signed.",
+            size,
+            suspect=True,
+        )
+    return Accepted(growth)
+
+
+def _check_signature(submission: Submission, vkey: str) -> None:
+    try:
+        verify_checkpoint(submission.note, _verifier(vkey))
+    except UnsignedCheckpoint as error:
+        raise _Refusal(
+            Rejected("unsigned", f"The checkpoint is not signed as it must be: {error}.")
+        ) from None
+    except CheckpointError as error:
+        raise _Refusal(Rejected("bad_signature", f"The checkpoint cannot be believed: {error}.")) from None
+
+
+def _read(submission: Submission) -> _Read:
+    """The records, each in its place in the log that the checkpoint names."""
+    records, log = [], submission.claim.origin
+    for seq, body in enumerate(submission.leaves, submission.old):
+        try:
+            record = decode(body)
+        except RecordError as error:
+            raise _Refusal(
+                Rejected("bad_record", f"Record {seq} is none that is understood here: {error}.", seq)
+            ) from None
+        if record.log != log:
+            raise _Refusal(
+                Rejected("other_log", f"Record {seq} is of the log {record.log}, not of {log}.", seq)
+            )
+        if record.seq != seq:
+            raise _Refusal(
+                Rejected("out_of_order", f"Record {record.seq} came where number {seq} belongs.", seq)
+            )
+        records.append(record)
+    return _Read(tuple(records), tuple(map(leaf_hash, submission.leaves)))
+
+
+def _grow(log: KeptLog, submission: Submission, read: _Read, now_s: int) -> Growth:
+    """The log with the records appended; their running totals are checked, the root is not."""
+    head = log.head.copy()
+    leaves: list[Leaf] = []
+    tiles: list[Tile] = []
+    seen: set[bytes] = set()
+    for record, body, hashed in zip(read.records, submission.leaves, read.hashes, strict=True):
+        draft = record.draft
+        head.cum += draft.cost
+        if record.cum_pico != head.cum:
+            raise _Refusal(
+                Rejected(
+                    "wrong_total",
+                    f"Record {record.seq} says that all cost {record.cum_pico} so far, and it is {head.cum}.",
+                    record.seq,
+                )
+            )
+        head.count(draft)
+        leaf = Leaf(record.seq, id_bytes(draft.id), draft.t0, draft.kind, hashed, body)
+        if leaf.id in seen:
+            raise _Refusal(_doubled(leaf))
+        seen.add(leaf.id)
+        leaves.append(leaf)
+        tiles += head.frontier.append(hashed)
+    head.checkpoint = submission.note
+    grown = replace(log, head=head, cosigned_s=max(now_s, log.cosigned_s))
+    return Growth(grown, tuple(leaves), tuple(tiles))
+
+
+def _doubled(leaf: Leaf) -> Rejected:
+    return Rejected(
+        "doubled", f"Record {leaf.seq} carries the id of another one: it would be billed twice.", leaf.seq
+    )
+
+
+def _differs(submission: Submission, read: _Read, held: HeldRecords, seq: int) -> Rejected:
+    """A record is not the one that is held in its place. The gateway has signed it where all that came, after what is
+    held before it, leads to the signed root."""
+    tree = _appended(held.frontier(submission.old), read.hashes)
+    signed = tree.root() == submission.claim.root
+    sentence = f"Record {seq} is not the one that is held, which was cosigned."
+    return Rejected(
+        "fork" if signed else "other_record",
+        sentence,
+        seq,
+        proof=signed,
+        suspect=not signed,
+        shown=submission.leaves[seq - submission.old],
+    )
+
+
+def _appended(frontier: Frontier, hashes: Sequence[bytes]) -> Frontier:
+    for hashed in hashes:
+        frontier.append(hashed)
+    return frontier
+
+
+def _fork(sentence: str) -> Rejected:
+    return Rejected("fork", sentence, proof=True)
