@@ -14,6 +14,7 @@ from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS, OPENAI
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
+from app.proxy.ledger_reading import LedgerReading
 from app.proxy.machine import MachineControl
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.models import Models
@@ -59,6 +60,7 @@ def routes(
         table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
     table |= ReadOnly(books.access, models, lambda: upstream.engine, policy, upstream.watch.failed).routes()
     table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()
+    table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
     table |= Public(books.access, books.ledger, store, look).routes()

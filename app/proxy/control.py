@@ -23,6 +23,7 @@ from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures
+from app.proxy.query import whole
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore
@@ -87,8 +88,8 @@ class Control:
     async def recent(self, request: web.BaseRequest) -> web.Response:
         """The newest records (`?limit=`, `?before=` the last answer's `next`) and what they cost in all."""
         log = self._access.identify(request.headers, request.remote).scope
-        limit = _whole(request, "limit", 50, 1, 1000)
-        before = _whole(request, "before", 0, 1, 2**62) or None
+        limit = whole(request, "limit", 50, 1, 1000)
+        before = whole(request, "before", 0, 1, 2**62) or None
         page = await self._ledger.page(before, limit, log=log)
         totals = self._ledger.totals(log)
         transactions = [
@@ -175,16 +176,6 @@ class Control:
             return reply(await self._keys.revoke(_name(body, "key")))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
-
-
-def _whole(request: web.BaseRequest, name: str, default: int, least: int, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    # Python itself refuses to read thousands of digits; no bound of ours has more than nineteen.
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
-        raise Refusal(400, "invalid_value", f"{name} must be a whole number from {least} to {most}.")
-    return int(text)
 
 
 def _name(body: Mapping[str, Any], field: str) -> str:
