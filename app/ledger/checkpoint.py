@@ -122,6 +122,10 @@ class Signer:
         """The public half, in the signed-note text form."""
         return self.verifier.text
 
+    def sign(self, data: bytes) -> bytes:
+        """The 64 bytes of the signature over `data`."""
+        return self._private.sign(data)
+
     def sign_checkpoint(self, origin: str, size: int, root: bytes) -> str:
         """The signed note over `origin`, `size` and `root` (32 bytes). `origin` is trusted to be one line."""
         text = f"{origin}\n{size}\n{b64(root)}\n"

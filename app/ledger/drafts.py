@@ -204,6 +204,21 @@ class KeyDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationDraft:
+    """From this record on, counted in, checkpoints are signed with another key. Both keys have signed it (base64 of the
+    Ed25519 signatures over `signing_keys.statement`), so neither was taken or given without its owner."""
+
+    kind: ClassVar[str] = "rotation"
+    cost: ClassVar[int] = 0
+    id: Id
+    t0: Count
+    old_vkey: Text
+    new_vkey: Text
+    old_signature: Text
+    new_signature: Text
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDraft:
     """What somebody made of a model: `key` asked for it, `source` is where the file came from (no query, no secret)."""
 
@@ -253,6 +268,7 @@ Draft = (
     | GenesisDraft
     | TariffDraft
     | KeyDraft
+    | RotationDraft
     | ModelDraft
     | HeartbeatDraft
     | DisputeDraft
