@@ -17,7 +17,7 @@ from app.access.refusals import Refusal
 from app.engine.base import EngineUnreachable
 from app.engine.health import EngineWatch
 from app.presence.blockers import Blocker, Weight
-from app.proxy.admission import Admission, Call, Policy
+from app.proxy.admission import Admission, Answered, Call, Policy
 from app.proxy.dialects.base import Endpoint
 from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS
@@ -108,11 +108,15 @@ async def admitted(
     tokens: int | None = None,
     endpoint: Endpoint = CHAT,
     stream: bool = False,
+    **more: Any,
 ) -> Call:
     admission = Admission(
-        lambda: None, cast(Models, Named()), lambda: replace(POLICY, allowed_models=allowed)
+        lambda: None,
+        cast(Models, Named()),
+        lambda: replace(POLICY, allowed_models=allowed, extra_fields=frozenset({"top_a"})),
     )
     body: dict[str, Any] = {"model": asked, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    body |= more
     if tokens is not None:
         body["options"] = {"num_predict": tokens}
     return await admission.admit(cast(web.BaseRequest, Request(body, headers)), endpoint, principal(limits))
@@ -245,3 +249,37 @@ def test_tools_pictures_schemas_thinking_and_sampling_of_every_dialect_pass() ->
         assert name in CHAT.fields
     for name in "n_predict n best_of min_tokens lora id_slot keep_alive".split():
         assert name not in CHAT_COMPLETIONS.fields
+
+
+async def test_fields_and_options_that_do_not_pass_are_left_out_and_named_and_those_of_the_setting_pass() -> (
+    None
+):
+    call = await admitted(top_a=1, invented=2, options={"num_ctx": 9, "seed": 1})
+    assert call.ignored == "options.num_ctx, invented"
+    sent = json.loads(call.body)
+    assert sent.keys() == {"model", "messages", "stream", "top_a", "options"}
+    assert sent["options"].keys() == {"seed", "num_predict"}
+
+
+async def test_where_everything_passes_nothing_is_named() -> None:
+    assert (await admitted(tools=[], format="json")).ignored == ""
+
+
+async def test_a_header_names_sixteen_fields_at_most_and_none_that_would_not_fit_into_it() -> None:
+    many = {f"f{at:02}": 1 for at in range(20)}
+    call = await admitted(**{"with space": 1, "line\r\nend": 1, "x" * 65: 1, "tail ": 1}, **many)
+    assert call.ignored.split(", ") == [f"f{at:02}" for at in range(16)]
+    assert json.loads(call.body).keys() == {"model", "messages", "stream", "options"}
+
+
+async def test_what_the_gateway_answers_itself_carries_its_whole_answer() -> None:
+    with pytest.raises(Answered) as caught:
+        await admitted(messages=[], keep_alive=0)
+    assert json.loads(caught.value.body)["done_reason"] == "unload"
+    assert "gateway itself" in str(caught.value)
+
+
+async def test_a_body_of_more_values_than_any_model_takes_is_refused_before_they_fill_the_memory() -> None:
+    # Ten bytes a value, so within the bound of bytes.
+    with pytest.raises(Refusal, match="more than 1,000,000 values"):
+        await admitted(stop=[{}] * 130_000)

@@ -70,6 +70,16 @@ async def test_an_untouched_ledger_is_in_order(ledger, anna):
     assert str(report.records) in report.sentence
 
 
+async def test_a_ledger_begun_at_the_epoch_itself_is_in_order(opening, clock, drafts, rows):
+    """As on a machine whose clock has lost its battery."""
+    clock.us = 0
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    await asyncio.gather(*[ledger.append(log, drafts(t0=0)) for _ in range(SPAN_RECORDS)])
+    assert (await ledger.verify()).verdict == "OK"
+    assert rows("SELECT t0_min, t0_max FROM span") == [(0, 0)]
+
+
 async def test_an_empty_ledger_is_in_order(ledger):
     report = await ledger.verify()
     assert (report.verdict, report.records, report.logs) == ("OK", 0, 0)

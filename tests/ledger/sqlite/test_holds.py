@@ -36,6 +36,14 @@ async def test_a_hold_is_a_row_once_its_future_is_done(ledger, log, drafts, rows
     assert held(rows) == {row.request_id}
 
 
+async def test_a_hold_that_nobody_has_renewed_has_used_nothing(ledger, log, drafts, rows):
+    row = drafts.hold(log)
+    fields = dataclasses.fields(row)
+    given = [getattr(row, field.name) for field in fields if field.default is dataclasses.MISSING]
+    await ledger.hold(HoldRow(*given))
+    assert rows("SELECT e_uj, cost FROM hold") == [(0, 0)]
+
+
 async def test_the_record_and_the_end_of_its_hold_are_one_commit(ledger, log, drafts, rows):
     draft = drafts()
     await ledger.hold(drafts.hold(log, request_id=draft.id))
