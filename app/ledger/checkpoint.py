@@ -44,7 +44,8 @@ def b64(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode("ascii")
 
 
-def _unb64(text: str, what: str) -> bytes:
+def unb64(text: str, what: str) -> bytes:
+    """The bytes of standard base64 in its one canonical form; CheckpointError, which calls it `what`, otherwise."""
     try:
         data = a2b_base64(text.encode("ascii"), strict_mode=True)
     except (Base64Error, UnicodeEncodeError):
@@ -86,7 +87,7 @@ class VerifierKey:
         if len(parts) != 3:
             raise CheckpointError("a verifier key has a name, an id and a key with plus signs between them")
         name, key_id, encoded = parts
-        data = _unb64(encoded, "verifier key")
+        data = unb64(encoded, "verifier key")
         if data[:1] != cls.KIND or len(data) != 33:
             raise CheckpointError(f"the verifier key is not an Ed25519 key of type {cls.KIND[0]}")
         key = cls(name, data[1:])
@@ -146,7 +147,7 @@ def parse_checkpoint(note: str) -> tuple[Checkpoint, tuple[tuple[str, bytes, byt
     origin, size, root = fields[:3]
     if not (size.isascii() and size.isdigit() and len(size) < 20 and str(int(size)) == size):
         raise CheckpointError("the checkpoint's size is not a plain number")
-    root_hash = _unb64(root, "root")
+    root_hash = unb64(root, "root")
     if len(root_hash) != HASH_B:
         raise CheckpointError(f"the checkpoint's root has not {HASH_B} bytes")
     return Checkpoint(origin, int(size), root_hash), tuple(map(_parse_signature, lines))
@@ -157,7 +158,7 @@ def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
     if len(parts) != 3 or parts[0] != "—":
         raise CheckpointError("a signature line of the checkpoint is malformed")
     _require_name(parts[1])
-    data = _unb64(parts[2], "signature")
+    data = unb64(parts[2], "signature")
     if len(data) < 5:
         raise CheckpointError("a signature of the checkpoint is too short")
     return parts[1], data[:4], data[4:]

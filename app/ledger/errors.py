@@ -56,3 +56,7 @@ class CheckpointError(LedgerError):
 
 class UnsignedCheckpoint(CheckpointError):
     """A checkpoint carries no signature of the key asked for."""
+
+
+class BadProof(LedgerError):
+    """A proof file is malformed, or does not prove what it claims."""
