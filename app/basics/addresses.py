@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192"})
+_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"})
 
 
 def parsed(text: str) -> Address | None:
@@ -21,6 +21,13 @@ def parsed(text: str) -> Address | None:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+
+
+def bare(text: str) -> str:
+    """An IP address in its one spelling, IPv4 mapped into IPv6 as IPv4, so that two can be compared; "" where it is
+    none."""
+    address = parsed(text)
+    return "" if address is None else str(_mapped(address) or address)
 
 
 def is_loopback(text: str | None) -> bool:
@@ -58,7 +65,7 @@ def is_metadata(text: str) -> bool:
     address = parsed(text)
     if address is None:
         return False
-    address = _mapped(address) or address
+    address = _hidden(address) or address
     return (
         address.is_link_local or address.is_unspecified or address.is_multicast or str(address) in _METADATA
     )

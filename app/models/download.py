@@ -23,17 +23,11 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
+from app.basics.resolving import Addresses, system_addresses
 from app.basics.threads import Aside
 from app.models.base import ModelError
 from app.models.part import HEAD_B, PartFile, Validator, gguf_fault
-from app.models.source import (
-    Addresses,
-    CheckedResolver,
-    Refused,
-    Rules,
-    checked,
-    system_addresses,
-)
+from app.models.source import Refused, Rules, checked, resolver
 
 _HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -138,7 +132,7 @@ class Downloads:
         """Ask again after a break, as long as tries bring something on; then give up and keep it."""
         waits, best_b = list(self._waits_s), part.size_b
         connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(wanted.rules, names := Aside("finding a host"), self._addresses),
+            resolver=resolver(wanted.rules, names := Aside("finding a host"), self._addresses),
             use_dns_cache=False,
             ssl=self._trust if self._trust is not None else True,
         )

@@ -8,24 +8,17 @@ network and its cloud's metadata are out of reach, unless the operator listed th
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from app.basics.addresses import is_metadata, is_public, parsed
+from app.basics.resolving import Addresses, CheckedResolver, system_addresses
 from app.basics.threads import Aside
 from app.models.base import ModelError
 
 _LONGEST = 4096
-_RESOLVE_S = 20.0
 _is_host = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252}[a-z0-9_])?").fullmatch
 _ASCII = "".join(chr(code) for code in range(33, 127))
-
-Addresses = Callable[[str, int], list[tuple[int, str]]]
-"""Host and port → (address family, IP address) of each; raises OSError."""
 
 
 class Refused(ModelError):
@@ -112,42 +105,8 @@ def _require_public(host: str, address: str, rules: Rules) -> None:
     )
 
 
-def system_addresses(host: str, port: int) -> list[tuple[int, str]]:
-    """What the system's resolver says."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(int(family), str(where[0])) for family, _, _, _, where in found]
-
-
-class CheckedResolver(AbstractResolver):
-    """A resolver for aiohttp that gives only addresses that have been checked. Raises Refused, OSError."""
-
-    def __init__(self, rules: Rules, aside: Aside, addresses: Addresses = system_addresses) -> None:
-        self._rules = rules
-        self._aside = aside
-        self._addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """One forbidden address among several is enough to refuse: who answers so means no good."""
-        found = await self._aside.run(lambda: self._addresses(host, port), timeout_s=_RESOLVE_S)
-        results = []
-        for kind, address in found:
-            _require_public(_plain(host), address, self._rules)
-            if family in (socket.AF_UNSPEC, kind):
-                results.append(
-                    ResolveResult(
-                        hostname=host,
-                        host=address,
-                        port=port,
-                        family=kind,
-                        proto=0,
-                        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                    )
-                )
-        if not results:
-            raise OSError(f"{host} has no address")
-        return results
-
-    async def close(self) -> None:
-        """Nothing is held."""
+def resolver(rules: Rules, aside: Aside, addresses: Addresses = system_addresses) -> CheckedResolver:
+    """A resolver for aiohttp that gives only addresses that `rules` allow; it raises Refused, OSError."""
+    return CheckedResolver(
+        lambda host, address, _: _require_public(_plain(host), address, rules), aside, addresses
+    )

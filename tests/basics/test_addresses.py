@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.basics.addresses import is_here, is_loopback, is_metadata, is_public, parsed, url_is_here
+from app.basics.addresses import bare, is_here, is_loopback, is_metadata, is_public, parsed, url_is_here
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,19 @@ def test_link_local_addresses_and_a_clouds_metadata_are_told_apart(address: str)
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "fc00::1", "1.1.1.1", "127.0.0.1"])
 def test_the_rest_of_a_private_network_is_no_metadata(address: str) -> None:
     assert not is_metadata(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "168.63.129.16"],
+)
+def test_a_metadata_service_is_one_also_inside_another_address(text: str) -> None:
+    assert is_metadata(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("::ffff:10.0.0.1", "10.0.0.1"), ("fe80::1%eth0", "fe80::1"), ("0:0::1", "::1"), ("localhost", "")],
+)
+def test_an_address_has_one_spelling_to_be_compared_in(text: str, same: str) -> None:
+    assert bare(text) == same

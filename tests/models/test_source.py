@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.basics.threads import Aside
-from app.models.source import CheckedResolver, Refused, Rules, checked, is_listed, shown
+from app.models.source import Refused, Rules, checked, is_listed, resolver, shown
 
 RULES = Rules(("huggingface.co", "*.hf.co", "10.0.0.5", "*.example.org"), http=False, most_b=10**9)
 
@@ -83,11 +83,9 @@ def test_no_text_makes_the_check_fall_over(text: str) -> None:
 
 async def resolved(host: str, *addresses: str, rules: Rules = RULES) -> list[str]:
     aside = Aside("test")
-    resolver = CheckedResolver(
-        rules, aside, lambda host, port: [(int(socket.AF_INET), one) for one in addresses]
-    )
+    names = resolver(rules, aside, lambda host, port: [(int(socket.AF_INET), one) for one in addresses])
     try:
-        return [result["host"] for result in await resolver.resolve(host, 443)]
+        return [result["host"] for result in await names.resolve(host, 443)]
     finally:
         aside.close()
 
