@@ -52,6 +52,13 @@ class SigningKeys:
         self.log = log
         self._ranges: list[tuple[int, VerifierKey]] = [(0, first)]
 
+    @classmethod
+    def known(cls, log: str, ranges: Sequence[tuple[int, VerifierKey]]) -> SigningKeys:
+        """As they were when `ranges` was asked for; there is at least one."""
+        keys = cls(log, ranges[0][1])
+        keys._ranges = list(ranges)
+        return keys
+
     @property
     def ranges(self) -> Sequence[tuple[int, VerifierKey]]:
         """(first size that it signs, key), oldest first."""

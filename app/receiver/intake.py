@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app.ledger.checkpoint import VerifierKey, verify_checkpoint
-from app.ledger.drafts import GenesisDraft
+from app.ledger.checkpoint import VerifierKey
+from app.ledger.drafts import GenesisDraft, RotationDraft
 from app.ledger.errors import CheckpointError, RecordError, UnsignedCheckpoint
 from app.ledger.heads import LogHead
 from app.ledger.ids import id_bytes
 from app.ledger.merkle import Frontier, Tile, leaf_hash
 from app.ledger.records import Record, decode
+from app.ledger.signing_keys import SigningKeys
 from app.receiver.kept import Growth, HeldRecords, KeptLog, Leaf
 from app.receiver.submission import Submission
 
@@ -109,8 +110,9 @@ def _begin(submission: Submission, enrolment: str, vkey: str, now_s: int) -> Dec
         return Rejected(
             "other_key", "The log is signed by another key than the one this gateway was enrolled with.", 0
         )
-    _check_signature(submission, genesis.vkey)
-    log = KeptLog(enrolment, LogHead(0, submission.claim.origin, Frontier()), genesis.vkey, now_s)
+    origin = submission.claim.origin
+    ranges = _check_signature(submission, read.records, origin, ((0, genesis.vkey),))
+    log = KeptLog(enrolment, LogHead(0, origin, Frontier()), ranges, now_s)
     growth = _grow(log, submission, read, now_s)
     if growth.log.head.frontier.root() != submission.claim.root:
         return Rejected(
@@ -120,11 +122,11 @@ def _begin(submission: Submission, enrolment: str, vkey: str, now_s: int) -> Dec
 
 
 def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: int) -> Decision:
-    _check_signature(submission, log.vkey)
     old, claim, size = submission.old, submission.claim, log.size
     if old > size:
         return Elsewhere(size)
     read = _read(submission)
+    ranges = _check_signature(submission, read.records[max(0, size - old) :], log.name, log.keys)
     overlap = min(size, claim.size)
     for seq, (mine, theirs) in enumerate(
         zip(held.hashes(old, overlap) if old < overlap else (), read.hashes, strict=False), old
@@ -142,7 +144,9 @@ def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: in
             return _fork(f"The gateway has signed two histories of its {size} records.")
         return Repeated(replace(log, cosigned_s=max(now_s, log.cosigned_s)))
     fresh = replace(submission, old=size, leaves=submission.leaves[size - old :])
-    growth = _grow(log, fresh, _Read(read.records[size - old :], read.hashes[size - old :]), now_s)
+    growth = _grow(
+        replace(log, keys=ranges), fresh, _Read(read.records[size - old :], read.hashes[size - old :]), now_s
+    )
     doubled = held.known([leaf.id for leaf in growth.leaves])
     for leaf in growth.leaves:
         if leaf.id in doubled:
@@ -157,15 +161,23 @@ def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: in
     return Accepted(growth)
 
 
-def _check_signature(submission: Submission, vkey: str) -> None:
+def _check_signature(
+    submission: Submission, fresh: Sequence[Record], log: str, ranges: tuple[tuple[int, str], ...]
+) -> tuple[tuple[int, str], ...]:
+    """The log's keys with those that the `fresh` records bring; one that is good for its size has signed the note."""
     try:
-        verify_checkpoint(submission.note, _verifier(vkey))
+        keys = SigningKeys.known(log, [(first, _verifier(vkey)) for first, vkey in ranges])
+        for record in fresh:
+            if isinstance(record.draft, RotationDraft):
+                keys.follow(record.seq, record.draft)
+        keys.verify(submission.note)
     except UnsignedCheckpoint as error:
         raise _Refusal(
             Rejected("unsigned", f"The checkpoint is not signed as it must be: {error}.")
         ) from None
     except CheckpointError as error:
         raise _Refusal(Rejected("bad_signature", f"The checkpoint cannot be believed: {error}.")) from None
+    return tuple((first, key.text) for first, key in keys.ranges)
 
 
 def _read(submission: Submission) -> _Read:

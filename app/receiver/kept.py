@@ -16,12 +16,14 @@ from app.ledger.merkle import Frontier, Tile
 @dataclass(frozen=True, slots=True)
 class KeptLog:
     """A log of one enrolled gateway: `head` is its state after the newest record, `head.checkpoint` the note over all
-    of them that was cosigned at `cosigned_s` (seconds since the epoch); `vkey` is the key that signs it."""
+    of them that was cosigned at `cosigned_s` (seconds since the epoch); `keys` are the first size that each of its
+    signing keys is good for, and its text form, oldest first; `suspected`: there are charges that prove nothing yet."""
 
     enrolment: str
     head: LogHead
-    vkey: str
+    keys: tuple[tuple[int, str], ...]
     cosigned_s: int
+    suspected: bool = False
 
     @property
     def name(self) -> str:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ledger.canonical import canonical, parse_canonical
+from app.ledger.checkpoint import Signer
 from app.ledger.drafts import AdjustDraft
 from app.ledger.records import decode, encode
+from app.ledger.signing_keys import passed_on
 from app.receiver.intake import Accepted, Decision, Elsewhere, Rejected, Repeated, decide
 from app.receiver.submission import (
     LEAVES_MAX,
@@ -80,7 +82,7 @@ def test_a_log_begins_with_its_genesis_record_and_is_counted_from_there(gateway:
     head = decision.growth.log.head
     assert (head.size, head.requests, head.cum) == (10, 9, gateway.cum)
     assert (head.frontier.root(), head.checkpoint) == (gateway.root(), gateway.note())
-    assert (decision.growth.log.vkey, decision.growth.log.cosigned_s) == (gateway.signer.vkey, NOW_S)
+    assert (decision.growth.log.keys, decision.growth.log.cosigned_s) == (((0, gateway.signer.vkey),), NOW_S)
 
 
 def test_it_goes_on_where_the_copy_ends(desk: Desk, gateway: SendingLog) -> None:
@@ -252,6 +254,48 @@ def test_where_a_key_was_named_no_other_one_begins_a_log(gateway: SendingLog) ->
 def test_a_genesis_record_with_a_key_that_is_none_is_refused(gateway: SendingLog) -> None:
     changed(gateway, 0, vkey="gw_1+00000000+AAAA")
     refused(Desk().take(gateway.push()), "bad_signature")
+
+
+# Keys that pass to the next.
+
+
+def rotated(gateway: SendingLog) -> Signer:
+    """The gateway passes its log on to a new key; returns the old one."""
+    old, gateway.signer = gateway.signer, Signer(bytes([77]) * 32, gateway.signer.name)
+    seq = len(gateway.bodies)
+    gateway.append(passed_on(usage().id, 5, gateway.log, seq, old, gateway.signer))
+    return old
+
+
+def test_a_key_passes_on_within_a_submission_and_the_old_one_is_good_for_nothing_more(
+    desk: Desk, gateway: SendingLog
+) -> None:
+    old = rotated(gateway)
+    gateway.append(usage())
+    stale = gateway.push(6, note=old.sign_checkpoint(gateway.log, 12, gateway.root()))
+    refused(desk.take(stale), "bad_signature")
+    decision = desk.take(gateway.push(6))
+    assert isinstance(decision, Accepted)
+    assert decision.growth.log.keys == ((0, old.vkey), (11, gateway.signer.vkey))
+    gateway.append(usage())
+    assert isinstance(desk.take(gateway.push(11)), Accepted)
+    gateway.append(usage())
+    refused(
+        desk.take(gateway.push(13, note=old.sign_checkpoint(gateway.log, 14, gateway.root()))),
+        "bad_signature",
+    )
+
+
+def test_a_log_may_come_whole_with_a_key_that_has_passed_on(gateway: SendingLog) -> None:
+    rotated(gateway)
+    assert isinstance(Desk().take(gateway.push()), Accepted)
+
+
+def test_a_key_that_the_old_one_did_not_pass_on_is_not_taken(desk: Desk, gateway: SendingLog) -> None:
+    thief = Signer(bytes([66]) * 32, gateway.signer.name)
+    gateway.append(passed_on(usage().id, 5, gateway.log, 10, thief, thief))
+    note = thief.sign_checkpoint(gateway.log, 11, gateway.root())
+    refused(desk.take(gateway.push(6, note=note)), "bad_signature")
 
 
 # Two histories.

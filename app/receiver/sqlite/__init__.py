@@ -1,0 +1,1 @@
+"""The receiver's copy in one SQLite file."""

@@ -1,0 +1,38 @@
+"""Every store there is, for the tests that hold for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.receiver.sqlite.schema import RECEIVER_FILE
+from app.receiver.sqlite.store import SqliteCopy
+from app.receiver.store import CopyStore
+from tests.receiver.stores import Counter, enrolment
+
+OpenStore = Callable[[], CopyStore]
+
+
+@pytest.fixture(params=["sqlite"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens one more connection to the test's own store; all are closed at its end."""
+    opened: list[CopyStore] = []
+
+    def open_it() -> CopyStore:
+        opened.append(SqliteCopy(tmp_path / RECEIVER_FILE))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def counter(open_store: OpenStore) -> Counter:
+    """The desk of a receiver with one enrolled gateway."""
+    store = open_store()
+    gateway = enrolment("garage")
+    store.enrol(gateway)
+    return Counter(store, gateway)
