@@ -16,6 +16,48 @@ def _list(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
+def _log(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--log",
+        default=None,
+        metavar="LOG",
+        help="which log, or whose: needed where there are several clients",
+    )
+
+
+def _prove(command: argparse.ArgumentParser) -> None:
+    command.add_argument("seq", type=int, metavar="SEQ", help="the record's number in its log, from 0")
+    _log(command)
+    command.add_argument(
+        "--size",
+        type=int,
+        default=None,
+        metavar="N",
+        help="in the log as it was with N records (default: now)",
+    )
+    command.add_argument(
+        "--out",
+        default=None,
+        metavar="FILE",
+        help="where to write it (default: named after the record; -: print it)",
+    )
+
+
+def _check_proof(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the proof (-: read it from standard input)")
+    command.add_argument(
+        "--vkey", action="append", required=True, metavar="KEY", help="the log's public key (repeat for more)"
+    )
+    command.add_argument("--log", default=None, metavar="LOG", help="accept the records of this log only")
+    command.add_argument(
+        "--cosigner",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="this receiver must have cosigned it too",
+    )
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -27,6 +69,14 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "verify",
         "re-hash every record, and name the first that is not as it was signed",
         _nothing,
+    ),
+    "vkey": ("ledger_proofs", "vkey", "print the public key by which others check this ledger", _nothing),
+    "prove": ("ledger_proofs", "prove", "write a file that proves one record", _prove),
+    "check-proof": (
+        "ledger_proofs",
+        "check",
+        "check such a file, with nothing but the public key",
+        _check_proof,
     ),
     "accept-rollback": (
         "ledger",

@@ -21,6 +21,7 @@ ANSWER_S = 60.0
 
 LONG_S = 6 * 3600.0
 """A model may take hours over a slow line."""
+LINE_MAX_B = 16 << 20
 SILENCE_S = 1800.0
 """Nothing is said while a large model is checked or loaded from a slow disk."""
 
@@ -42,6 +43,23 @@ class Operator:
                 answer = await reply.json(content_type=None)
                 _check(reply.status, answer)
                 return dict(answer)
+
+    async def read(self, path: str, **query: str) -> AsyncGenerator[bytes, None]:
+        """The lines of an answer, however many, without their ends; each of at most LINE_MAX_B bytes."""
+        with _sentences(self.url):
+            waits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_S)
+            async with self._session.get(self.url + path, params=query, timeout=waits) as reply:
+                if reply.status >= 400:
+                    _check(reply.status, await reply.json(content_type=None))
+                rest = b""
+                async for part in reply.content.iter_any():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        yield line
+                    if len(rest) > LINE_MAX_B:
+                        raise ValueError("a line without end")
+                if rest:
+                    yield rest
 
     async def follow(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The lines of an answer that comes while the work goes on, however long; a line with `error` is raised."""

@@ -8,6 +8,7 @@ A key itself is never here, only its SHA-256. Operator keys belong to no client,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.ledger.errors import LedgerError
@@ -38,6 +39,17 @@ class Key:
     created_us: int
     revoked_us: int | None
     limits: str = "{}"
+
+
+def log_named(clients: Sequence[Client], word: str | None) -> str | None:
+    """The log that `word` names: by its own name, or its client's id or name; without a word the only one. None where
+    there is no such log, or several."""
+    names = [client.log for client in clients]
+    if word is None:
+        return names[0] if len(names) == 1 else None
+    if word in names:
+        return word
+    return next((client.log for client in clients if word in (client.id, client.name)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Proven:
     claim: Checkpoint
     key: VerifierKey
     record: Record | None
+    note: str
+    """The checkpoint as it stands in the file, with whatever cosignatures."""
 
 
 def write_proof(found: Inclusion) -> str:
@@ -77,7 +79,7 @@ def check_proof(text: str, keys: Sequence[VerifierKey], log: str | None = None) 
         raise BadProof(f"The proof does not hold: {error}.") from None
     except ProofError as error:
         raise BadProof(f"The record is not number {seq} of what was signed: {error}.") from None
-    return Proven(leaf, seq, claim, key, _record(leaf, seq, claim))
+    return Proven(leaf, seq, claim, key, _record(leaf, seq, claim), note)
 
 
 def _vouched(note: str, keys: Sequence[VerifierKey], log: str | None) -> tuple[Checkpoint, VerifierKey]:

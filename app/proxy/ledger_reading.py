@@ -19,6 +19,7 @@ from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.ledger.canonical import INT_MAX
 from app.ledger.errors import LedgerError, NotInLog
+from app.ledger.parties import log_named
 from app.ledger.sqlite.store import Ledger
 from app.proxy.control import reply
 from app.proxy.query import number, whole
@@ -121,15 +122,13 @@ class LedgerReading:
         principal = self._access.identify(request.headers, request.remote)
         asked = request.query.get("log")
         clients = [client for client in self._ledger.clients() if principal.scope in (None, client.log)]
-        names = [client.log for client in clients]
-        if asked is None and len(names) != 1:
-            some = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise Refusal(400, "log_required", f"There are {len(names)} logs: name one with ?log= ({some}).")
-        if asked is None or asked in names:
-            return asked or names[0]
-        for client in clients:
-            if asked in (client.id, client.name):
-                return client.log
+        if (name := log_named(clients, asked)) is not None:
+            return name
+        if asked is None:
+            some = ", ".join([client.log for client in clients[:8]] + ["…"] * (len(clients) > 8))
+            raise Refusal(
+                400, "log_required", f"There are {len(clients)} logs: name one with ?log= ({some})."
+            )
         # To a client another's log sounds just like one that never was.
         raise Refusal(404, "log_not_found", f"There is no log {asked!r:.80} for this key.")
 

@@ -25,9 +25,11 @@ from app.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from app.ledger.parties import Client
 from app.ledger.proofs import Consistency, Inclusion
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
+from app.ledger.sqlite.rows import stored_parties
 from app.ledger.sqlite.schema import explain, open_reader
 
 PAGE_MAX = 500
@@ -92,6 +94,16 @@ class Reader:
             if len(words) == 1 and (page := window.by_id(words[0], before, limit)):
                 return page
             return window.scan(before, limit)
+
+    def clients(self) -> tuple[Client, ...]:
+        """Everyone who has a log, oldest first."""
+        with self._snapshot() as connection:
+            try:
+                return stored_parties(connection).clients
+            except ValueError as error:
+                raise LedgerCorrupt(
+                    f"{self._path} is damaged ({error}): run the ledger's verification."
+                ) from None
 
     def entries(self, log: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
         """The exact bytes of up to `limit` (at most ENTRIES_MAX) records of `log`, from `from_seq` upwards; none where
