@@ -62,6 +62,18 @@ class Standing:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """What is kept of one log's way to a receiver: where that is and by which key it cosigns (both empty in the seed's
+    way, where the settings say it), and how far it is."""
+
+    log: str
+    way: DeliveryWay
+    url: str
+    vkey: str
+    standing: Standing
+
+
 # Events.
 
 
@@ -91,12 +103,18 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """The receiver has the first `acked` records, and the Push goes on."""
+
+    acked: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
-    """It could not be told, or not understood; it has `acked` records all the same, where that is known."""
+    """It could not be told, or not understood. A receiver that is busy may say when to ask again."""
 
     sentence: str
     retry_after_s: float | None = None
-    acked: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ class Refilled:
     size: int
 
 
-DeliveryEvent = Grew | Came | Hurry | Acknowledged | Failed | Sized | Contested | Refilled
+DeliveryEvent = Grew | Came | Hurry | Acknowledged | Progressed | Failed | Sized | Contested | Refilled
 
 
 # Wishes.
@@ -207,6 +225,9 @@ class Delivery:
                 self.standing = replace(before, failures=0, next_us=0)
             case Acknowledged(size, note):
                 self._accepted(size, note, now_us)
+            case Progressed(acked):
+                acked = max(before.acked, min(acked, self.size))
+                self.standing = replace(before, acked=acked, acked_us=now_us, failures=0)
             case Failed():
                 self._failed(event, now_us)
             case Contested(sentence, forked):
@@ -235,9 +256,7 @@ class Delivery:
     def _failed(self, failed: Failed, now_us: int, trouble: DeliveryTrouble | None = None) -> None:
         self.busy, self._turns = False, 0
         standing = self.standing
-        acked = standing.acked if failed.acked is None else min(failed.acked, self.size)
-        # Whatever was delivered on the way shows that the receiver is there: then it is the first failure.
-        failures = 1 if acked > standing.acked else standing.failures + 1
+        failures = standing.failures + 1
         wait_s = max(RETRY_S[min(failures, len(RETRY_S)) - 1], min(failed.retry_after_s or 0, DAY_S))
         if trouble is None:
             # A tail that could not be fetched is the receiver's word against ours; another trouble stays.
@@ -245,8 +264,6 @@ class Delivery:
             trouble = DeliveryTrouble.DISPUTED if ahead else standing.trouble
         self.standing = replace(
             standing,
-            acked=acked,
-            acked_us=now_us if acked > standing.acked else standing.acked_us,
             failures=failures,
             next_us=now_us + round(wait_s * SECOND_US),
             trouble=trouble,

@@ -26,6 +26,7 @@ from app.ledger.delivery import (
     Failed,
     Grew,
     Hurry,
+    Progressed,
     Push,
     Refill,
     Refilled,
@@ -95,7 +96,9 @@ def test_retry_after_is_heeded_up_to_a_day(retry_after_s: float | None, wait_s: 
 def test_what_was_delivered_before_a_failure_stays_delivered_and_the_failure_is_the_first() -> None:
     script = Script(Standing(acked=2, failures=4), size=9)
     assert script.tell(Came()) == (Push(2),)
-    script.tell(Failed("It went away.", acked=5))
+    for acked in (3, 4, 5):
+        assert script.tell(Progressed(acked)) == ()
+    script.tell(Failed("It went away."))
     assert (script.kept.acked, script.kept.failures, script.wait_s()) == (5, 1, 5)
     assert script.tell(Came(), 5) == (Push(5),)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
+from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
 from app.ledger.listing import Page
 from app.ledger.merkle import (
@@ -27,6 +28,7 @@ from app.ledger.merkle import (
 )
 from app.ledger.parties import Client
 from app.ledger.proofs import Consistency, Inclusion
+from app.ledger.sqlite.deliveries import stored_deliveries
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
 from app.ledger.sqlite.rows import stored_parties
@@ -158,6 +160,11 @@ class Reader:
                 raise NotInLog(f"The log {log} holds {size} records, so nothing is proven from {since} on.")
             proof = consistency_proof(StoredNodes(connection, k), since, size)
             return Consistency(log, since, size, tuple(proof), checkpoint)
+
+    def deliveries(self) -> tuple[DeliveryRow, ...]:
+        """How far each delivery is, as it is kept."""
+        with self._snapshot() as connection:
+            return stored_deliveries(connection)
 
     def _claimed(self, connection: apsw.Connection, log: str, size: int | None) -> _Claimed:
         """The checkpoint over the first `size` records (None: over all).

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.ledger.checkpoint import Checkpoint, Signer
+from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import LedgerClosed
 from app.ledger.findings import AuditReport
 from app.ledger.listing import Page
@@ -99,6 +100,10 @@ class Readings:
     async def consistency(self, log_id: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""
         return await self._read(self._reader.consistency, log_id, since)
+
+    async def deliveries(self) -> tuple[DeliveryRow, ...]:
+        """How far each delivery is, as it is kept."""
+        return await self._read(self._reader.deliveries)
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
         """Read everything again and say whether it is what was signed; `progress(read, all)` is called on the loop."""

@@ -34,6 +34,10 @@ HOLD: Types = {
     "request_id": TEXT, "log": TEXT, "key": TEXT, "model": TEXT, "endpoint": TEXT, "tariff": TEXT, "t0": INTEGER,
     "amount": INTEGER, "seen": INTEGER, "e_uj": INTEGER, "cost": INTEGER,
 }  # fmt: skip
+DELIVERY: Types = {
+    "log": TEXT, "way": TEXT, "url": TEXT, "vkey": TEXT, "acked": INTEGER, "acked_us": INTEGER, "since_us": INTEGER,
+    "failures": INTEGER, "next_us": INTEGER, "trouble": TEXT, "said": TEXT, "note": TEXT,
+}  # fmt: skip
 
 
 def rough_rows(

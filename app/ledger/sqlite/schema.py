@@ -105,7 +105,25 @@ CREATE TABLE key (
 
 _V2 = "ALTER TABLE key ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';"
 
-MIGRATIONS = (_V1, _V2)
+_V3 = """
+CREATE TABLE delivery (
+    log TEXT NOT NULL,
+    way TEXT NOT NULL,
+    url TEXT NOT NULL,
+    vkey TEXT NOT NULL,
+    acked INTEGER NOT NULL,
+    acked_us INTEGER NOT NULL,
+    since_us INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    next_us INTEGER NOT NULL,
+    trouble TEXT NOT NULL,
+    said TEXT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (log, way)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_V1, _V2, _V3)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from app.basics.signal import Signal
 from app.ledger.checkpoint import Checkpoint, Signer
+from app.ledger.delivery import DeliveryRow, DeliveryWay
 from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
+from app.ledger.sqlite.deliveries import DropDelivery, PutDelivery
 from app.ledger.sqlite.journal import Committed
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
 from app.ledger.sqlite.readings import Readings
@@ -298,6 +300,20 @@ class Ledger(Readings):
     def recovered(self) -> tuple[UsageDraft, ...]:
         """The requests that a crash had cut off, recorded when this ledger was opened."""
         return self._recovered
+
+    # Deliveries.
+
+    def keep_delivery(self, row: DeliveryRow) -> Future[None]:
+        """Keep how far a delivery is, in place of what was kept of it; it may wait a moment for company."""
+        future: Future[None] = self._loop.create_future()
+        self._submit(PutDelivery(row, future))
+        return future
+
+    def forget_delivery(self, log_id: str, way: DeliveryWay) -> Future[None]:
+        """Keep nothing of it any more."""
+        future: Future[None] = self._loop.create_future()
+        self._submit(DropDelivery(log_id, way, future))
+        return future
 
     # Clients and keys.
 

@@ -29,6 +29,7 @@ from app.ledger.errors import LedgerClosed, LedgerError, Unwritable
 from app.ledger.heads import LogHead
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.parties import Parties
+from app.ledger.sqlite.deliveries import PutDelivery
 from app.ledger.sqlite.journal import Committed, Journal
 from app.ledger.sqlite.schema import Ownership, explain
 from app.ledger.sqlite.transaction import Append, RenewHold, Write
@@ -49,8 +50,9 @@ LINGER_MAX_S = 0.002
 """With so many requests in flight others will settle soon: a commit that waits a little, for each of them, serves
 several at once. It halves what a record costs at 32 connections; a request alone never waits."""
 COMPANY_S = 0.1
-"""What only says how far running requests are waits so long for something else to be committed with, so that it costs
-no commit of its own where others come; where none comes, all running requests together cost one."""
+"""What only says how far running requests and deliveries are waits so long for something else to be committed with, so
+that it costs no commit of its own where others come; where none comes, all of them together cost one."""
+PATIENT = frozenset({RenewHold, PutDelivery})
 RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between tries while the disk refuses; the last one repeats."""
 RESERVE_B = 1 << 20
@@ -253,7 +255,7 @@ class Writer:
         if first is None:
             return [], False
         batch = [first]
-        if first.__class__ is RenewHold and not self._wait_for_company(batch):
+        if first.__class__ in PATIENT and not self._wait_for_company(batch):
             return batch, False
         if batch[-1].__class__ is Append and (others := len(self.in_flight)) >= LINGER_FROM:
             time.sleep(min(others * LINGER_EACH_S, LINGER_MAX_S))
@@ -265,9 +267,9 @@ class Writer:
         return batch, True
 
     def _wait_for_company(self, batch: list[Write]) -> bool:
-        """Add what comes within COMPANY_S, up to the first operation that is no renewal; False after the last one."""
+        """Add what comes within COMPANY_S, up to the first operation that cannot wait; False after the last one."""
         until = time.monotonic() + COMPANY_S
-        while batch[-1].__class__ is RenewHold and len(batch) < BATCH_MAX:
+        while batch[-1].__class__ in PATIENT and len(batch) < BATCH_MAX:
             try:
                 operation = self.queue.get(timeout=max(0.0, until - time.monotonic()))
             except Empty:

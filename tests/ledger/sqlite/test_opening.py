@@ -152,6 +152,7 @@ async def test_a_ledger_of_the_first_schema_keeps_its_keys_which_then_have_no_li
     assert ledger.keys() == (key,)
     assert key.limits == '{"models":["a:b"]}'
     await ledger.close()
+    rows("DROP TABLE delivery")
     rows("ALTER TABLE key DROP COLUMN limits")
     rows("PRAGMA user_version = 1")
     (found,) = (await opening()).keys()
