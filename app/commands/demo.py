@@ -18,12 +18,12 @@ from typing import Any
 
 import aiohttp
 
+from app.basics.door import port_is_free
 from app.basics.figures import plain_digits
 from app.commands.common import CommandError, Ground
 from app.commands.run import Ready, logs, run
 from app.commands.sentences import for_people
 from app.gateway.gateway import Gateway
-from app.proxy.door import port_is_free
 from app.settings.folders import Folders
 from app.settings.store import SettingsStore
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from app.basics.door import port_is_free, port_owner
 from app.basics.threads import in_thread
 from app.commands.common import Ground, ground
 from app.commands.operator import ask_running
@@ -19,7 +20,6 @@ from app.engine.base import EngineError
 from app.engine.endpoint import EndpointEngine
 from app.managed.names import names_of
 from app.power.sensors.probe import probe_sensors
-from app.proxy.door import port_is_free, port_owner
 from app.tunnel.exposure import check_engine
 from app.vault.base import VaultUnavailable
 

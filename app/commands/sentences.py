@@ -5,9 +5,9 @@ Rule: an error that is listed here is told as its one sentence, without a traceb
 
 from __future__ import annotations
 
+from app.basics.door import DoorTaken
 from app.commands.common import CommandError
 from app.ledger.errors import LedgerError
-from app.proxy.door import DoorTaken
 from app.settings.errors import SettingError
 from app.vault.base import VaultUnavailable
 

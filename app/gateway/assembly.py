@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.basics.clock import wall_us
+from app.basics.door import Door
 from app.billing.pricing import BillingMode
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
@@ -35,7 +36,6 @@ from app.power.meter import Meter
 from app.power.sensors.base import Sensor
 from app.presence.alarm import Alarm
 from app.presence.conduct import Conduct
-from app.proxy.door import Door
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
 from app.settings.folders import Folders

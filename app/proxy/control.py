@@ -14,6 +14,7 @@ from aiohttp import web
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
+from app.access.query import whole
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
@@ -23,7 +24,6 @@ from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures
-from app.proxy.query import whole
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore

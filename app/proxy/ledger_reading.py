@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from app.access.identify import Access
+from app.access.query import number, whole
 from app.access.refusals import Refusal
 from app.ledger.canonical import INT_MAX
 from app.ledger.errors import LedgerError, NotInLog
 from app.ledger.parties import log_named
 from app.ledger.sqlite.store import Ledger
 from app.proxy.control import reply
-from app.proxy.query import number, whole
 
 log = logging.getLogger(__name__)
 

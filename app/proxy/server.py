@@ -17,6 +17,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
+from app.basics.door import Door, listen_error
 from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
 from app.proxy.bodies import Bodies
@@ -24,7 +25,6 @@ from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
-from app.proxy.door import Door, listen_error
 from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
 

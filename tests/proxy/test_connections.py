@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 
 from app.basics.descriptors import WANTED
+from app.basics.door import Door
 from app.basics.traces import where
 from app.proxy.connection import Connection
 from app.proxy.connections import KEPT_FOR_US, Bounds, Connections, neighbourhood
-from app.proxy.door import Door
 from app.proxy.mishaps import Mishaps
 from app.proxy.server import Server
 

@@ -18,6 +18,7 @@ import pytest
 from app.access.identify import Access
 from app.access.limits import Limits
 from app.access.principals import Principal, Role, key_digest, new_key
+from app.basics.door import Door
 from app.commands import arguments
 from app.commands import models as command
 from app.commands.common import CommandError
@@ -26,7 +27,6 @@ from app.engine.host import NoHost
 from app.models.download import Downloads
 from app.models.shelf import Shelf
 from app.models.updates import UpdateReport
-from app.proxy.door import Door
 from app.proxy.model_admin import ModelAdmin
 from app.proxy.server import Server
 from app.settings.folders import Folders

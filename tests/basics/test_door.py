@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from app.proxy.door import Door, DoorTaken, port_is_free
+from app.basics.door import Door, DoorTaken, port_is_free
 from app.proxy.server import Server
 
 
