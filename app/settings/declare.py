@@ -3,9 +3,9 @@
 Rule: a type is a Python type, the reader that makes it from what a person writes, and the kind that the faces see.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from app.settings import values
 
@@ -32,6 +32,8 @@ EngineKind = Annotated[Literal["endpoint", "container"], values.CHOICE]
 Processor = Annotated[Literal["auto", "nvidia", "rocm", "cpu"], values.CHOICE]
 Public = Annotated[Literal["off", "quick", "named"], values.CHOICE]
 Secret = Annotated[str, values.SECRET]
+Line = Annotated[str, values.LINE]
+Database = Annotated[str, values.DATABASE]
 Currency = Annotated[str, values.CURRENCY]
 Mode = Annotated[Literal["marginal", "dedicated"], values.CHOICE]
 VaultKind = Annotated[Literal["keyring", "file", "memory"], values.CHOICE]
@@ -73,3 +75,15 @@ def parameter(
     """One declaration; `seed` parameters keep their bare upper-case name in the environment."""
     declared = Declaration(label, help, group, unit, ge, le, restart, who, seed)
     return field(default=default, metadata={DECLARED: declared})
+
+
+class Declared:
+    """Mixed into a dataclass of parameters, so that its repr keeps secrets out of logs and tracebacks."""
+
+    def __repr__(self) -> str:
+        said = []
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            secret = any(isinstance(kind, values.Kind) and kind.secret for kind in get_args(each.type))
+            said.append(f"{each.name}={values.MASK if secret and value else value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"

@@ -5,12 +5,11 @@ from this one class; a parameter is added here, or to one of the two classes it 
 Rule 2: nothing here reads or writes anything, and values are as `catalogue.parse` gives them.
 """
 
-from dataclasses import dataclass, fields
-from typing import get_args
+from dataclasses import dataclass
 
-from app.settings import values
 from app.settings.cost_parameters import CostSettings
 from app.settings.declare import (
+    Declared,
     Fields,
     Flag,
     Host,
@@ -27,7 +26,7 @@ from app.settings.engine_parameters import EngineSettings
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(EngineSettings, CostSettings):
+class Settings(Declared, EngineSettings, CostSettings):
     """One consistent set of values. Frozen: a change makes a new one (see `store.py`)."""
 
     host: Host = parameter(
@@ -117,12 +116,3 @@ class Settings(EngineSettings, CostSettings):
         restart=True,
         who="nobody",
     )
-
-    def __repr__(self) -> str:
-        """Every value but the secrets, which so stay out of logs and tracebacks."""
-        said = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            secret = values.SECRET in get_args(field.type)
-            said.append(f"{field.name}={values.MASK if secret and value else value!r}")
-        return f"{type(self).__name__}({', '.join(said)})"

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from app.settings.catalogue import PARAMETERS, known_name, likely_name, parse
+from app.settings.catalogue import PARAMETERS, Catalogue
 from app.settings.errors import SettingError
 from app.settings.files import others_can_read, read_text
-from app.settings.migrations import CURRENT, VERSION, migrate
+from app.settings.migrations import CURRENT, MIGRATIONS, VERSION, Migration, migrate
 from app.settings.values import MASK, shown
-
-PREFIX = "MORTDECAI_"
 
 RESERVED = frozenset({"MORTDECAI_HOME"})
 """Names in the environment that begin like a parameter's and are something else (see `folders.py`)."""
@@ -50,11 +48,11 @@ class Given:
 Layer = Mapping[str, Given]
 
 
-def checked(name: str, value: object, where: str, remedy: str) -> object:
+def checked(name: str, value: object, where: str, remedy: str, catalogue: Catalogue = PARAMETERS) -> object:
     """The typed value of parameter `name`, or a SettingError that says what is wrong, where, and what to do."""
-    parameter = PARAMETERS[name]
+    parameter = catalogue[name]
     try:
-        return parse(name, value)
+        return catalogue.parse(name, value)
     except ValueError as error:
         hint = f" ({error})" if str(error) else ""
         said = MASK if parameter.secret else shown(value)
@@ -63,46 +61,54 @@ def checked(name: str, value: object, where: str, remedy: str) -> object:
         ) from None
 
 
-def unknown(name: str, where: str, remedy: str, *, variable: bool = False) -> SettingError:
+def unknown(
+    name: str, where: str, remedy: str, *, variable: bool = False, catalogue: Catalogue = PARAMETERS
+) -> SettingError:
     """There is no parameter `name`; where one like it is known, it is said as a name or as a `variable`."""
-    meant = likely_name(name)
+    meant = catalogue.likely_name(name)
     question = ""
     if meant:
-        question = f"; {PARAMETERS[meant].env[-1] if variable else meant} may be meant"
+        question = f"; {catalogue[meant].env[-1] if variable else meant} may be meant"
     said = name if name.isprintable() and len(name) <= 60 else shown(name)
     return SettingError(f"There is no setting {said} (found {where}){question}: {remedy}.", name)
 
 
-def from_command_line(options: Mapping[str, object]) -> Layer:
+def from_command_line(options: Mapping[str, object], catalogue: Catalogue = PARAMETERS) -> Layer:
     """Options by parameter name; None means not given."""
     where, remedy = "on the command line", "correct it or leave it out"
     layer = {}
     for given, value in options.items():
         if value is None:
             continue
-        name = known_name(given)
+        name = catalogue.known_name(given)
         if name is None:
-            raise unknown(given, where, remedy)
-        layer[name] = Given(checked(name, value, where, remedy), Source.COMMAND_LINE, where)
+            raise unknown(given, where, remedy, catalogue=catalogue)
+        layer[name] = Given(checked(name, value, where, remedy, catalogue), Source.COMMAND_LINE, where)
     return layer
 
 
-def from_environment(environment: Mapping[str, str]) -> Layer:
+def from_environment(environment: Mapping[str, str], catalogue: Catalogue = PARAMETERS) -> Layer:
     """Parameters among the process's variables. An empty variable counts as not set, as in Docker Compose."""
     layer = {}
-    for name, parameter in PARAMETERS.items():
+    for name, parameter in catalogue.items():
         variable = next((variable for variable in parameter.env if environment.get(variable)), None)
         if variable is not None:
             where = _variable(variable, "in the environment")
-            value = checked(name, environment[variable], where, "correct or unset that variable")
+            value = checked(name, environment[variable], where, "correct or unset that variable", catalogue)
             layer[name] = Given(value, Source.ENVIRONMENT, where)
     for variable in environment:
-        if variable.startswith(PREFIX) and not _is_ours(variable):
-            raise unknown(variable, "in the environment", "correct or unset that variable", variable=True)
+        if catalogue.claims(variable) and not _is_ours(variable, catalogue):
+            raise unknown(
+                variable,
+                "in the environment",
+                "correct or unset that variable",
+                variable=True,
+                catalogue=catalogue,
+            )
     return layer
 
 
-def from_env_file(path: Path) -> tuple[Layer, tuple[str, ...]]:
+def from_env_file(path: Path, catalogue: Catalogue = PARAMETERS) -> tuple[Layer, tuple[str, ...]]:
     """Parameters in a `.env` file, and the names in it that are other programs' business.
 
     A name that is nearly one of ours is refused: a mistyped cap would otherwise silently be the default.
@@ -123,22 +129,28 @@ def from_env_file(path: Path) -> tuple[Layer, tuple[str, ...]]:
             )
         if binding.key is None:
             continue
-        if _is_ours(binding.key):
+        if _is_ours(binding.key, catalogue):
             found[binding.key] = (binding.value or "", line)
-        elif binding.key.startswith(PREFIX) or _is_nearly_ours(binding.key):
+        elif catalogue.claims(binding.key) or _is_nearly_ours(binding.key, catalogue):
             raise unknown(
-                binding.key, f"in {path}, line {line}", "correct or remove that line", variable=True
+                binding.key,
+                f"in {path}, line {line}",
+                "correct or remove that line",
+                variable=True,
+                catalogue=catalogue,
             )
         else:
             others[binding.key] = None
     layer = {}
-    for name, parameter in PARAMETERS.items():
+    for name, parameter in catalogue.items():
         variable = next((variable for variable in parameter.env if found.get(variable, ("", 0))[0]), None)
         if variable is not None:
             text, line = found[variable]
             where = _variable(variable, f"in {path}, line {line}")
             layer[name] = Given(
-                checked(name, text, where, "correct or remove that line"), Source.ENVIRONMENT, where
+                checked(name, text, where, "correct or remove that line", catalogue),
+                Source.ENVIRONMENT,
+                where,
             )
     return layer, tuple(others)
 
@@ -151,13 +163,15 @@ class SettingsFile:
     version: int
 
 
-def from_file(path: Path) -> SettingsFile:
+def from_file(
+    path: Path, catalogue: Catalogue = PARAMETERS, migrations: Sequence[Migration] = MIGRATIONS
+) -> SettingsFile:
     """The settings file; one that does not exist is empty. Raises SettingError."""
     what = "The settings file"
     try:
         path.stat()
     except FileNotFoundError:
-        return SettingsFile({}, CURRENT)
+        return SettingsFile({}, len(migrations))
     except OSError:
         pass  # read_text says why.
     text = read_text(path, what)
@@ -171,18 +185,18 @@ def from_file(path: Path) -> SettingsFile:
             f"{what} {path} is not valid TOML{line}: correct it, or move it away to start with the defaults."
         ) from error
     try:
-        document, version = migrate(raw)
+        document, version = migrate(raw, migrations)
     except SettingError as error:
         raise SettingError(f"{what} {path} cannot be used: {error.sentence}", error.parameter) from error
     layer = {}
     for name, value in document.items():
         where = f"in {path}" + _line_of(name, text)
-        if name not in PARAMETERS:
-            raise unknown(name, where, "correct or remove that line")
+        if name not in catalogue:
+            raise unknown(name, where, "correct or remove that line", catalogue=catalogue)
         layer[name] = Given(
-            checked(name, value, where, "correct or remove that line"), Source.FILE, f"in {path}"
+            checked(name, value, where, "correct or remove that line", catalogue), Source.FILE, f"in {path}"
         )
-    _keep_secrets_private(path, layer)
+    _keep_secrets_private(path, layer, catalogue)
     return SettingsFile(layer, version)
 
 
@@ -198,17 +212,17 @@ def to_text(layer: Layer) -> str:
     return head + tomli_w.dumps(plain)
 
 
-def _is_ours(variable: str) -> bool:
+def _is_ours(variable: str, catalogue: Catalogue) -> bool:
     if variable in RESERVED:
         return True
-    name = variable.removeprefix(PREFIX).lower()
-    return name in PARAMETERS and variable in PARAMETERS[name].env
+    name = variable.removeprefix(catalogue.prefix).lower()
+    return name in catalogue and variable in catalogue[name].env
 
 
-def _is_nearly_ours(variable: str) -> bool:
+def _is_nearly_ours(variable: str, catalogue: Catalogue) -> bool:
     """A slip in one of the bare names; PORT or LOG_LEVEL as such are common words of other programs."""
-    meant = likely_name(variable, 0.8)
-    return meant is not None and len(PARAMETERS[meant].env) > 1
+    meant = catalogue.likely_name(variable, 0.8)
+    return meant is not None and len(catalogue[meant].env) > 1
 
 
 def _variable(variable: str, where: str) -> str:
@@ -228,9 +242,9 @@ def _line_of(name: str, text: str) -> str:
     return ""
 
 
-def _keep_secrets_private(path: Path, layer: Layer) -> None:
+def _keep_secrets_private(path: Path, layer: Layer, catalogue: Catalogue) -> None:
     """A file with a secret in it is made the owner's own; one that cannot be is refused."""
-    if not any(PARAMETERS[name].secret and given.value for name, given in layer.items()):
+    if not any(catalogue[name].secret and given.value for name, given in layer.items()):
         return
     try:
         if others_can_read(path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import sources
-from app.settings.catalogue import PARAMETERS, Parameter, contradiction, known_name
+from app.settings.catalogue import PARAMETERS, Parameter, contradiction
 from app.settings.errors import SettingError, reason
 from app.settings.files import write_private
 from app.settings.migrations import CURRENT
@@ -167,7 +167,7 @@ class SettingsStore:
         wanted: dict[str, object] = {}
         seen: set[str] = set()
         for given, value in changes.items():
-            name = known_name(given)
+            name = PARAMETERS.known_name(given)
             if name is None:
                 raise unknown(given, where, remedy)
             if name in seen:

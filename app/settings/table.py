@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from app.settings.catalogue import PARAMETERS, Parameter
+from app.settings.catalogue import PARAMETERS, Catalogue, Parameter
 from app.settings.values import shown
 
 _HEAD = """\
@@ -33,15 +33,16 @@ default. A value that is not allowed stops the start with one sentence that says
 
 def page() -> str:
     """The whole page as Markdown."""
-    return "\n".join((_HEAD, *_tables()))
+    return "\n".join((_HEAD, *tables(PARAMETERS)))
 
 
-def _tables() -> Iterator[str]:
-    for group in dict.fromkeys(parameter.group for parameter in PARAMETERS.values()):
+def tables(catalogue: Catalogue) -> Iterator[str]:
+    """The lines of a table for each group of parameters."""
+    for group in dict.fromkeys(parameter.group for parameter in catalogue.values()):
         yield f"## {group}\n"
         yield "| Parameter | Environment | Default | Unit | Allowed | A change works | What it does |"
         yield "|---|---|---|---|---|---|---|"
-        yield from (_row(parameter) for parameter in PARAMETERS.values() if parameter.group == group)
+        yield from (_row(parameter) for parameter in catalogue.values() if parameter.group == group)
         yield ""
 
 

@@ -47,6 +47,11 @@ class Kind:
     says: str
     read: Callable[[object], object]
 
+    @property
+    def secret(self) -> bool:
+        """Values of it are never shown."""
+        return self.name == "secret"
+
 
 def _exact(value: object) -> Decimal:
     """A finite decimal number, exactly as written."""
@@ -139,6 +144,13 @@ def _secret(value: object) -> str:
     text = _text(value, 1024)
     if text == MASK:
         raise ValueError("the asterisks only stand for it, so write the secret itself")
+    return text
+
+
+def _database(value: object) -> str:
+    text = _text(value, 1024).strip()
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("it must begin with postgresql://")
     return text
 
 
@@ -308,6 +320,8 @@ FIELDS = Kind(
     "fields", "names of fields separated by commas, such as top_a, min_tokens, or empty for none", _fields
 )
 SECRET = Kind("secret", "one line of at most 1024 characters", _secret)
+LINE = Kind("line", "one line of at most 256 characters", lambda value: _text(value, 256))
+DATABASE = Kind("secret", "an address such as postgresql://user:password@host/name, or empty", _database)
 
 
 def shown(value: object) -> str:
