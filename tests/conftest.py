@@ -28,6 +28,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             _skipped.append(f"{report.nodeid}: {reason}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport() -> None:
+    """Lift what a test that failed may have left: pytest writes its letter, perhaps to a file, before fixtures end."""
+    if os.name == "posix":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("CI") == "true" and _skipped and exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

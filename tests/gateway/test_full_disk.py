@@ -165,16 +165,19 @@ async def test_an_answer_whose_record_is_the_first_thing_that_the_disk_does_not_
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_answer_whose_record_only_the_reserve_had_room_for_goes_out_and_is_paid(
-    house: House, disk: Disk, monkeypatch: pytest.MonkeyPatch, stream: bool
+    build: Build, disk: Disk, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
     give_up = writer.Reserve.give_up
+    given_up: list[bool] = []
 
     def make_room(reserve: writer.Reserve) -> None:
         give_up(reserve)
+        given_up.append(True)
         disk(None)
 
     monkeypatch.setattr(store, "HOLD_LATER_S", 60.0)
     monkeypatch.setattr(writer.Reserve, "give_up", make_room)
+    house = await build(speed=10.0)  # the answer takes a while: nothing of its record is written yet
     words = chat("[simulate: 50 tokens]", stream=stream, tokens=50)
     if stream:
         async with house.post("/api/chat", words) as reply:
@@ -186,6 +189,7 @@ async def test_an_answer_whose_record_only_the_reserve_had_room_for_goes_out_and
         async with house.post("/api/chat", words) as reply:
             assert reply.status == 200
             assert (await reply.json())["_gateway"]["outcome"] == "complete"
+    assert given_up
     (row,) = await house.usage()
     assert row.cost_pico == house.gateway.snapshot().money.spent_pico > 0
 
