@@ -21,6 +21,7 @@ from tests.bench import (
     gguf_update,
     idle,
     ledger_append,
+    ledger_proof,
     loop_ratio,
     streams,
     throughput,
@@ -43,6 +44,7 @@ def main() -> None:
     _part(_loop, loop_ratio.measure, *((3, 2.0) if quick else (15, 2.0)))
     _part(_idle, idle.measure, 10.0 if quick else 30.0)
     _part(_ledger, ledger_append.measure, 50_000 if quick else 1_000_000)
+    _part(_proofs, ledger_proof.measure, 100_000 if quick else 10_000_000)
     _part(_caps, _admissions)
     _part(_engine_room, engine_room.measure, 3 if quick else 7)
     _part(_docker_loop, docker_loop.measure)
@@ -113,6 +115,25 @@ def _ledger(seen: dict[str, dict[str, float]]) -> None:
     for name, figures in seen.items():
         for figure, value in figures.items():
             _row(f"ledger {name} {figure}", "", value, "", None)
+
+
+def _proofs(seen: dict[str, float]) -> None:
+    for name in ("newest", "past"):
+        figure = seen[f"{name}_p50_ms"]
+        _row(
+            f"ledger proof at {seen['records']:.0e} records, {name} size, p50",
+            "≤ 1 ms",
+            figure,
+            "ms",
+            figure <= 1,
+        )
+        _row(
+            f"ledger proof at {seen['records']:.0e} records, {name} size, p99",
+            "",
+            seen[f"{name}_p99_ms"],
+            "ms",
+            None,
+        )
 
 
 def _admissions() -> int:

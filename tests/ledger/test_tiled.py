@@ -8,7 +8,7 @@ import pytest
 
 from app.ledger.errors import LedgerCorrupt
 from app.ledger.merkle import Frontier, inclusion_proof, leaf_hash, tree_root, verify_inclusion
-from app.ledger.tiled import TiledNodes
+from app.ledger.tiled import TileCache, TiledNodes
 
 LEAVES = [leaf_hash(b"%d" % number) for number in range(700)]
 WHOLE = Frontier()
@@ -51,3 +51,63 @@ def test_a_gap_or_a_foreign_value_is_no_hash_of_its_neighbour() -> None:
         assert nodes(0, 0) == LEAVES[0]
         with pytest.raises(LedgerCorrupt):
             nodes(0, 1)
+
+
+class Counted:
+    """`fetch` over the first `size` leaves, which counts what is asked of it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, level: int, begin: int, end: int) -> Iterator[tuple[int, object]]:
+        self.asked.append((level, begin))
+        return fetch(level, begin, min(end, self.size >> level))
+
+
+def edge(size: int) -> Frontier:
+    frontier = Frontier()
+    for leaf in LEAVES[:size]:
+        frontier.append(leaf)
+    return frontier
+
+
+def test_a_whole_tile_is_read_once_for_all_proofs_and_a_growing_one_each_time() -> None:
+    cache = TileCache()
+    for size in (600, 650, 700):
+        counted = Counted(size)
+        for index in (0, 255, 300, size - 1):
+            nodes = TiledNodes(counted, cache)
+            verify_inclusion(
+                LEAVES[index], index, size, inclusion_proof(nodes, index, size), edge(size).root()
+            )
+        again = counted.asked if size > 600 else []
+        assert {(0, 0), (0, 256)}.isdisjoint(again)
+        assert (0, 512) in counted.asked
+
+
+@pytest.mark.parametrize("level", [0, 8])
+def test_the_tile_that_was_not_asked_for_the_longest_makes_room(level: int) -> None:
+    cache = TileCache(leaves=2, above=2)
+    levels = [[bytes(32)] * 256]
+    for number in (1, 2):
+        cache.put(level, number, levels)
+        cache.put(8 - level, number, levels)
+    assert cache.get(level, 1) is levels
+    cache.put(level, 3, levels)
+    assert [cache.get(level, number) for number in (1, 2, 3)] == [levels, None, levels]
+    assert [cache.get(8 - level, number) for number in (1, 2, 3)] == [levels, levels, None]
+    cache.put(level, 4, [[bytes(32)] * 255])
+    assert cache.get(level, 4) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 256, 257, 600, 700])
+def test_a_right_edge_that_is_known_is_not_read(size: int) -> None:
+    counted = Counted(size)
+    nodes = TiledNodes(counted)
+    nodes.know(edge(size))
+    assert nodes.frontier(size).to_bytes() == edge(size).to_bytes()
+    assert tree_root(nodes, size) == edge(size).root()
+    assert counted.asked == []
+    for index in (0, size // 2, size - 1):
+        verify_inclusion(LEAVES[index], index, size, inclusion_proof(nodes, index, size), edge(size).root())

@@ -7,9 +7,10 @@ Rule 2: the work of a call is bounded, whatever the ledger's size or the search.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import apsw
 
@@ -18,6 +19,7 @@ from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
 from app.ledger.listing import Page
 from app.ledger.merkle import (
+    Frontier,
     ProofError,
     consistency_proof,
     inclusion_proof,
@@ -33,6 +35,7 @@ from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
 from app.ledger.sqlite.rows import stored_parties
 from app.ledger.sqlite.schema import explain, open_reader
+from app.ledger.tiled import TileCache
 
 PAGE_MAX = 500
 ENTRIES_MAX = 1024
@@ -51,6 +54,8 @@ class Reader:
         self._signer = signer
         self._vfs = vfs
         self._connection: apsw.Connection | None = None
+        self._cached = 0, TileCache()
+        """The number of the log that was proven from last, and its tiles as far as they were read."""
         self._vouched: dict[str, tuple[str, Checkpoint]] = {}
         """Each log's newest checkpoint that was found to hold: its signature is checked once."""
 
@@ -112,7 +117,7 @@ class Reader:
         `from_seq` is the log's size. They end before a record that is missing or not as it was hashed; LedgerCorrupt
         where that is the first. NotInLog where the log does not reach so far."""
         with self._snapshot() as connection:
-            k, size, _ = _log(connection, log)
+            k, size, *_ = _log(connection, log)
             if not 0 <= from_seq <= size:
                 raise NotInLog(f"The log {log} holds {size} records, so there are none from {from_seq} on.")
             count = max(0, min(limit, ENTRIES_MAX, size - from_seq))
@@ -147,6 +152,7 @@ class Reader:
             try:
                 verify_inclusion(leaf_hash(row[2]), seq, size, proof, claimed.claim.root)
             except ProofError:
+                self._forget()
                 raise LedgerTampered(
                     f"Record {seq} of {log}, or one beside it, is not as it was signed: run the ledger's verification."
                 ) from None
@@ -155,10 +161,10 @@ class Reader:
     def consistency(self, log: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""
         with self._snapshot() as connection:
-            k, size, checkpoint = _log(connection, log)
+            k, size, checkpoint, edge = _log(connection, log)
             if not 0 < since <= size:
                 raise NotInLog(f"The log {log} holds {size} records, so nothing is proven from {since} on.")
-            proof = consistency_proof(StoredNodes(connection, k), since, size)
+            proof = consistency_proof(self._nodes(connection, k, size, edge), since, size)
             return Consistency(log, since, size, tuple(proof), checkpoint)
 
     def deliveries(self) -> tuple[DeliveryRow, ...]:
@@ -172,8 +178,8 @@ class Reader:
         A past one is signed anew, with the same bytes as then, since Ed25519 is deterministic. The root is first
         proven to be that from which the newest checkpoint grew, so nothing is ever vouched for that was not before.
         """
-        k, end, note = _log(connection, log)
-        nodes = StoredNodes(connection, k)
+        k, end, note, edge = _log(connection, log)
+        nodes = self._nodes(connection, k, end, edge)
         newest = self._newest(log, note, end)
         if size is None or size == end:
             return _Claimed(k, end, nodes, newest, note)
@@ -183,12 +189,31 @@ class Reader:
         try:
             verify_consistency(size, end, consistency_proof(nodes, size, end), root, newest.root)
         except ProofError:
+            self._forget()
             raise LedgerTampered(
                 f"The first {size} records of {log} are not those that were signed: run the ledger's verification."
             ) from None
         return _Claimed(
             k, end, nodes, Checkpoint(log, size, root), self._signer.sign_checkpoint(log, size, root)
         )
+
+    def _nodes(self, connection: apsw.Connection, k: int, end: int, edge: object) -> StoredNodes:
+        """The nodes of log number `k`, with what was read of it before and its stored right `edge` known already.
+
+        Neither is trusted: whatever is made of them is compared with a signed root before it leaves.
+        """
+        if self._cached[0] != k:
+            self._cached = k, TileCache()
+        nodes = StoredNodes(connection, k, self._cached[1])
+        with suppress(ValueError, TypeError):
+            frontier = Frontier.from_bytes(cast("bytes", edge))
+            if frontier.size == end:
+                nodes.know(frontier)
+        return nodes
+
+    def _forget(self) -> None:
+        """What was read before was wrong; it may have been mended since."""
+        self._cached = 0, TileCache()
 
     def _newest(self, log: str, note: str, size: int) -> Checkpoint:
         """What the newest checkpoint claims, once its signature holds."""
@@ -221,8 +246,11 @@ class _Claimed:
     note: str
 
 
-def _log(connection: apsw.Connection, log: str) -> tuple[int, int, str]:
-    row = connection.execute("SELECT k, size, checkpoint FROM log WHERE name = ?", (log,)).fetchone()
+def _log(connection: apsw.Connection, log: str) -> tuple[int, int, str, object]:
+    """Number, size, newest checkpoint and stored frontier."""
+    row = connection.execute(
+        "SELECT k, size, checkpoint, frontier FROM log WHERE name = ?", (log,)
+    ).fetchone()
     if row is None:
         raise NotInLog(f"There is no log {log!r:.80} here.")
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3]

@@ -84,7 +84,7 @@ async def test_what_the_log_does_not_hold_is_said_with_what_it_holds(ledger, ann
     ("forgery", "sizes"),
     [
         ("UPDATE record SET leaf = zeroblob(32) WHERE log = 1 AND seq = 90", (91, 100, 200)),
-        ("UPDATE tile SET hash = zeroblob(32) WHERE log = 1 AND i = 0", (300, 600)),
+        ("UPDATE tile SET hash = zeroblob(32) WHERE log = 1 AND i = 0", (300, 511)),
     ],
 )
 async def test_a_past_that_was_changed_is_never_signed_again(ledger, anna, rows, forgery, sizes):
@@ -100,6 +100,24 @@ async def test_a_proof_that_does_not_hold_is_not_handed_out(ledger, anna, rows):
     rows("UPDATE record SET leaf = zeroblob(32) WHERE log = 1 AND seq = 91")
     with pytest.raises(LedgerTampered, match=r"Record 90 .* verification"):
         await ledger.inclusion(anna, 90)
+
+
+async def test_a_ledger_that_was_mended_proves_again(ledger, anna, rows):
+    (leaf,) = rows("SELECT leaf FROM record WHERE log = 1 AND seq = 91")[0]
+    rows("UPDATE record SET leaf = zeroblob(32) WHERE log = 1 AND seq = 91")
+    for size in (None, 100):
+        with pytest.raises(LedgerTampered):
+            await ledger.inclusion(anna, 90, size)
+    rows("UPDATE record SET leaf = ? WHERE log = 1 AND seq = 91", leaf)
+    for size in (None, 100):
+        assert (await ledger.inclusion(anna, 90, size)).seq == 90
+
+
+async def test_a_lost_right_edge_is_made_anew_of_the_leaves(ledger, anna, rows):
+    whole = await ledger.inclusion(anna, 5)
+    for edge in (b"", b"nonsense", bytes(8)):
+        rows("UPDATE log SET frontier = ? WHERE k = 1", edge)
+        assert await ledger.inclusion(anna, 5) == whole
 
 
 @pytest.mark.parametrize("size", [None, 300])
