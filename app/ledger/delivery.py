@@ -226,7 +226,7 @@ class Delivery:
             case Acknowledged(size, note):
                 self._accepted(size, note, now_us)
             case Progressed(acked):
-                acked = max(before.acked, min(acked, self.size))
+                self.size = max(self.size, acked)
                 self.standing = replace(before, acked=acked, acked_us=now_us, failures=0)
             case Failed():
                 self._failed(event, now_us)
@@ -248,10 +248,9 @@ class Delivery:
 
     def _accepted(self, size: int, note: str, now_us: int) -> None:
         self.busy, self._asked, self._turns = False, True, 0
+        self.size = max(self.size, size)  # what was told is in the log, though nobody said so yet
         # What still waits came while these were on their way.
-        self.standing = Standing(
-            acked=min(size, self.size), acked_us=now_us, since_us=0, note=note or self.standing.note
-        )
+        self.standing = Standing(acked=size, acked_us=now_us, since_us=0, note=note or self.standing.note)
 
     def _failed(self, failed: Failed, now_us: int, trouble: DeliveryTrouble | None = None) -> None:
         self.busy, self._turns = False, 0

@@ -68,6 +68,16 @@ def test_a_record_is_told_at_once_and_what_comes_meanwhile_after_it() -> None:
     assert (script.kept.acked, script.kept.note, script.wait_s()) == (3, "newer", None)
 
 
+def test_an_acknowledgement_may_be_of_more_than_we_have_heard_of_ourselves() -> None:
+    script = Script()
+    assert script.tell(Grew(1)) == (Push(0),)
+    assert script.tell(Acknowledged(4)) == ()
+    assert script.tell(Grew(4)) == ()
+    assert script.tell(Grew(5)) == (Push(4),)
+    assert script.tell(Progressed(7)) == ()
+    assert (script.kept.acked, script.life.size) == (7, 7)
+
+
 def test_a_receiver_that_stays_away_is_asked_after_5_s_5_min_30_min_2_h_5_h_10_h_and_then_daily_for_ever() -> (
     None
 ):

@@ -9,6 +9,7 @@ without control characters.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class Outgoing:
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError):
             raise NoAnswer(f"The certificate of the receiver at {where} is not to be trusted.") from None
         except aiohttp.ClientConnectorError as error:
-            why = error.os_error.strerror or type(error.os_error).__name__
+            number = error.os_error.errno
+            why = os.strerror(number) if number else type(error.os_error).__name__
             raise NoAnswer(f"The receiver at {where} cannot be reached: {why}.") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             broken = isinstance(error, (OSError, aiohttp.ClientPayloadError, aiohttp.ServerConnectionError))
