@@ -59,6 +59,8 @@ class Rejected:
     """The gateway has signed what does not follow from the records; these may have been damaged on their way."""
     shown: bytes = b""
     """The leaf that came in the place of a held one."""
+    held: str = ""
+    """The signed checkpoint that is held, where the two contradict each other."""
 
 
 Decision = Accepted | Repeated | Elsewhere | Rejected

@@ -7,6 +7,8 @@ submission that is accepted says which it was.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.ledger.checkpoint import parse_checkpoint
 from app.receiver.intake import Accepted, Decision, Rejected, Repeated, decide
 from app.receiver.kept import KeptLog
@@ -58,6 +60,8 @@ def take(work: IntakeWork, submission: Submission, enrolment: Enrolment, now_s: 
                     decision.shown,
                 )
             )
+            if decision.proof:
+                return replace(decision, held=log.head.checkpoint)
         case _:
             pass
     return decision

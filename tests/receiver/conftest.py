@@ -10,6 +10,7 @@ import pytest
 from app.receiver.sqlite.schema import RECEIVER_FILE
 from app.receiver.sqlite.store import SqliteCopy
 from app.receiver.store import CopyStore
+from tests.receiver.asking import Desk
 from tests.receiver.stores import Counter, enrolment
 
 OpenStore = Callable[[], CopyStore]
@@ -36,3 +37,9 @@ def counter(open_store: OpenStore) -> Counter:
     gateway = enrolment("garage")
     store.enrol(gateway)
     return Counter(store, gateway)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A receiver that a test starts, stops and asks over HTTP."""
+    return Desk(tmp_path)
