@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from app.basics.clock import wall_us
@@ -13,9 +16,13 @@ from app.billing.money import format_money
 from app.commands.books import open_books, shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
+from app.commands.progress import Shown
 from app.commands.tables import TableColumn, show
+from app.engine.host import Progress
+from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.drafts import AdjustDraft
 from app.ledger.errors import LedgerRollback
+from app.ledger.findings import AuditReport
 from app.ledger.listing import LedgerRow
 from app.ledger.sqlite.audit import audit
 
@@ -60,11 +67,26 @@ async def _verify(base: Ground) -> int:
             print("OK: there is no ledger yet.")
             return 0
         # Read as it lies: opening it as a gateway does would first record what a crash cut off.
-        report = await asyncio.to_thread(audit, profile.path, profile.signer.verifier, remembered=claims)
+        report = await asyncio.to_thread(_audit, profile.path, profile.signer.verifier, claims)
     print(f"{report.verdict}: {report.sentence}")
     for finding in report.findings:
         print(f"  {finding.sentence}")
     return 0 if report.verdict == "OK" else 1
+
+
+def _audit(path: Path, verifier: VerifierKey, claims: Sequence[Checkpoint]) -> AuditReport:
+    """The audit, with a bar where it takes a moment."""
+    began, shown = time.monotonic(), Shown()
+
+    def tell(done: int, total: int) -> None:
+        if done < total:
+            left = (time.monotonic() - began) / done * (total - done)
+            shown.tell(Progress("Verifying the ledger", done, total, seconds_left=left, counted="records"))
+
+    try:
+        return audit(path, verifier, remembered=claims, progress=tell)
+    finally:
+        shown.end()
 
 
 async def _accept_rollback(base: Ground) -> int:

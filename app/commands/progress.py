@@ -98,11 +98,15 @@ def in_words(progress: Progress) -> str:
 
 
 def figures(progress: Progress) -> str:
-    """«1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left»; empty where nothing is known."""
+    """«1.2 of 4.9 GB (24 %), 48.0 MB/s, 1 min 17 s left», «8192 of 100000 records (8 %), 4 s left»; empty where
+    nothing is known."""
     said = []
     if progress.total:
         part = 100 * progress.done // progress.total
-        said.append(f"{progress.done / 1e9:.1f} of {progress.total / 1e9:.1f} GB ({part} %)")
+        if progress.counted:
+            said.append(f"{progress.done} of {progress.total} {progress.counted} ({part} %)")
+        else:
+            said.append(f"{progress.done / 1e9:.1f} of {progress.total / 1e9:.1f} GB ({part} %)")
     elif progress.done:
         said.append(f"{progress.done / 1e9:.1f} GB")
     if progress.rate_b_per_s:

@@ -45,7 +45,8 @@ class Processor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far something long is. `done` and `total` in bytes; `total` 0 where it is not known yet."""
+    """How far something long is. `done` and `total` in bytes, or in what is `counted`; `total` 0 where it is not known
+    yet."""
 
     what: str
     """In a few words, for a face: «Downloading Ollama»."""
@@ -53,6 +54,7 @@ class Progress:
     total: int
     rate_b_per_s: float = 0.0
     seconds_left: float | None = None
+    counted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,12 @@ def _idle(seen: dict[str, Any]) -> None:
 def _ledger(seen: dict[str, dict[str, float]]) -> None:
     for name, figures in seen.items():
         for figure, value in figures.items():
-            _row(f"ledger {name} {figure}", "", value, "", None)
+            if figure == "verify_s":
+                per = value / figures["records"] * 1e6
+                what = f"ledger verify, a million records ({figures['records']:.0f} read)"
+                _row(what, "≤ 20 s", per, "s", per <= 20)
+            else:
+                _row(f"ledger {name} {figure}", "", value, "", None)
 
 
 def _proofs(seen: dict[str, float]) -> None:

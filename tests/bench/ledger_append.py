@@ -140,6 +140,7 @@ async def measure_reads(folder: Path, rows: int) -> dict[str, float]:
     report = await ledger.verify()
     found["verify_cpu_s"] = round(time.process_time() - cpu, 2)
     found["verify_s"] = round(report.seconds, 2)
+    found["records"] = report.records
     found["verify_records_per_s"] = round(report.records / report.seconds)
     assert report.verdict == "OK", report.sentence
     await ledger.close()

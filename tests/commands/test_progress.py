@@ -19,6 +19,10 @@ HALF = Progress("Downloading", done=2_400_000_000, total=4_900_000_000, rate_b_p
         (HALF, "Downloading: 2.4 of 4.9 GB (48 %), 48.0 MB/s, 52 s left"),
         (Progress("Downloading", 2_400_000_000, 0), "Downloading: 2.4 GB"),
         (Progress("Verifying", 0, 0), "Verifying"),
+        (
+            Progress("Verifying", 8192, 100_000, seconds_left=4.2, counted="records"),
+            "Verifying: 8192 of 100000 records (8 %), 4 s left",
+        ),
         (Progress("Trying it out", 0, 0, seconds_left=125.0), "Trying it out, 2 min 5 s left"),
     ],
 )

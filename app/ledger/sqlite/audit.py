@@ -19,7 +19,6 @@ from typing import Any
 
 import apsw
 
-from app.ledger import usage
 from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.errors import LedgerClosed, LedgerError, RecordError
 from app.ledger.findings import AuditReport, Finding, Verdict, worst
@@ -27,9 +26,11 @@ from app.ledger.heads import LogHead, add_totals
 from app.ledger.ids import id_bytes
 from app.ledger.merkle import Frontier
 from app.ledger.records import decode, searchable
+from app.ledger.sqlite.cores import Skims, helpers_for
 from app.ledger.sqlite.log_audit import NEVER, LogAudit
 from app.ledger.sqlite.rough import RECORD, rough_rows
 from app.ledger.sqlite.schema import SPAN_RECORDS, explain, open_reader
+from app.ledger.sqlite.skim import ROWS, Skim, skim
 from app.ledger.sqlite.stated import Stated
 
 PROGRESS_EVERY = 8 * SPAN_RECORDS
@@ -45,82 +46,96 @@ class _Audit(Stated):
         self.records = 0
         self.readable = True
 
-    def stretch(self, after: int) -> int:
-        """Check up to SPAN_RECORDS records with n > `after`; returns the last n, or `after` where there are none."""
-        first = last = after
-        count, t0_min, t0_max = 0, NEVER, -1
-        logs, scan = self.logs, usage.scan
+    def stretch(self, after: int, upto: int, found: Skim | None) -> int:
+        """Check the records with `after` < n <= `upto`, of which helpers may have `found` the plain ones; returns the n
+        after which the next stretch begins."""
+        skimmed = found or skim(self._connection, after, upto)
+        if skimmed is not None and self._fits(skimmed):
+            self.records += upto - after
+            count, times = upto - after, [skimmed.t0_min, skimmed.t0_max]
+        else:
+            count, times = self._read_slowly(after, upto)
+            if not count and self.readable:
+                return self._next_after(upto)
+        if count == SPAN_RECORDS == upto - after:
+            self._check_span(after // SPAN_RECORDS, times)
+        return upto
+
+    def _next_after(self, upto: int) -> int:
+        """Where to go on after a stretch that is not there at all: before the stretch of the next record."""
         try:
-            for row in self._connection.execute(
-                "SELECT n, log, seq, t0, id, find, leaf, body FROM record WHERE n > ? AND n <= ? ORDER BY n LIMIT ?",
-                (after, self.end, SPAN_RECORDS),
-            ):
-                last, k, seq, t0, id_blob, find, leaf, body = row
-                count += 1
-                if not (
-                    k.__class__ is seq.__class__ is t0.__class__ is int
-                    and id_blob.__class__ is leaf.__class__ is body.__class__ is bytes
-                    and find.__class__ is str
-                ):
-                    self._blame_damaged(last - 1)
-                    continue
-                if t0 < t0_min:
-                    t0_min = t0
-                if t0 > t0_max:
-                    t0_max = t0
-                log = logs.get(k)
-                if log is None:
-                    self.blame_file(
-                        Verdict.TAMPERED, f"The record number {last} of the file belongs to no log."
-                    )
-                    logs[k] = log = LogAudit(LogHead(k, "", Frontier()))
-                    log.blame(Verdict.TAMPERED, None, "")
-                if log.finding is not None:
-                    continue
-                head, frontier = log.head, log.frontier
-                match = scan(body.decode("latin-1"))
-                if match is not None:
-                    (
-                        cost, cum, dur_us, e_uj, endpoint, record_id, key, name, model, outcome, own_seq, own_t0,
-                        tok_in, tok_out,
-                    ) = match.groups()  # fmt: skip
-                    running = head.cum + int(cost)
-                    if (
-                        seq == frontier.size == int(own_seq)
-                        and name == log.name
-                        and int(cum) == running
-                        and leaf == sha256(b"\x00" + body).digest()
-                        and int(own_t0) == t0
-                        and id_blob.hex() == record_id.replace("-", "")
-                        and find == f"{key}\n{model}\n{endpoint}\n{outcome}\nusage".lower()
-                    ):
-                        head.cum = running
-                        head.requests += 1
-                        head.dur_us += int(dur_us)
-                        head.e_uj += int(e_uj)
-                        if tok_in is not None:
-                            head.tok_in += int(tok_in)
-                        if tok_out is not None:
-                            head.tok_out += int(tok_out)
-                    else:
-                        match = None
-                if match is None and not self._check_slowly(log, row):
-                    continue
-                tiles = frontier.append(leaf)
-                if tiles:
-                    self._check_tiles(log, tiles)
-                if frontier.size == log.next_kept:
-                    log.check_kept()
-        except UnicodeDecodeError:
-            # SQLite gives a text as it lies; that of the row after the last one is none.
-            last = self._blame_damaged(last)
-            count += 1
+            n = self._connection.execute("SELECT min(n) FROM record WHERE n > ?", (upto,)).get
         except apsw.Error as error:
             self._cannot_read(error)
+            return upto
+        return self.end if n is None else (n - 1) // SPAN_RECORDS * SPAN_RECORDS
+
+    def _fits(self, skimmed: Skim) -> bool:
+        """Whether the stints go on where their logs were and lead to the hashes that are kept. Only then they count."""
+        grown = []
+        for k, stint in skimmed.stints.items():
+            log = self.logs.get(k)
+            if log is None:
+                return False
+            if log.finding is not None:
+                continue
+            if not (
+                stint.first == log.frontier.size
+                and stint.before == log.head.cum
+                and stint.sums.name == log.name
+            ):
+                return False
+            grown.append((log, stint))
+        steps = [log.step(stint, self._stored_tile) for log, stint in grown]
+        if any(step is None for step in steps):
+            return False
+        for (log, stint), step in zip(grown, steps, strict=True):
+            assert step is not None
+            log.take(stint, step)
+        return True
+
+    def _read_slowly(self, after: int, upto: int) -> tuple[int, list[int]]:
+        """One record after the other; returns how many there are, and their earliest and latest beginning."""
+        last, count, t0_min, t0_max = after, 0, NEVER, -1
+        while last < upto and self.readable:
+            try:
+                for row in self._connection.execute(ROWS, (last, upto)):
+                    last, _, _, t0, *_ = row
+                    count += 1
+                    if t0.__class__ is int:
+                        t0_min, t0_max = min(t0, t0_min), max(t0, t0_max)
+                    self._check(row)
+                last = upto
+            except UnicodeDecodeError:
+                # SQLite gives a text as it lies; that of the row after the last one is none.
+                last = self._blame_damaged(last)
+                count += 1
+            except apsw.Error as error:
+                self._cannot_read(error)
         self.records += count
-        if count == SPAN_RECORDS and last - first == count and not first % SPAN_RECORDS:
-            self._check_span(first // SPAN_RECORDS, [t0_min, t0_max])
-        return last
+        return count, [t0_min, t0_max]
+
+    def _check(self, row: tuple[Any, ...]) -> None:
+        n, k, seq, t0, id_blob, find, leaf, body = row
+        if not (
+            k.__class__ is seq.__class__ is t0.__class__ is int
+            and id_blob.__class__ is leaf.__class__ is body.__class__ is bytes
+            and find.__class__ is str
+        ):
+            self._blame_damaged(n - 1)
+            return
+        log = self.logs.get(k)
+        if log is None:
+            self.blame_file(Verdict.TAMPERED, f"The record number {n} of the file belongs to no log.")
+            self.logs[k] = log = LogAudit(LogHead(k, "", Frontier()))
+            log.blame(Verdict.TAMPERED, None, "")
+        if log.finding is not None or not self._check_slowly(log, row):
+            return
+        tiles = log.frontier.append(leaf)
+        if tiles:
+            self._check_tiles(log, tiles)
+        if log.frontier.size == log.next_kept:
+            log.check_kept()
 
     def _check_slowly(self, log: LogAudit, row: tuple[Any, ...]) -> bool:
         """All kinds of records, with a sentence for everything that may be wrong."""
@@ -242,16 +257,14 @@ def audit(
     try:
         run = _Audit(connection, path, verifier, remembered)
         at, told = 0, 0
-        while run.readable:
-            if stopped():
-                raise LedgerClosed("The audit was stopped because the ledger closes.")
-            last = run.stretch(at)
-            if last == at:
-                break
-            at = last
-            if progress is not None and run.records - told >= PROGRESS_EVERY:
-                told = run.records
-                progress(told, max(run.end, told))
+        with Skims(path, run.end, 0 if vfs else helpers_for(run.end)) as skims:
+            while run.readable and at < run.end:
+                if stopped():
+                    raise LedgerClosed("The audit was stopped because the ledger closes.")
+                at = run.stretch(at, min(at + SPAN_RECORDS, run.end), skims.next(at))
+                if progress is not None and run.records - told >= PROGRESS_EVERY:
+                    told = run.records
+                    progress(told, max(run.end, told))
         run.finish()
         if progress is not None:
             progress(run.records, run.records)

@@ -5,13 +5,25 @@ Rule: the first finding stands; whatever is wrong after it follows from it or ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from app.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from app.ledger.errors import CheckpointError, UnsignedCheckpoint
 from app.ledger.findings import Finding, LogReport, Verdict
 from app.ledger.heads import LogHead
 from app.ledger.merkle import Frontier
+from app.ledger.sqlite.skim import Stint
 
 NEVER = 2**63
+
+
+class Reached(NamedTuple):
+    """Where a log's tree is after some records: `kept` of what is vouched for is still to come."""
+
+    frontier: Frontier
+    proven: int
+    kept: int
 
 
 class LogAudit:
@@ -58,6 +70,39 @@ class LogAudit:
         if end - self.proven == 1:
             return f"record {self.proven} of {self.name}"
         return f"one of the records {self.proven} to {end - 1} of {self.name}"
+
+    def step(self, stint: Stint, stored_tile: Callable[[int, int, int], object]) -> Reached | None:
+        """What the log's tree is after `stint`; None where a hash kept on the way is another. Changes nothing."""
+        frontier, proven, kept = self.frontier.copy(), self.proven, len(self.kept)
+        next_kept = self.next_kept
+        for leaf in stint.leaves:
+            for level, index, node in frontier.append(leaf):
+                if stored_tile(self.head.k, level, index) != node:
+                    return None
+                proven = (index + 1) << level
+            if frontier.size == next_kept:
+                root = frontier.root()
+                while kept and self.kept[kept - 1].size == frontier.size:
+                    if self.kept[kept - 1].root != root:
+                        return None
+                    kept -= 1
+                proven, next_kept = frontier.size, self.kept[kept - 1].size if kept else NEVER
+        return Reached(frontier, proven, kept)
+
+    def take(self, stint: Stint, step: Reached) -> None:
+        """Go on from there."""
+        head, sums = self.head, stint.sums
+        head.frontier = self.frontier = step.frontier
+        self.proven = step.proven
+        del self.kept[step.kept :]
+        self.next_kept = self.kept[-1].size if self.kept else NEVER
+        head.cum = sums.cum
+        head.requests += sums.requests
+        head.tok_in += sums.tok_in
+        head.tok_out += sums.tok_out
+        head.dur_us += sums.dur_us
+        head.e_uj += sums.e_uj
+        head.terms = sums.terms or head.terms
 
     def check_kept(self) -> None:
         """The records so far against what is vouched for of just so many."""
