@@ -58,6 +58,26 @@ def _check_proof(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _export(command: argparse.ArgumentParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format",
+        choices=["jsonl", "csv", "seed"],
+        default="jsonl",
+        help="jsonl: the very bytes that were hashed (default); csv: a table; seed: the older flat form with its hash",
+    )
+    form.add_argument("--jsonl", action="store_const", const="jsonl", dest="format", help="--format jsonl")
+    form.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
+    command.add_argument(
+        "--from", dest="since", default=None, metavar="TIME", help="for example 2026-08 or 2026-08-31"
+    )
+    command.add_argument(
+        "--to", dest="until", default=None, metavar="TIME", help="counted in, where it is a day or a month"
+    )
+    command.add_argument("--log", default=None, metavar="LOG", help="which log, or whose (default: all)")
+    command.add_argument("--out", default=None, metavar="FILE", help="write to a file instead of printing it")
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -78,6 +98,7 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "check such a file, with nothing but the public key",
         _check_proof,
     ),
+    "export": ("ledger_export", "export", "write the records of a period", _export),
     "accept-rollback": (
         "ledger",
         "accept_rollback",
