@@ -119,6 +119,11 @@ def parser() -> argparse.ArgumentParser:
 
     ledger = _command(commands, "ledger", "ledger", "newest", "list, verify, prove or export the ledger")
 
+    receiver = _command(
+        commands, "receiver", "receiver", "receiver", "keep a copy of what gateways record, and cosign it"
+    )
+    arguments.receiver(receiver)
+
     profiles = _command(commands, "profiles", "profiles", "profiles", "list, create or delete profiles")
     profiles.add_argument("action", choices=["list", "create", "delete"], nargs="?", default="list")
     profiles.add_argument("name", nargs="?")
@@ -128,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
     )
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
-    for command in (keys, ledger, doctor, *more):
+    for command in (keys, ledger, receiver, doctor, *more):
         _profile_options(command)
     ledger_arguments.ledger(ledger, _profile_options)
     return top

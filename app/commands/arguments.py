@@ -58,3 +58,35 @@ def public(command: argparse.ArgumentParser) -> None:
     """What may follow `public-address`."""
     actions = ("status", "token", "quick", "named", "off")
     command.add_argument("action", choices=actions, nargs="?", default="status")
+
+
+def receiver(command: argparse.ArgumentParser) -> None:
+    """What may follow `receiver`."""
+    actions = ("run", "enrol", "list", "remove", "verify")
+    command.add_argument("action", choices=actions, nargs="?", default="run")
+    command.add_argument("name", nargs="?", help="enrol, remove, verify: the gateway, as you call it")
+    command.add_argument("--host", default=None, help="run: listen on this address (default 127.0.0.1)")
+    command.add_argument(
+        "--port", type=int, default=None, help="run: listen on this port (default 8435; 0: a free one)"
+    )
+    command.add_argument(
+        "--database",
+        metavar="URL",
+        default=None,
+        help="keep the copy in PostgreSQL: postgresql://user:password@host/name",
+    )
+    command.add_argument(
+        "--print-connection",
+        action="store_true",
+        help="run: print one line of JSON with address and keys when ready",
+    )
+    command.add_argument(
+        "--public-url", metavar="URL", default=None, help="enrol: where gateways reach this receiver"
+    )
+    command.add_argument(
+        "--vkey",
+        default="",
+        help="enrol: the one key that the gateway's logs may be signed by (default: any)",
+    )
+    command.add_argument("--renew", action="store_true", help="enrol: give a known gateway a new secret")
+    command.add_argument("--json", action="store_true", help="enrol, list: as JSON")

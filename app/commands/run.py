@@ -54,7 +54,7 @@ async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -
     stop = asyncio.Event()
     async with parts(base, simulate) as made:
         vault = await base.vault()
-        with _signals(stop):
+        with signals(stop):
             async with running(
                 base.store,
                 base.folders,
@@ -74,7 +74,7 @@ async def run(base: Ground, simulate: bool, *, contribute: bool, ready: Ready) -
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def signals(stop: asyncio.Event) -> Iterator[None]:
     """SIGTERM and Ctrl-C end the run in order; where the loop takes no signals (Windows) Python's own ways stay."""
     loop = asyncio.get_running_loop()
     taken = []

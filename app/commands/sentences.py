@@ -8,10 +8,11 @@ from __future__ import annotations
 from app.basics.door import DoorTaken
 from app.commands.common import CommandError
 from app.ledger.errors import LedgerError
+from app.receiver.errors import ReceiverError
 from app.settings.errors import SettingError
 from app.vault.base import VaultUnavailable
 
 
 def for_people() -> tuple[type[Exception], ...]:
     """The errors whose text is a sentence for the person at the keyboard."""
-    return (CommandError, LedgerError, DoorTaken, SettingError, VaultUnavailable)
+    return (CommandError, LedgerError, DoorTaken, ReceiverError, SettingError, VaultUnavailable)

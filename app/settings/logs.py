@@ -35,7 +35,7 @@ _PROSE = (
 )
 _PATTERNS = (
     # Keys of ours and of the SDKs that clients use.
-    (r"\b(?:mg_|sk-)[A-Za-z0-9_-]{6,}", BLOT),
+    (r"\b(?:mg_|mr_|sk-)[A-Za-z0-9_-]{6,}", BLOT),
     (r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}", rf"\1 {BLOT}"),
     # An Authorization header of any other scheme, as a header, in a dict and in a tuple of bytes.
     (r"""(\bauthorization(?:["']?\s*[:=]|["']\s*,)\s*(?:b?["'])?)[^\r\n"']+""", rf"\1{BLOT}"),
@@ -59,6 +59,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x
 # Without one of these nothing can match; most lines have none, and need neither the search nor its compilation.
 _SUSPICIOUS = (
     "mg_",
+    "mr_",
     "sk-",
     "bearer",
     "basic",

@@ -1,0 +1,264 @@
+"""`receiver`: keep the client's side of the ledger, and say who may send to it.
+
+The commands beside `run` work on the store itself, whether the receiver runs or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from app.commands.common import CommandError, overrides
+from app.commands.run import signals
+from app.commands.tables import TableColumn, show
+from app.ledger.invitation import Invitation
+from app.receiver.assembly import Receiver, now_s, own_folders, running, store_of
+from app.receiver.audit import audit_copy
+from app.receiver.enrolling import enrol, find, remove
+from app.receiver.identity import ReceiverIdentity
+from app.receiver.settings import FILE, ReceiverSettings, load_settings
+from app.receiver.store import CopyStore
+from app.settings.folders import Folders
+from app.settings.instance import running as running_instance
+from app.settings.logs import Logs
+from app.vault.base import Vault
+from app.vault.choice import open_vault
+
+ASK_S = 10.0
+_COLUMNS = (
+    TableColumn("NAME", whole=False),
+    TableColumn("ENROLLED"),
+    TableColumn("STATE"),
+    TableColumn("LOGS", right=True),
+    TableColumn("RECORDS", right=True),
+    TableColumn("HEARD"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What these commands stand on: the receiver's own folders and settings, within the profile."""
+
+    profile: str
+    folders: Folders
+    settings: ReceiverSettings
+
+    async def vault(self) -> Vault:
+        return await open_vault(self.settings.vault, profile=self.profile, directory=self.folders.config)
+
+    def url(self) -> str | None:
+        """Where the receiver of this profile listens now."""
+        instance = running_instance(self.folders.state)
+        return None if instance is None else instance.url
+
+    @contextmanager
+    def store(self) -> Iterator[CopyStore]:
+        """The store, beside a receiver that may run."""
+        self.folders.prepare()
+        store = store_of(self.settings, self.folders.data)()
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def receiver(options: argparse.Namespace) -> int:
+    """`mortdecai-gateway receiver [run|enrol|list|remove|verify]`."""
+    place = _place(options)
+    match options.action:
+        case "run":
+            place.folders.prepare()
+            with Logs(place.folders.logs, place.settings.log_level):
+                return asyncio.run(_run(place, options))
+        case "enrol":
+            return asyncio.run(_enrol(place, options))
+        case "list":
+            return _list(place, options)
+        case "remove":
+            return _remove(place, options)
+        case _:
+            return _verify(place, options)
+
+
+def _place(options: argparse.Namespace) -> _Place:
+    folders = own_folders(Folders.for_profile(options.profile))
+    given = overrides(options)
+    for name in ("database", "public_url"):
+        if getattr(options, name) is not None:
+            given[name] = getattr(options, name)
+    settings = load_settings(
+        cli=given,
+        env=os.environ,
+        env_file=Path(options.env_file) if options.env_file else None,
+        file=folders.config / FILE,
+    )
+    return _Place(options.profile, folders, settings)
+
+
+async def _run(place: _Place, options: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    vault = await place.vault()
+    with signals(stop):
+        async with running(place.settings, place.folders, vault) as made:
+            _announce(place, options, made)
+            await stop.wait()
+    return 0
+
+
+def _announce(place: _Place, options: argparse.Namespace, made: Receiver) -> None:
+    if options.print_connection:
+        line = {
+            "url": made.url,
+            "owner_key": made.identity.owner_key,
+            "vkey": made.identity.cosigner.vkey,
+            "profile": place.profile,
+            "pid": os.getpid(),
+        }
+        print(json.dumps(line), flush=True)
+    else:
+        print(f"Receiving at {made.url}. Press Ctrl-C to stop.", file=sys.stderr, flush=True)
+
+
+async def _enrol(place: _Place, options: argparse.Namespace) -> int:
+    name = _named(options)
+    address, vkey = await _who(place)
+    with place.store() as store:
+        _, secret = enrol(store, name, options.vkey, now_s(), renew=options.renew)
+    said = Invitation(address, secret, vkey)
+    if options.json:
+        told = {"name": name, "address": address, "secret": secret, "vkey": vkey, "line": said.line}
+        print(json.dumps(told))
+        return 0
+    print(f"Address  {address}\nSecret   {secret}\nKey      {vkey}\n")
+    print("All three in one line, for the gateway's owner. It is shown this once:\n")
+    print(said.line)
+    if place.settings.host != "127.0.0.1" and not place.settings.public_url:
+        print(
+            "\nGateways on other machines need an address that they can reach: name it with --public-url.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+async def _who(place: _Place) -> tuple[str, str]:
+    """The address and the verifier key to print: the running receiver's own, or what it will have."""
+    url = place.url()
+    if url is not None:
+        return place.settings.public_url.rstrip("/") or url, await _vkey_at(url)
+    if place.settings.vault == "memory":
+        raise CommandError(
+            "The memory vault keeps no key: start the receiver first, or name another --vault."
+        )
+    address = place.settings.public_url.rstrip("/")
+    if not address:
+        if not place.settings.port:
+            raise CommandError("A receiver on any free port has no address yet: start it first.")
+        host = place.settings.host
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+        address = f"http://{shown}:{place.settings.port}"
+    place.folders.prepare()
+    identity = await ReceiverIdentity.load(await place.vault())
+    return address, identity.cosigner.vkey
+
+
+async def _vkey_at(url: str) -> str:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session,
+            session.get(url + "/health") as reply,
+        ):
+            return str((await reply.json(content_type=None))["vkey"])
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+        raise CommandError(f"The receiver at {url} did not answer as it should: {error}.") from None
+
+
+def _named(options: argparse.Namespace) -> str:
+    if not options.name:
+        raise CommandError(f"receiver {options.action} wants the gateway's name, as you call it.")
+    return str(options.name)
+
+
+def _list(place: _Place, options: argparse.Namespace) -> int:
+    with place.store() as store:
+        everybody, logs = store.enrolments(), store.logs(None)
+    rows: list[dict[str, Any]] = []
+    for each in everybody:
+        own = [listed for listed in logs if listed.log.enrolment == each.id]
+        heard = max((listed.heard_s for listed in own), default=None)
+        rows.append(
+            {
+                "name": each.name,
+                "enrolled": each.created_s,
+                "removed": each.removed_s,
+                "vkey": each.vkey,
+                "logs": len(own),
+                "records": sum(listed.log.size for listed in own),
+                "heard": heard,
+            }
+        )
+    if options.json:
+        for row in rows:
+            print(json.dumps(row))
+        return 0
+    show(
+        _COLUMNS,
+        (
+            (
+                row["name"],
+                _when(row["enrolled"]),
+                "active" if row["removed"] is None else "removed",
+                row["logs"],
+                row["records"],
+                _when(row["heard"]),
+            )
+            for row in rows
+        ),
+    )
+    return 0
+
+
+def _remove(place: _Place, options: argparse.Namespace) -> int:
+    with place.store() as store:
+        gone = remove(store, _named(options), now_s())
+    print(f"Removed {gone.name}: its secret opens nothing any more, and what it sent stays.")
+    return 0
+
+
+def _verify(place: _Place, options: argparse.Namespace) -> int:
+    bad = 0
+    with place.store() as store:
+        enrolment = None
+        if options.name:
+            found = find(store, options.name)
+            if found is None:
+                raise CommandError(f"No gateway is called {options.name}: `receiver list` names them.")
+            enrolment = found.id
+        for listed in store.logs(enrolment):
+            report = audit_copy(store, listed.log)
+            if report.sentence:
+                bad += 1
+                print(
+                    f"TAMPERED: {report.log}: {report.sentence} {report.valid} of {report.size} are in order."
+                )
+            else:
+                print(f"OK: {report.log}: all {report.size} records are as they were signed.")
+        for charge in store.charges(enrolment, 1000):
+            if charge.proof:
+                bad += 1
+                print(f"FORK: {charge.log}: {charge.sentence}")
+    return 1 if bad else 0
+
+
+def _when(at_s: int | None) -> str:
+    return "" if at_s is None else datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d %H:%M")
