@@ -114,6 +114,46 @@ class UsageView:
     energy_uj: int
 
 
+class ReceiptState(StrEnum):
+    """What a receiver has said of a log's records."""
+
+    ACKNOWLEDGED = "acknowledged"
+    WAITING = "waiting"
+    OVERDUE = "overdue"
+    """Waiting for longer than it should."""
+    DISPUTED = "disputed"
+    """It says something else than we do; `ReceiptsView.trouble` says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsView:
+    """How far one log is with one receiver. Times are wall times in µs since the epoch, 0 where there is none."""
+
+    log: str
+    way: str
+    """`ledger`: it cosigns. `seed`: it takes flat transactions, and cosigns nothing."""
+    where: str
+    """Host and port."""
+    acked: int
+    """So many records, from the first on, are acknowledged."""
+    size: int
+    state: ReceiptState
+    trouble: str
+    """`ahead`, `disputed` or `fork`; empty where nothing is contested."""
+    sentence: str
+    """The last thing that went wrong; empty where nothing did since."""
+    since_us: int
+    """From when on something waits."""
+    next_us: int
+    """When it is asked again."""
+    unacked_pico: int
+    """What the records that are not acknowledged cost."""
+    checkpoint: str
+    """The newest checkpoint that it has cosigned, with the cosignature; empty where there is none."""
+    vkey: str
+    """The verifier key of its cosignatures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment of the gateway. `at_us` is wall time in microseconds."""
@@ -141,6 +181,8 @@ class Snapshot:
     host: HostState = NO_HOST_STATE
     """The engine's container, where it is ours."""
     public: TunnelState = OFF
+    receipts: tuple[ReceiptsView, ...] = ()
+    """What clients' receivers have acknowledged."""
 
 
 class DutyFace(Protocol):

@@ -22,6 +22,7 @@ from app.engine.host import EngineHost, HostCare, NoHost
 from app.gateway.books import Books
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
+from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.gateway import Gateway
 from app.gateway.public_address import PublicAddress, no_docker
@@ -103,6 +104,15 @@ async def running(
         )
         uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
         configuration = Configuration(store, books, meter, uptime)
+        deliveries = Deliveries(
+            books.ledger,
+            vault,
+            settings=lambda: store.current,
+            never=lambda: (door.url, upstream.engine.url),
+            moved=lambda: None,
+            changed=changes,
+        )
+        opened.push_async_callback(deliveries.close)
 
         # Where inference happens.
         quiet = Quiet(jobs)
@@ -141,7 +151,7 @@ async def running(
             address=door.url,
             changed=changes,
         )
-        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public)
+        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries)
 
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()
@@ -149,6 +159,7 @@ async def running(
             # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
             conduct.look()
             public.settings_changed(before, now)
+            deliveries.settings_changed(before, now)
             changes()
 
         configuration.changed.connect(settings_changed)
@@ -176,16 +187,14 @@ async def running(
         opened.push_async_callback(public.shut)
         await server.start(door)
         lock.announce(door.url, books.run_token)
+        await deliveries.begin()
         await upstream.watch.refresh()
         duty.started(contribute=contribute)
         public.start()
-        _tell(store.current, books)
+        _tell(books)
         yield gateway
 
 
-def _tell(settings: Settings, books: Books) -> None:
-    for name in ("callback_url", "ledger_secret"):
-        if getattr(settings, name):
-            log.warning("%s is set, and this version does nothing with it yet.", name.upper())
+def _tell(books: Books) -> None:
     for record in books.ledger.recovered:
         log.warning("Request %s was cut off by a crash; what it had cost is in the ledger.", record.id)

@@ -13,6 +13,7 @@ from app.face import (
     UsageView,
 )
 from app.gateway.books import Books
+from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.public_address import PublicAddress
 from app.gateway.upstream import Upstream
@@ -34,6 +35,7 @@ class View:
         jobs: Jobs,
         duty: Duty,
         public: PublicAddress,
+        deliveries: Deliveries,
     ) -> None:
         self._address = address
         self._conduct = conduct
@@ -43,6 +45,7 @@ class View:
         self._jobs = jobs
         self._duty = duty
         self._public = public
+        self._deliveries = deliveries
 
     def look(self) -> Snapshot:
         """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
@@ -88,6 +91,7 @@ class View:
             others=self._duty.others,
             host=self._upstream.host.state,
             public=self._public.state,
+            receipts=self._deliveries.receipts(),
         )
 
 

@@ -3,7 +3,19 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.settings.declare import Callback, Currency, Mode, Money, Ratio, Secret, Watts, Whole, parameter
+from app.settings.declare import (
+    Callback,
+    Currency,
+    Flag,
+    Mode,
+    Money,
+    Ratio,
+    Secret,
+    Template,
+    Watts,
+    Whole,
+    parameter,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +144,34 @@ class CostSettings:
     ledger_secret: Secret = parameter(
         "",
         "Ledger secret",
-        "Shared with a client whose receiver still checks the older SHA-256 hash. This version sends nothing yet.",
+        "Shared with clients whose receiver checks the older SHA-256 hash; it is hashed into each transaction.",
         group="Ledger",
         seed=True,
     )
     callback_url: Callback = parameter(
         "",
-        "Receiver of the ledger",
-        "Where the client keeps its copy of the ledger. This version sends nothing yet; the records are kept.",
+        "Receiver of transactions",
+        "Each transaction is sent there as one flat JSON object, again and again until it is taken.",
         group="Ledger",
         seed=True,
+    )
+    ledger_template: Template = parameter(
+        "{id}{tokens}{cost}{secret}",
+        "What is hashed",
+        "The text whose SHA-256 goes with each transaction. Both sides must have the same.",
+        group="Ledger",
+    )
+    private_receivers: Flag = parameter(
+        False,
+        "Receivers in your network",
+        "Let the receivers that clients enrol be in this machine or its network too. The one above always may be.",
+        group="Ledger",
+    )
+    max_unacked_cost: Money = parameter(
+        Decimal(0),
+        "Trust without receipts",
+        "When clients have not acknowledged more than this, no more requests are accepted. 0: without bound.",
+        group="Ledger",
+        ge=0,
+        le=9_000_000,
     )

@@ -33,6 +33,18 @@ _IMAGE = re.compile(
 )
 _DAEMON = re.compile(r"(?:unix|npipe)://\S+|(?:tcp|http|https)://[^\s/]+", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_PART = re.compile(r"\{(\w*)\}", re.ASCII)
+TEMPLATE_PARTS = (
+    "id",
+    "timestamp",
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+    "tokens",
+    "cost",
+    "secret",
+)
+"""What the template of the seed's hash may name; `ledger.seed_form`, which fills it in, has the same."""
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
 _LARGEST_EXPONENT = 30
@@ -144,6 +156,18 @@ def _secret(value: object) -> str:
     text = _text(value, 1024)
     if text == MASK:
         raise ValueError("the asterisks only stand for it, so write the secret itself")
+    return text
+
+
+def _template(value: object) -> str:
+    text = _text(value, 256)
+    named = _PART.findall(text)
+    for name in named:
+        if name not in TEMPLATE_PARTS:
+            raise ValueError(f"{{{name}}} is none of {', '.join(f'{{{part}}}' for part in TEMPLATE_PARTS)}")
+    for needed in ("id", "secret"):
+        if needed not in named:
+            raise ValueError(f"{{{needed}}} must stand in it")
     return text
 
 
@@ -320,6 +344,9 @@ FIELDS = Kind(
     "fields", "names of fields separated by commas, such as top_a, min_tokens, or empty for none", _fields
 )
 SECRET = Kind("secret", "one line of at most 1024 characters", _secret)
+TEMPLATE = Kind(
+    "template", "what is hashed, such as {id}{tokens}{cost}{secret}, with {id} and {secret} in it", _template
+)
 LINE = Kind("line", "one line of at most 256 characters", lambda value: _text(value, 256))
 DATABASE = Kind("secret", "an address such as postgresql://user:password@host/name, or empty", _database)
 

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from app.ledger.drafts import AdjustDraft, HeartbeatDraft, LaborDraft, UptimeDraft, UsageDraft
 from app.ledger.errors import RecordError
 from app.ledger.records import Record, encode
-from app.ledger.seed_form import TEMPLATE, check_template, count_hashes, flat, flat_lines, parse_flat
+from app.ledger.seed_form import PARTS, TEMPLATE, check_template, count_hashes, flat, flat_lines, parse_flat
+from app.settings.catalogue import parse
+from app.settings.parameters import Settings
+from app.settings.values import TEMPLATE_PARTS
 
 ID = "01234567-89ab-7def-8123-456789abcdef"
 SECRET = "agreed_upon_secret_here"
@@ -127,9 +130,15 @@ def test_tokens_are_moved_between_the_counts_unnoticed_unless_the_template_names
     ],
 )
 def test_a_template_that_proves_nothing_is_refused(template: str, clause: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        check_template(template)
-    assert clause in str(caught.value)
+    for check in (check_template, lambda text: parse("ledger_template", text)):
+        with pytest.raises(ValueError) as caught:
+            check(template)
+        assert clause in str(caught.value)
+
+
+def test_the_setting_and_the_hash_know_the_same_parts() -> None:
+    assert TEMPLATE_PARTS == PARTS
+    assert Settings().ledger_template == TEMPLATE
 
 
 def test_what_costs_something_is_a_transaction_and_what_only_tells_is_none() -> None:

@@ -86,6 +86,8 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             )
         case "models":
             return st.lists(MODEL, max_size=5, unique=True).map(tuple)
+        case "template":
+            return st.text(PRINTABLE, max_size=60).map(lambda text: text.replace("{", "") + "{id}{secret}")
         case "secret":
             return st.text(PRINTABLE, max_size=60).filter(lambda text: text != MASK)
     raise AssertionError(parameter.kind)

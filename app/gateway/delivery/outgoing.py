@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
+from app.basics.addresses import parsed
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
 
 ANSWER_MAX_B = 64 * 1024
@@ -57,6 +59,14 @@ class Outgoing:
         self._guard.close()
         if self._session is not None:
             await self._session.close()
+
+    async def admit(self, url: str) -> None:
+        """Look whether a receiver may be at `url`, without asking it. Raises ReceiverRefused, and OSError where its
+        name leads nowhere."""
+        place = place_of(url)
+        await self._guard.admit(url)
+        if parsed(place.host) is None:
+            await self._guard.resolver().resolve(place.host, place.port, socket.AF_UNSPEC)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> ReceiverAnswer:
         """Send `body` to `url`. Raises NoAnswer."""

@@ -29,15 +29,20 @@ NOTE_MAX_B = 8 * 1024
 TEXT = "text/plain; charset=utf-8"
 _is_size = re.compile(rb"(0|[1-9][0-9]{0,15})\n?").fullmatch
 
-Secret = Callable[[], Awaitable[str]]
-"""The secret of an enrolment; it may raise VaultUnavailable."""
+
+class NoSecret(Exception):
+    """The vault gives no secret for a receiver; `str()` is one sentence."""
+
+
+SecretOf = Callable[[], Awaitable[str]]
+"""The secret of an enrolment; it may raise NoSecret."""
 
 
 class LedgerPush:
     """Pushes one log to the receiver at `url` whose cosignatures are by `key`."""
 
     def __init__(
-        self, ledger: Ledger, outgoing: Outgoing, log_id: str, url: str, key: CosignerKey, secret: Secret
+        self, ledger: Ledger, outgoing: Outgoing, log_id: str, url: str, key: CosignerKey, secret: SecretOf
     ) -> None:
         self._ledger = ledger
         self._outgoing = outgoing
@@ -58,12 +63,10 @@ class LedgerPush:
             except LedgerError as error:
                 return Failed(str(error))
             try:
-                answer = await self._outgoing.post(
-                    self._url + "/ledger",
-                    write_submission(old, leaves, note),
-                    {"Content-Type": TEXT, **await self.credentials()},
-                )
-            except NoAnswer as error:
+                headers = {"Content-Type": TEXT, **await self.credentials()}
+                body = write_submission(old, leaves, note)
+                answer = await self._outgoing.post(self._url + "/ledger", body, headers)
+            except (NoAnswer, NoSecret) as error:
                 return Failed(str(error))
             if answer.status == 413 and len(leaves) > 1:
                 self._most = len(leaves) // 2
@@ -71,7 +74,7 @@ class LedgerPush:
             return await self._meaning(answer, old, old + len(leaves), note)
 
     async def credentials(self) -> dict[str, str]:
-        """The header that names this gateway to the receiver."""
+        """The header that names this gateway to the receiver. Raises NoSecret."""
         return {"Authorization": f"Bearer {await self._secret()}"}
 
     async def _meaning(self, answer: ReceiverAnswer, old: int, size: int, note: str) -> DeliveryEvent:
@@ -132,7 +135,7 @@ class LedgerPush:
             ours, _ = parse_checkpoint(await self._ledger.checkpoint(self._log, claim.size))
         except LedgerClosed:
             raise
-        except (NoAnswer, UnicodeDecodeError, LedgerError):
+        except (NoAnswer, NoSecret, UnicodeDecodeError, LedgerError):
             return None
         return None if ours.root == claim.root else note
 
