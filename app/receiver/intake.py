@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from app.ledger.checkpoint import VerifierKey
 from app.ledger.drafts import GenesisDraft, RotationDraft
@@ -78,63 +79,86 @@ def _verifier(vkey: str) -> VerifierKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """The records of a submission: decoded, in their places."""
+class Prepared:
+    """A submission whose records were read, each in its place in the log that the checkpoint names."""
 
+    submission: Submission
     records: tuple[Record, ...]
     hashes: tuple[bytes, ...]
+    ids: tuple[bytes, ...]
+    """16 bytes each: whether one of them is held already must be looked up."""
+
+
+def prepare(submission: Submission) -> Prepared | Rejected:
+    """Read the records; what is wrong with one of them by itself is said here."""
+    records, log = [], submission.claim.origin
+    for seq, body in enumerate(submission.leaves, submission.old):
+        try:
+            record = decode(body)
+        except RecordError as error:
+            text = str(error).rstrip(".")
+            return Rejected("bad_record", f"Record {seq} is none that is understood here: {text}.", seq)
+        if record.log != log:
+            return Rejected("other_log", f"Record {seq} is of the log {record.log}, not of {log}.", seq)
+        if record.seq != seq:
+            return Rejected("out_of_order", f"Record {record.seq} came where number {seq} belongs.", seq)
+        records.append(record)
+    return Prepared(
+        submission,
+        tuple(records),
+        tuple(map(leaf_hash, submission.leaves)),
+        tuple(id_bytes(record.draft.id) for record in records),
+    )
 
 
 def decide(
-    submission: Submission, log: KeptLog | None, held: HeldRecords, *, enrolment: str, vkey: str, now_s: int
+    sent: Prepared, log: KeptLog | None, held: HeldRecords, *, enrolment: str, vkey: str, now_s: int
 ) -> Decision:
-    """What to do with `submission`, sent by the gateway enrolled as `enrolment`.
+    """What to do with what the gateway enrolled as `enrolment` has `sent`.
 
     `log` is what is kept of the log it names, None where that is nothing; `vkey` is the one key that a log of this
-    enrolment may be signed by, empty where none was named; `now_s` (s since the epoch) is the time to be cosigned.
+    enrolment may begin with, empty where none was named; `now_s` (s since the epoch) is the time to be cosigned.
     """
     try:
         if log is None:
-            if submission.old:
+            if sent.submission.old:
                 return Elsewhere(0)
-            return _begin(submission, enrolment, vkey, now_s)
-        return _continue(submission, log, held, now_s)
+            return _begin(sent, enrolment, vkey, now_s)
+        return _continue(sent, log, held, now_s)
     except _Refusal as refusal:
         return refusal.refused
 
 
-def _begin(submission: Submission, enrolment: str, vkey: str, now_s: int) -> Decision:
-    read = _read(submission)
-    genesis = read.records[0].draft if read.records else None
+def _begin(sent: Prepared, enrolment: str, vkey: str, now_s: int) -> Decision:
+    genesis = sent.records[0].draft if sent.records else None
     if not isinstance(genesis, GenesisDraft):
         return Rejected("no_genesis", "A log begins with its genesis record, and this one does not.", 0)
     if vkey and genesis.vkey != vkey:
         return Rejected(
             "other_key", "The log is signed by another key than the one this gateway was enrolled with.", 0
         )
-    origin = submission.claim.origin
-    ranges = _check_signature(submission, read.records, origin, ((0, genesis.vkey),))
+    claim, origin = sent.submission.claim, sent.submission.claim.origin
+    ranges = _check_signature(sent, sent.records, origin, ((0, genesis.vkey),))
     log = KeptLog(enrolment, LogHead(0, origin, Frontier()), ranges, now_s)
-    growth = _grow(log, submission, read, now_s)
-    if growth.log.head.frontier.root() != submission.claim.root:
+    growth = _grow(log, sent, 0, now_s)
+    if growth.log.head.frontier.root() != claim.root:
         return Rejected(
             "other_root", "The records do not lead to the root that was signed over them.", suspect=True
         )
     return Accepted(growth)
 
 
-def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: int) -> Decision:
-    old, claim, size = submission.old, submission.claim, log.size
+def _continue(sent: Prepared, log: KeptLog, held: HeldRecords, now_s: int) -> Decision:
+    old, claim, size = sent.submission.old, sent.submission.claim, log.size
     if old > size:
         return Elsewhere(size)
-    read = _read(submission)
-    ranges = _check_signature(submission, read.records[max(0, size - old) :], log.name, log.keys)
+    ranges = _check_signature(sent, sent.records[max(0, size - old) :], log.name, log.keys)
     overlap = min(size, claim.size)
     for seq, (mine, theirs) in enumerate(
-        zip(held.hashes(old, overlap) if old < overlap else (), read.hashes, strict=False), old
+        zip(held.hashes(old, overlap) if old < overlap else (), sent.hashes, strict=False), old
     ):
         if mine != theirs:
-            return _differs(submission, read, held, seq)
+            return _differs(sent, held, seq)
     if claim.size < size:
         if held.frontier(claim.size).root() != claim.root:
             return _fork(
@@ -145,10 +169,7 @@ def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: in
         if log.head.frontier.root() != claim.root:
             return _fork(f"The gateway has signed two histories of its {size} records.")
         return Repeated(replace(log, cosigned_s=max(now_s, log.cosigned_s)))
-    fresh = replace(submission, old=size, leaves=submission.leaves[size - old :])
-    growth = _grow(
-        replace(log, keys=ranges), fresh, _Read(read.records[size - old :], read.hashes[size - old :]), now_s
-    )
+    growth = _grow(replace(log, keys=ranges), sent, size - old, now_s)
     doubled = held.known([leaf.id for leaf in growth.leaves])
     for leaf in growth.leaves:
         if leaf.id in doubled:
@@ -164,7 +185,7 @@ def _continue(submission: Submission, log: KeptLog, held: HeldRecords, now_s: in
 
 
 def _check_signature(
-    submission: Submission, fresh: Sequence[Record], log: str, ranges: tuple[tuple[int, str], ...]
+    sent: Prepared, fresh: Sequence[Record], log: str, ranges: tuple[tuple[int, str], ...]
 ) -> tuple[tuple[int, str], ...]:
     """The log's keys with those that the `fresh` records bring; one that is good for its size has signed the note."""
     try:
@@ -172,7 +193,7 @@ def _check_signature(
         for record in fresh:
             if isinstance(record.draft, RotationDraft):
                 keys.follow(record.seq, record.draft)
-        keys.verify(submission.note)
+        keys.verify(sent.submission.note)
     except UnsignedCheckpoint as error:
         raise _Refusal(
             Rejected("unsigned", f"The checkpoint is not signed as it must be: {error}.")
@@ -182,35 +203,14 @@ def _check_signature(
     return tuple((first, key.text) for first, key in keys.ranges)
 
 
-def _read(submission: Submission) -> _Read:
-    """The records, each in its place in the log that the checkpoint names."""
-    records, log = [], submission.claim.origin
-    for seq, body in enumerate(submission.leaves, submission.old):
-        try:
-            record = decode(body)
-        except RecordError as error:
-            raise _Refusal(
-                Rejected("bad_record", f"Record {seq} is none that is understood here: {error}.", seq)
-            ) from None
-        if record.log != log:
-            raise _Refusal(
-                Rejected("other_log", f"Record {seq} is of the log {record.log}, not of {log}.", seq)
-            )
-        if record.seq != seq:
-            raise _Refusal(
-                Rejected("out_of_order", f"Record {record.seq} came where number {seq} belongs.", seq)
-            )
-        records.append(record)
-    return _Read(tuple(records), tuple(map(leaf_hash, submission.leaves)))
-
-
-def _grow(log: KeptLog, submission: Submission, read: _Read, now_s: int) -> Growth:
-    """The log with the records appended; their running totals are checked, the root is not."""
+def _grow(log: KeptLog, sent: Prepared, skipped: int, now_s: int) -> Growth:
+    """The log with all but the first `skipped` records appended; their running totals are checked, the root not."""
     head = log.head.copy()
     leaves: list[Leaf] = []
     tiles: list[Tile] = []
     seen: set[bytes] = set()
-    for record, body, hashed in zip(read.records, submission.leaves, read.hashes, strict=True):
+    parts = zip(sent.records, sent.submission.leaves, sent.hashes, sent.ids, strict=True)
+    for record, body, hashed, identity in islice(parts, skipped, None):
         draft = record.draft
         head.cum += draft.cost
         if record.cum_pico != head.cum:
@@ -222,13 +222,13 @@ def _grow(log: KeptLog, submission: Submission, read: _Read, now_s: int) -> Grow
                 )
             )
         head.count(draft)
-        leaf = Leaf(record.seq, id_bytes(draft.id), draft.t0, draft.kind, hashed, body)
+        leaf = Leaf(record.seq, identity, draft.t0, draft.kind, hashed, body)
         if leaf.id in seen:
             raise _Refusal(_doubled(leaf))
         seen.add(leaf.id)
         leaves.append(leaf)
         tiles += head.frontier.append(hashed)
-    head.checkpoint = submission.note
+    head.checkpoint = sent.submission.note
     grown = replace(log, head=head, cosigned_s=max(now_s, log.cosigned_s))
     return Growth(grown, tuple(leaves), tuple(tiles))
 
@@ -239,10 +239,11 @@ def _doubled(leaf: Leaf) -> Rejected:
     )
 
 
-def _differs(submission: Submission, read: _Read, held: HeldRecords, seq: int) -> Rejected:
+def _differs(sent: Prepared, held: HeldRecords, seq: int) -> Rejected:
     """A record is not the one that is held in its place. The gateway has signed it where all that came, after what is
     held before it, leads to the signed root."""
-    tree = _appended(held.frontier(submission.old), read.hashes)
+    submission = sent.submission
+    tree = _appended(held.frontier(submission.old), sent.hashes)
     signed = tree.root() == submission.claim.root
     sentence = f"Record {seq} is not the one that is held, which was cosigned."
     return Rejected(

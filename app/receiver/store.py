@@ -82,8 +82,9 @@ class CopyStore(Protocol):
     def close(self) -> None:
         """Let go of it. Again is harmless."""
 
-    def work(self, names: Sequence[LogName]) -> AbstractContextManager[IntakeWork]:
-        """Lock these logs and change them; at its end all of it is durable."""
+    def work(self, asked: Mapping[LogName, Sequence[bytes]]) -> AbstractContextManager[IntakeWork]:
+        """Lock these logs and change them; at its end all of it is durable. The ids are those that `held.known` will be
+        asked for, so that they can be looked up together."""
 
     def enrolments(self) -> tuple[Enrolment, ...]:
         """Everybody, those removed too, oldest first."""

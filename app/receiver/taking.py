@@ -10,26 +10,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.ledger.checkpoint import parse_checkpoint
-from app.receiver.intake import Accepted, Decision, Rejected, Repeated, decide
+from app.receiver.intake import Accepted, Decision, Prepared, Rejected, Repeated, decide
 from app.receiver.kept import KeptLog
 from app.receiver.parties import Charge, Enrolment
 from app.receiver.store import LOGS_AN_ENROLMENT, IntakeWork, LogName
-from app.receiver.submission import Submission
 
 
-def log_name(enrolment: Enrolment, submission: Submission) -> LogName:
+def log_name(enrolment: Enrolment, sent: Prepared) -> LogName:
     """The log that a submission is of."""
-    return LogName(enrolment.id, submission.claim.origin)
+    return LogName(enrolment.id, sent.submission.claim.origin)
 
 
-def take(work: IntakeWork, submission: Submission, enrolment: Enrolment, now_s: int) -> Decision:
-    """Decide about `submission`, which came from the gateway `enrolment` at `now_s` (seconds since the epoch).
+def take(work: IntakeWork, sent: Prepared, enrolment: Enrolment, now_s: int) -> Decision:
+    """Decide about what was `sent`, which came from the gateway `enrolment` at `now_s` (seconds since the epoch).
 
     Where it is Accepted or Repeated, its checkpoint may be cosigned once the transaction is durable. Raises StoreFault.
     """
-    log = work.logs.get(log_name(enrolment, submission))
+    log = work.logs.get(log_name(enrolment, sent))
     held = work.held(log)
-    decision = decide(submission, log, held, enrolment=enrolment.id, vkey=enrolment.vkey, now_s=now_s)
+    decision = decide(sent, log, held, enrolment=enrolment.id, vkey=enrolment.vkey, now_s=now_s)
     match decision:
         case Accepted(growth):
             if log is None and work.count_logs(enrolment.id) >= LOGS_AN_ENROLMENT:
@@ -56,7 +55,7 @@ def take(work: IntakeWork, submission: Submission, enrolment: Enrolment, now_s: 
                     log.head.checkpoint,
                     log.cosigned_s,
                     body,
-                    submission.note,
+                    sent.submission.note,
                     decision.shown,
                 )
             )

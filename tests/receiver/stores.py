@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from app.receiver.intake import Decision
+from app.receiver.intake import Decision, Rejected, prepare
 from app.receiver.parties import Enrolment
 from app.receiver.store import CopyStore
 from app.receiver.submission import parse_submission
@@ -27,6 +27,8 @@ class Counter:
     now_s: int = NOW_S
 
     def take(self, body: bytes) -> Decision:
-        submission = parse_submission(body)
-        with self.store.work([log_name(self.gateway, submission)]) as work:
-            return take(work, submission, self.gateway, self.now_s)
+        sent = prepare(parse_submission(body))
+        if isinstance(sent, Rejected):
+            return sent
+        with self.store.work({log_name(self.gateway, sent): sent.ids}) as work:
+            return take(work, sent, self.gateway, self.now_s)

@@ -50,7 +50,7 @@ def test_a_fault_in_the_middle_leaves_nothing_behind(counter: Counter) -> None:
     name = LogName("e_garage", gateway.log)
 
     def break_off() -> None:
-        with counter.store.work([name]) as work:
+        with counter.store.work({name: ()}) as work:
             work.heard(dataclasses.replace(work.logs[name], cosigned_s=NOW_S + 99), NOW_S + 99)
             raise ZeroDivisionError
 
@@ -207,10 +207,10 @@ def test_flat_transactions_are_kept_once_and_counted(counter: Counter) -> None:
         FlatRow("e_garage", f"t{number}", NOW_S, genuine, 10**12 * number, b'{"id":"t%d"}' % number)
         for number, genuine in enumerate((True, True, False, None))
     ]
-    with counter.store.work([]) as work:
+    with counter.store.work({}) as work:
         assert {work.keep_flat(row) for row in rows} == {FlatOutcome.KEPT}
         assert work.keep_flat(rows[1]) is FlatOutcome.AGAIN
-    with counter.store.work([]) as work:
+    with counter.store.work({}) as work:
         assert work.keep_flat(rows[1]) is FlatOutcome.AGAIN
         assert work.keep_flat(dataclasses.replace(rows[1], body=b"{}")) is FlatOutcome.DIFFERS
         assert work.keep_flat(dataclasses.replace(rows[1], enrolment="")) is FlatOutcome.KEPT

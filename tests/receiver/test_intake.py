@@ -15,7 +15,7 @@ from app.ledger.checkpoint import Signer
 from app.ledger.drafts import AdjustDraft
 from app.ledger.records import decode, encode
 from app.ledger.signing_keys import passed_on
-from app.receiver.intake import Accepted, Decision, Elsewhere, Rejected, Repeated, decide
+from app.receiver.intake import Accepted, Decision, Elsewhere, Rejected, Repeated, decide, prepare
 from app.receiver.submission import (
     LEAVES_MAX,
     MalformedSubmission,
@@ -37,8 +37,11 @@ class Desk:
         self.now_s = NOW_S
 
     def take(self, body: bytes) -> Decision:
+        sent = prepare(parse_submission(body))
+        if isinstance(sent, Rejected):
+            return sent
         decision = decide(
-            parse_submission(body),
+            sent,
             self.held.log,
             self.held,
             enrolment="e_1",

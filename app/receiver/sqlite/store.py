@@ -5,7 +5,7 @@ Rule: what is derived (leaf hash, id, start) stands beside a record's bytes only
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,12 @@ class SqliteCopy:
         self._connection.close()
 
     @contextmanager
-    def work(self, names: Sequence[LogName]) -> Iterator[SqliteWork]:
+    def work(self, asked: Mapping[LogName, Sequence[bytes]]) -> Iterator[SqliteWork]:
         """See CopyStore."""
         with self._told():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteWork(self._connection, names)
+                yield SqliteWork(self._connection, asked)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

@@ -5,7 +5,7 @@ Rule: nothing here begins or ends the transaction; `store.py` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import apsw
 
@@ -54,7 +54,7 @@ class SqliteHeld:
 class SqliteWork:
     """Make it within a transaction that writes."""
 
-    def __init__(self, connection: apsw.Connection, names: Sequence[LogName]) -> None:
+    def __init__(self, connection: apsw.Connection, names: Iterable[LogName]) -> None:
         self._connection = connection
         self.logs: dict[LogName, KeptLog] = {}
         for name in names:
