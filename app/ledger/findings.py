@@ -16,10 +16,14 @@ class Verdict(StrEnum):
     """What an audit says, from good to bad."""
 
     OK = "OK"
+    LAGGING = "LAGGING"
+    """A receiver has not acknowledged what it should have by now, or contests it."""
     UNVERIFIABLE = "UNVERIFIABLE"
     """Something that would prove it is missing: a signature, or a readable file."""
     ROLLBACK = "ROLLBACK"
     """Records that were signed are gone from the end."""
+    FORK = "FORK"
+    """Two histories of one log are signed by the same key."""
     TAMPERED = "TAMPERED"
     """Something is not what was signed."""
 

@@ -19,11 +19,13 @@ from app.access.refusals import Refusal
 from app.basics.clock import wall_us
 from app.billing.money import pico_to_float
 from app.face import SettingsFace, Snapshot
+from app.ledger.findings import GRAVITY
 from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures
+from app.proxy.receipts import findings, of_log, peers_json, receipts_json, verdict_of
 from app.proxy.strict_json import parse_object
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore
@@ -124,10 +126,12 @@ class Control:
         )
 
     async def reconcile(self, request: web.BaseRequest) -> web.Response:
-        """Re-hash the whole log and compare it with the counters kept beside it."""
+        """Re-hash the whole log, compare it with the counters kept beside it, and say what its receivers say."""
         log = self._access.identify(request.headers, request.remote).scope
         report = (await self._ledger.verify()).of(log)
         difference = report.recomputed.cost_pico - report.counters.cost_pico
+        snapshot = self._look()
+        receipts = of_log(snapshot.receipts, log)
         return reply(
             {
                 "ledger_entries": report.records,
@@ -141,18 +145,18 @@ class Control:
                     "valid": report.valid,
                     "invalid": report.records - report.valid,
                 },
-                "status": report.verdict.value,
+                "status": max([report.verdict, *map(verdict_of, receipts)], key=GRAVITY.index).value,
                 "merkle": [
                     {"log": entry.log, "size": entry.size, "root": entry.root.hex()}
                     for entry in report.by_log
                 ],
                 "checkpoint": [entry.checkpoint for entry in report.by_log],
-                "holds": len(running(self._look(), log)),
+                "holds": len(running(snapshot, log)),
                 "keys": [self._ledger.vkey],
-                "findings": [finding.sentence for finding in report.findings],
-                # No copy of a client's is known yet, so nothing is said of receipts and of the peer.
-                "receipts": None,
-                "peer": None,
+                "findings": [finding.sentence for finding in report.findings]
+                + findings(receipts, to_client=log is not None),
+                "receipts": receipts_json(receipts, to_client=log is not None),
+                "peer": peers_json(receipts),
             }
         )
 

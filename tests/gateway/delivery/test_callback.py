@@ -139,3 +139,51 @@ async def test_a_new_clients_log_is_told_too(build: Build, strange: Receiver) ->
         assert reply.status == 200
     await until(lambda: len(strange.heard) == 1)
     assert len(house.gateway.snapshot().receipts) == 2
+
+
+async def reconciled(house: House, key: str | None = None) -> dict[str, Any]:
+    async with house.get("/reconcile", key=key) as reply:
+        assert reply.status == 200
+        answer: dict[str, Any] = await reply.json()
+        return answer
+
+
+async def test_reconcile_says_what_was_acknowledged_and_what_waits_and_why(
+    build: Build, strange: Receiver
+) -> None:
+    house = await build()
+    said = await reconciled(house)
+    assert (said["status"], said["receipts"], said["peer"]) == ("OK", [], [])
+    async with house.post("/config", {"callback_url": strange.url}, key=house.operator) as reply:
+        assert reply.status == 200
+    await ask(house, 2)
+    await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+    said = await reconciled(house)
+    assert said["status"] == "OK"
+    assert said["findings"] == []
+    (receipt,) = said["receipts"]
+    assert (receipt["way"], receipt["state"], receipt["waiting"]) == ("seed", "acknowledged", 0)
+    assert receipt["acknowledged"] == receipt["size"] == said["ledger_entries"]
+    strange.says(500)
+    await ask(house, 2)
+    await until(lambda: receipts(house).sentence)
+    (receipt,) = (await reconciled(house, house.operator))["receipts"]
+    assert receipt["state"] == "waiting"
+    assert "failed (500)" in receipt["sentence"]
+    assert receipt["next_try"] > receipt["waiting_since"] > 0
+    assert float(receipt["unacknowledged_cost_pico"]) > 0
+    (to_client,) = (await reconciled(house))["receipts"]
+    assert (to_client["receiver"], to_client["sentence"]) == (None, None)
+
+
+async def test_what_is_contested_is_a_finding_and_the_status_is_not_ok(
+    build: Build, strange: Receiver
+) -> None:
+    strange.says(422)
+    house = await build(callback_url=strange.url)
+    await ask(house)
+    await until(lambda: receipts(house).state is ReceiptState.DISPUTED)
+    said = await reconciled(house, house.operator)
+    assert said["status"] == "LAGGING"
+    assert "compare LEDGER_SECRET on both sides" in said["findings"][0]
+    assert said["hash_verification"]["invalid"] == 0
