@@ -28,7 +28,6 @@ HEADER = "c2sp.org/tlog-proof@v1"
 SUFFIX = ".tlog-proof"
 LONGEST_B = 16 << 20
 """The longest record fits in; what comes from outside is not read beyond."""
-STEPS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +56,16 @@ def check_proof(text: str, keys: Sequence[VerifierKey], log: str | None = None) 
     `log`: the only log whose records are wanted; None takes any that one of the keys has signed.
     """
     head, blank, note = text.partition("\n\n")
-    lines = head.split("\n")
-    if not blank or lines[0] != HEADER:
+    header, *lines = head.split("\n")
+    if not blank or header != HEADER:
         raise BadProof("This is no proof file: it does not begin with the line c2sp.org/tlog-proof@v1.")
-    if not lines[1:2] or not lines[1].startswith("extra "):
-        raise BadProof(
-            "The proof file has no record in it (no line «extra»), so it proves nothing by itself."
-        )
-    if not lines[2:3] or not lines[2].startswith("index ") or len(lines) > 3 + STEPS_MAX:
-        raise BadProof("The proof file does not say the record's number (no line «index»), or is too long.")
-    index = lines[2].removeprefix("index ")
+    extra, index = _field(lines, "extra"), _field(lines, "index")
     if not (index.isascii() and index.isdigit() and len(index) < 20 and str(int(index)) == index):
         raise BadProof("The record's number in the proof file is not a plain number.")
     seq = int(index)
     try:
-        leaf = unb64(lines[1].removeprefix("extra "), "record")
-        steps = [unb64(line, "proof") for line in lines[3:]]
+        leaf = unb64(extra, "record")
+        steps = [unb64(line, "proof") for line in lines]
         claim, key = _vouched(note, keys, log)
         verify_inclusion(leaf_hash(leaf), seq, claim.size, steps, claim.root)
     except CheckpointError as error:
@@ -80,6 +73,13 @@ def check_proof(text: str, keys: Sequence[VerifierKey], log: str | None = None) 
     except ProofError as error:
         raise BadProof(f"The record is not number {seq} of what was signed: {error}.") from None
     return Proven(leaf, seq, claim, key, _record(leaf, seq, claim), note)
+
+
+def _field(lines: list[str], name: str) -> str:
+    """What stands behind `name` in the first of `lines`, which is taken away."""
+    if not lines or not lines[0].startswith(name + " "):
+        raise BadProof(f"The proof file has no line «{name}» in its place, so it proves nothing by itself.")
+    return lines.pop(0).removeprefix(name + " ")
 
 
 def _vouched(note: str, keys: Sequence[VerifierKey], log: str | None) -> tuple[Checkpoint, VerifierKey]:

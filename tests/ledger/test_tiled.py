@@ -86,19 +86,23 @@ def test_a_whole_tile_is_read_once_for_all_proofs_and_a_growing_one_each_time() 
         assert (0, 512) in counted.asked
 
 
-@pytest.mark.parametrize("level", [0, 8])
-def test_the_tile_that_was_not_asked_for_the_longest_makes_room(level: int) -> None:
-    cache = TileCache(leaves=2, above=2)
+@pytest.mark.parametrize(("level", "most"), [(0, 2), (8, 3)])
+def test_the_tile_that_was_not_asked_for_the_longest_makes_room(level: int, most: int) -> None:
+    cache = TileCache(leaves=2, above=3)
     levels = [[bytes(32)] * 256]
-    for number in (1, 2):
+    for number in range(most):
         cache.put(level, number, levels)
-        cache.put(8 - level, number, levels)
-    assert cache.get(level, 1) is levels
-    cache.put(level, 3, levels)
-    assert [cache.get(level, number) for number in (1, 2, 3)] == [levels, None, levels]
-    assert [cache.get(8 - level, number) for number in (1, 2, 3)] == [levels, levels, None]
-    cache.put(level, 4, [[bytes(32)] * 255])
-    assert cache.get(level, 4) is None
+        cache.put(8 - level, 0, levels)
+    assert cache.get(level, 0) is levels
+    cache.put(level, 9, levels)
+    assert [number for number in range(10) if cache.get(level, number)] == [0, *range(2, most), 9]
+    assert cache.get(8 - level, 0) is levels
+
+
+def test_a_tile_that_still_grows_is_not_kept() -> None:
+    cache = TileCache()
+    cache.put(0, 4, [[bytes(32)] * 255])
+    assert cache.get(0, 4) is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 256, 257, 600, 700])

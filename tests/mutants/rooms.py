@@ -83,6 +83,14 @@ ROOMS: Sequence[Room] = (
         tuple(f"tests/ledger/**/test_{name}.py" for name in _PURE),
     ),
     Room(
+        "ledger: proofs",
+        _ledger("tiled", "tlog_proof", "reader"),
+        tuple(
+            f"tests/ledger/**/test_{name}.py"
+            for name in ("tiled", "tlog_proof", "past_sizes", "proofs", "pages")
+        ),
+    ),
+    Room(
         "ledger: transactions",
         _ledger("transaction", "holds", "heads", "nodes"),
         (*(f"tests/ledger/**/test_{name}.py" for name in _QUICK), "tests/ledger/**/test_*.py"),

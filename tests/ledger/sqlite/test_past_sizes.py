@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from app.ledger.checkpoint import Signer, verify_checkpoint
 from app.ledger.errors import LedgerCorrupt, LedgerTampered, NotInLog
-from app.ledger.merkle import leaf_hash, root_from_leaves, verify_inclusion
+from app.ledger.merkle import Frontier, leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
 from app.ledger.sqlite import transaction
+from app.ledger.sqlite.reader import Reader
 
 SIZE = 700
 
@@ -115,7 +117,8 @@ async def test_a_ledger_that_was_mended_proves_again(ledger, anna, rows):
 
 async def test_a_lost_right_edge_is_made_anew_of_the_leaves(ledger, anna, rows):
     whole = await ledger.inclusion(anna, 5)
-    for edge in (b"", b"nonsense", bytes(8)):
+    another = Frontier(4, [bytes(32)])
+    for edge in (b"", b"nonsense", bytes(8), another.to_bytes()):
         rows("UPDATE log SET frontier = ? WHERE k = 1", edge)
         assert await ledger.inclusion(anna, 5) == whole
 
@@ -133,6 +136,38 @@ async def test_a_newest_checkpoint_that_does_not_hold_vouches_for_nothing(ledger
         for call in (ledger.inclusion(anna, 0, size), ledger.checkpoint(anna, size)):
             with pytest.raises(LedgerTampered, match="verification"):
                 await call
+
+
+async def test_growth_is_proven_from_the_first_record_on(ledger, anna, signer):
+    first, newest = [
+        verify_checkpoint(await ledger.checkpoint(anna, size), signer.verifier) for size in (1, None)
+    ]
+    found = await ledger.consistency(anna, 1)
+    verify_consistency(1, newest.size, found.proof, first.root, newest.root)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux tells which files are open")
+async def test_a_reader_of_a_file_lets_go_of_it_and_may_come_back(ledger, anna, path, signer):
+    def held():
+        return [name for name in Path("/proc/self/fd").iterdir() if name.exists() and name.resolve() == path]
+
+    await ledger.close()  # SQLite closes no file of a process that still has it open elsewhere
+    assert held() == []
+    reader = Reader(path, signer)
+    assert {client.name for client in reader.clients()} == {"Anna", "Ben"}
+    assert len(held()) == 1
+    reader.close()
+    assert held() == []
+    assert reader.inclusion(anna, 3).seq == 3
+    reader.close()
+
+
+async def test_a_client_whose_row_is_damaged_is_said(anna, path, signer, rows):
+    rows("UPDATE client SET name = CAST(x'ff41' AS TEXT) WHERE name = 'Ben'")
+    reader = Reader(path, signer)
+    with pytest.raises(LedgerCorrupt, match="name"):
+        reader.clients()
+    reader.close()
 
 
 async def test_entries_are_handed_out_up_to_a_gap_and_never_over_it(ledger, anna, rows):
