@@ -30,7 +30,7 @@ class Shut:
     @property
     def signer(self) -> Signer:
         """Who signs its checkpoints."""
-        return Signer(self.identity.seed, self.identity.signer_name)
+        return self.identity.signer
 
     async def open_ledger(self, *, remembered: Sequence[Checkpoint]) -> Ledger:
         """Its ledger, which must hold what is `remembered`. Raises LedgerError."""
@@ -53,8 +53,9 @@ async def shut(base: Ground) -> AsyncIterator[Shut]:
     base.folders.prepare()
     vault = await base.vault()
     with InstanceLock.acquire(base.folders.state):
-        identity, newest = await Identity.load(vault), await Newest.load(vault)
-        yield Shut(vault, identity, newest, base.folders.data / LEDGER_FILE)
+        path = base.folders.data / LEDGER_FILE
+        identity = await (await Identity.load(vault)).settled(vault, path)
+        yield Shut(vault, identity, await Newest.load(vault), path)
 
 
 @contextlib.asynccontextmanager

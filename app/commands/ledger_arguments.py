@@ -99,6 +99,12 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         _check_proof,
     ),
     "export": ("ledger_export", "export", "write the records of a period", _export),
+    "rotate-key": (
+        "ledger_keeping",
+        "rotate_key",
+        "pass the key that signs the ledger on to a new one",
+        _nothing,
+    ),
     "accept-rollback": (
         "ledger",
         "accept_rollback",

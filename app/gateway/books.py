@@ -19,7 +19,6 @@ from app.billing.money import to_pico
 from app.billing.pricing import Pricing
 from app.gateway.newest import Newest
 from app.gateway.terms import pricing_of, terms_record
-from app.ledger.checkpoint import Signer
 from app.ledger.drafts import ModelDraft, TariffDraft
 from app.ledger.heads import Receipt
 from app.ledger.ids import new_id
@@ -62,11 +61,11 @@ class Books:
     @classmethod
     async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
         """Raises LedgerError, VaultUnavailable or SettingError; nothing is left open then."""
-        identity = await Identity.load(vault)
+        identity = await (await Identity.load(vault)).settled(vault, folders.data / LEDGER_FILE)
         newest = await Newest.load(vault)
         ledger = await Ledger.open(
             folders.data / LEDGER_FILE,
-            signer=Signer(identity.seed, identity.signer_name),
+            signer=identity.signer,
             gateway_id=identity.gateway_id,
             clock_us=wall_us,
             remembered=newest.claims,

@@ -83,3 +83,21 @@ def test_a_running_gateways_ledger_is_no_older_copy(tmp_path: Path) -> None:
         status, _, errors = ledger(tmp_path, "accept-rollback")
     assert status != 0
     assert "runs" in errors
+
+
+def test_the_signing_key_is_passed_on_and_everything_goes_on(tmp_path: Path, file: Path) -> None:
+    grow(tmp_path)
+    status, said, errors = ledger(tmp_path, "rotate-key")
+    assert status == 0, errors
+    old, new = (line.split()[1] for line in said.splitlines() if line.startswith("  "))
+    assert old != new
+    assert old.split("+")[0] == new.split("+")[0]
+    assert ledger(tmp_path, "verify")[1].startswith("OK")
+    grow(tmp_path)
+    with gateway(tmp_path, "--simulate", *VAULT):
+        status, said, errors = ledger(tmp_path, "rotate-key")
+        assert status == 2
+        assert "stop it" in errors
+        assert ledger(tmp_path, "verify")[1].startswith("OK")
+    assert ledger(tmp_path, "rotate-key")[0] == 0
+    assert ledger(tmp_path, "verify")[1].startswith("OK")

@@ -164,7 +164,7 @@ class _Audit(Stated):
             return False
         head.cum = record.cum_pico
         head.count(draft)
-        return True
+        return log.note(record)
 
     def _stored_tile(self, k: int, level: int, index: int) -> object:
         try:

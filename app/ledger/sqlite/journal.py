@@ -203,13 +203,15 @@ class Journal:
                 outcomes.append((operation, operation.plan(transaction)))
             except Exception as error:  # noqa: BLE001  (a draft that breaks anything at all fails alone)
                 outcomes.append((operation, error))
-        transaction.sign(self._signer)
+        signer = transaction.signer or self._signer
+        transaction.sign(signer)
         try:
             transaction.write(self._connection)
         except UNWRITABLE as error:
             if "record.id" in str(error):
                 raise DuplicateRecord("A record of this id is in the ledger already.") from error
             raise Unwritable(f"The database refuses this ({error}): nothing of it was written.") from error
+        self._signer = signer
         touched = transaction.touched
         self.heads.update(touched)
         self._n, self._t0_min, self._t0_max = transaction.n, transaction.t0_min, transaction.t0_max

@@ -51,7 +51,7 @@ class Reader:
     def __init__(self, path: Path, signer: Signer, vfs: str | None = None) -> None:
         """`signer` is who signed the ledger's checkpoints: it signs past ones again where they are asked for."""
         self._path = path
-        self._signer = signer
+        self.signer = signer
         self._vfs = vfs
         self._connection: apsw.Connection | None = None
         self._cached = 0, TileCache()
@@ -194,7 +194,7 @@ class Reader:
                 f"The first {size} records of {log} are not those that were signed: run the ledger's verification."
             ) from None
         return _Claimed(
-            k, end, nodes, Checkpoint(log, size, root), self._signer.sign_checkpoint(log, size, root)
+            k, end, nodes, Checkpoint(log, size, root), self.signer.sign_checkpoint(log, size, root)
         )
 
     def _nodes(self, connection: apsw.Connection, k: int, end: int, edge: object) -> StoredNodes:
@@ -221,7 +221,7 @@ class Reader:
         if known is not None and known[0] == note:
             return known[1]
         try:
-            claim = verify_checkpoint(note, self._signer.verifier, log)
+            claim = verify_checkpoint(note, self.signer.verifier, log)
         except CheckpointError as error:
             raise LedgerTampered(
                 f"The newest checkpoint of {log} is not as it was signed ({error}): run the ledger's verification."

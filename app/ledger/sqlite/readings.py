@@ -49,6 +49,11 @@ class Readings:
         self._reads = ThreadPoolExecutor(1, "ledger-reader")
         self._audits = ThreadPoolExecutor(1, "ledger-audit")
 
+    def _sign_with(self, signer: Signer) -> None:
+        """The signing key was passed on to `signer`."""
+        self._verifier = signer.verifier
+        self._reader.signer = signer
+
     def _stop_reading(self) -> None:
         """End the threads as soon as they have answered; an audit under way fails with LedgerClosed."""
         if self._stop.is_set():

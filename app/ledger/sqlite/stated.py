@@ -121,15 +121,8 @@ class Stated:
                 log.blame(
                     Verdict.TAMPERED, None, f"A kept checkpoint of {log.name} is damaged: its {odd} is lost."
                 )
-            elif claim := log.vouched(self.verifier, note, f"the checkpoint kept at {size} records"):
-                if claim.size == size:
-                    log.expect(claim)
-                else:
-                    log.blame(
-                        Verdict.TAMPERED,
-                        None,
-                        f"The checkpoint kept at {size} records of {log.name} is of {claim.size}.",
-                    )
+            else:
+                log.expect_kept(self.verifier, note, size)
 
     def _check_parties(self) -> None:
         names = {log.name for log in self.logs.values()}

@@ -28,6 +28,7 @@ from app.ledger.sqlite.deliveries import DropDelivery, PutDelivery
 from app.ledger.sqlite.journal import Committed
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
 from app.ledger.sqlite.readings import Readings
+from app.ledger.sqlite.rotation import RotateKey
 from app.ledger.sqlite.transaction import Append, DropHold, PutHold, RecordTariff, RenewHold, Write
 from app.ledger.sqlite.writer import Opened, Writer
 
@@ -348,6 +349,20 @@ class Ledger(Readings):
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first, revoked ones included."""
         return self._parties.keys
+
+    def rotate(self, new: Signer) -> Future[None]:
+        """Pass the signing key of every log on to `new`, which has the same name; done once that is durable. Until then
+        keep both keys. The future may bring LedgerError."""
+        future: Future[None] = self._loop.create_future()
+
+        def passed(done: Future[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._signer = new
+                self._sign_with(new)
+
+        future.add_done_callback(passed)
+        self._submit(RotateKey(self._signer, new, self._clock_us(), self.new_id, future))
+        return future
 
     @property
     def vkey(self) -> str:

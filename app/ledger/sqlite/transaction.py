@@ -166,10 +166,17 @@ class Transaction:
         self.new_logs: set[str] = set()
         self.hold_puts: dict[str, HoldRow] = {}
         self.hold_drops: list[str] = []
+        self.signer: Signer | None = None
+        """Who signs from this commit on; None where that stays as it is."""
         self._heads = heads
         self._held = held
         self._values: list[Any] = []
         self._ids: set[bytes] = set()
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """The names of all logs."""
+        return (*self._heads, *self.new_logs)
 
     def head(self, log: str) -> LogHead:
         """The head of `log` to work on; LedgerError where there is no such log."""
