@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import psutil
-
 from app.basics.addresses import bare, is_here, is_loopback, is_metadata, is_public, parsed
 from app.basics.resolving import Addresses, CheckedResolver, system_addresses
 from app.basics.threads import Aside
@@ -52,6 +50,8 @@ def place_of(url: str) -> ReceiverPlace:
 
 def own_addresses() -> frozenset[str]:
     """The IP addresses of this machine's network interfaces."""
+    import psutil  # most gateways deliver to nobody, and it takes its time to load
+
     found = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
     return frozenset(filter(None, map(bare, found)))
 
