@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,17 +17,13 @@ from pathlib import Path
 from app.basics.signal import Signal
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.delivery import DeliveryRow, DeliveryWay
-from app.ledger.drafts import Draft, GenesisDraft, TariffDraft, UsageDraft
+from app.ledger.drafts import Draft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
-from app.ledger.ids import uuid7
-from app.ledger.parties import Client, Key, Parties
 from app.ledger.sqlite.deliveries import DropDelivery, PutDelivery
 from app.ledger.sqlite.journal import Committed
-from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
-from app.ledger.sqlite.readings import Readings
-from app.ledger.sqlite.rotation import RotateKey
+from app.ledger.sqlite.members import Members
 from app.ledger.sqlite.transaction import Append, DropHold, PutHold, RecordTariff, RenewHold, Write
 from app.ledger.sqlite.writer import Opened, Writer
 
@@ -38,7 +33,7 @@ LOOK_AGAIN_S = 0.005
 CLOSE_GRACE_S = 5.0
 
 
-class Ledger(Readings):
+class Ledger(Members):
     """Open it with `await Ledger.open(…)`, end it with `await ledger.close()`."""
 
     def __init__(
@@ -51,12 +46,8 @@ class Ledger(Readings):
         vfs: str | None,
     ) -> None:
         """Use `open`."""
-        super().__init__(path, signer, vfs, lambda word: self._parties.labelled(word), self.newest)
-        self._signer = signer
-        self._gateway_id = gateway_id
-        self._clock_us = clock_us
+        super().__init__(path, signer, vfs, gateway_id, clock_us)
         self._heads: dict[str, LogHead] = {}
-        self._parties = Parties()
         self._recovered: tuple[UsageDraft, ...] = ()
         self._fault: str | None = None
         self._faulted: Signal[[str | None]] = Signal()
@@ -178,10 +169,6 @@ class Ledger(Readings):
         self._ended.set_result(None)
 
     # Records.
-
-    def new_id(self) -> str:
-        """A fresh UUIDv7 of this moment."""
-        return uuid7(self._clock_us(), secrets.randbits(62))
 
     def append(self, log_id: str, draft: Draft, release: str | None = None) -> Future[Receipt]:
         """Record `draft` in the log `log_id` and, in the same commit, end the hold of the request `release`.
@@ -315,59 +302,6 @@ class Ledger(Readings):
         future: Future[None] = self._loop.create_future()
         self._submit(DropDelivery(log_id, way, future))
         return future
-
-    # Clients and keys.
-
-    def create_client(self, name: str) -> Future[Client]:
-        """A new client with a log that begins with a genesis record; the future may bring LedgerError (name taken)."""
-        future: Future[Client] = self._loop.create_future()
-        identity, now_us = "c_" + secrets.token_hex(6), self._clock_us()
-        client = Client(identity, name, f"{self._gateway_id}/{identity}", now_us)
-        genesis = GenesisDraft(self.new_id(), now_us, self._gateway_id, name, self._signer.vkey)
-        self._submit(CreateClient(client, genesis, future))
-        return future
-
-    def create_key(
-        self, *, label: str, sha256: bytes, client: str | None, role: str = "client", limits: str = "{}"
-    ) -> Future[Key]:
-        """A new key, of which only the SHA-256 (32 bytes) is kept; `client` is a client's id, None for an operator."""
-        future: Future[Key] = self._loop.create_future()
-        key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None, limits)
-        self._submit(CreateKey(key, self.new_id(), future))
-        return future
-
-    def revoke_key(self, key_id: str) -> Future[Key]:
-        """The end of a key; the future may bring LedgerError (no such key)."""
-        future: Future[Key] = self._loop.create_future()
-        self._submit(RevokeKey(key_id, self._clock_us(), self.new_id(), future))
-        return future
-
-    def clients(self) -> tuple[Client, ...]:
-        """All clients, oldest first."""
-        return self._parties.clients
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys, oldest first, revoked ones included."""
-        return self._parties.keys
-
-    def rotate(self, new: Signer) -> Future[None]:
-        """Pass the signing key of every log on to `new`, which has the same name; done once that is durable. Until then
-        keep both keys. The future may bring LedgerError."""
-        future: Future[None] = self._loop.create_future()
-
-        def passed(done: Future[None]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                self._signer = new
-                self._sign_with(new)
-
-        future.add_done_callback(passed)
-        self._submit(RotateKey(self._signer, new, self._clock_us(), self.new_id, future))
-        return future
-
-    @property
-    def vkey(self) -> str:
-        """The verifier key of the checkpoints, in the signed-note text form: what a client needs to check them."""
-        return self._signer.vkey
 
     # Sums and faults.
 
