@@ -35,7 +35,7 @@ mutants: install ## How many single-line mutants the rooms' tests kill (MUTANTS 
 	@$(VENV)/python -m tests.mutants
 
 lock: ## Resolve the dependencies anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --extra amd \
+	@uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --extra amd --extra postgres \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		pyproject.toml --output-file requirements.lock
 

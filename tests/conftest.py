@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-# A real Docker Engine, images and a registry, for the tests of every room.
-pytest_plugins = ["tests.real.docker_fixtures"]
+# A real Docker Engine, images and a registry, and a real PostgreSQL, for the tests of every room.
+pytest_plugins = ["tests.real.docker_fixtures", "tests.real.postgres_server"]
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # A developer's own gateway, settings and keyring are none of the tests' business.

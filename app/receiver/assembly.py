@@ -16,6 +16,7 @@ from app.basics.descriptors import raise_descriptors
 from app.basics.door import Door
 from app.receiver.counts import Counts
 from app.receiver.doorkeeper import Doorkeeper
+from app.receiver.errors import ReceiverError
 from app.receiver.identity import ReceiverIdentity
 from app.receiver.intake_endpoints import IntakeEndpoints
 from app.receiver.keeper import Keeper
@@ -61,8 +62,19 @@ def now_s() -> int:
 
 
 def store_of(settings: ReceiverSettings, data: Path) -> Callable[[], CopyStore]:
-    """Opens the store that the settings name; it blocks, and raises StoreFault."""
-    return lambda: SqliteCopy(data / RECEIVER_FILE)
+    """Opens the store that the settings name; it blocks, and raises StoreFault.
+
+    Raises ReceiverError where PostgreSQL is named and its library is not installed.
+    """
+    if not settings.database:
+        return lambda: SqliteCopy(data / RECEIVER_FILE)
+    try:
+        from app.receiver.postgres.store import PostgresCopy
+    except ImportError:
+        raise ReceiverError(
+            "The library for PostgreSQL is not installed: install it with pip install 'mortdecai-gateway[postgres]'."
+        ) from None
+    return lambda: PostgresCopy(settings.database, now_s)
 
 
 @asynccontextmanager

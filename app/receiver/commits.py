@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.basics.traces import where
 from app.ledger.cosignature import Cosigner
-from app.receiver.errors import ReceiverError, StoreAway, StoreFault
+from app.receiver.errors import ReceiverError, StoreAway, StoreContended, StoreFault
 from app.receiver.intake import Accepted, Decision, Elsewhere, Prepared, Rejected, Repeated, prepare
 from app.receiver.parties import Enrolment, FlatOutcome, FlatRow
 from app.receiver.store import CopyStore, IntakeWork, LogName
@@ -20,6 +20,8 @@ from app.receiver.submission import MalformedSubmission, TooManyLeaves, parse_su
 from app.receiver.taking import log_name, take
 
 log = logging.getLogger(__name__)
+
+TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,7 @@ def _together(
     store: CopyStore, cosigner: Cosigner, pieces: Sequence[_Piece], now_s: int
 ) -> dict[int, Outcome]:
     try:
-        try:
-            decided = _durably(store, pieces, now_s)
-        except StoreAway:
-            # A database that was started again has closed our connection, and what may have been committed is only
-            # repeated: the second try is the same.
-            decided = _durably(store, pieces, now_s)
+        decided = _tried(store, pieces, now_s)
         return {piece.number: _outcome(cosigner, piece, decision) for piece, decision in decided}
     except StoreFault as error:
         return {piece.number: error for piece in pieces}
@@ -126,6 +123,22 @@ def _together(
             return found
         mistake = _mistake(error)
         return {piece.number: mistake for piece in pieces}
+
+
+def _tried(
+    store: CopyStore, pieces: Sequence[_Piece], now_s: int
+) -> list[tuple[_Piece, Decision | FlatOutcome]]:
+    """Tried again where that may help: what was committed already is only repeated. A database that was started again
+    has closed our connection; another receiver may have been quicker."""
+    for left in reversed(range(TRIES)):
+        try:
+            return _durably(store, pieces, now_s)
+        except StoreContended:
+            if not left:
+                raise
+        except StoreAway:
+            break
+    return _durably(store, pieces, now_s)
 
 
 def _durably(

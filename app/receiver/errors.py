@@ -18,6 +18,10 @@ class StoreAway(StoreFault):
     """The store does not answer now."""
 
 
+class StoreContended(StoreAway):
+    """Another receiver over the same database was quicker; nothing is wrong, and the next try may succeed."""
+
+
 class StoreFull(StoreFault):
     """There is no room left to keep anything."""
 

@@ -70,6 +70,8 @@ class IntakeEndpoints:
         try:
             sent = parse_flat(body)
             cost_pico = to_pico(sent.cost)
+            if not sent.id.isprintable():
+                raise RecordError("The transaction's id must be printable.")
         except (RecordError, ValueError) as error:
             raise Refusal(400, "malformed", str(error)) from None
         settings = self._settings

@@ -321,7 +321,7 @@ def flat(secret: str = "shh", **changes: object) -> bytes:
     }
     tokens = int(str(sent["prompt_tokens"])) + int(str(sent["completion_tokens"]))
     text = f"{sent['id']}{tokens}{json.dumps(sent['cost'])}{secret}"
-    sent.setdefault("hash", hashlib.sha256(text.encode()).hexdigest())
+    sent.setdefault("hash", hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
     return json.dumps(sent).encode()
 
 
@@ -358,7 +358,19 @@ async def test_without_a_secret_only_gateways_with_keys_send_unless_the_door_is_
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", flat(cost="free"), flat(id=""), flat(cost=1e30), b"{" * 70_000], ids=range(7)
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        flat(cost="free"),
+        flat(id=""),
+        flat(cost=1e30),
+        b"{" * 70_000,
+        flat(id="\0"),
+        flat(id="\ud800"),
+    ],
+    ids=range(9),
 )
 async def test_what_is_no_transaction_is_refused_in_one_sentence(
     asked: Asked, secret: str, body: bytes
