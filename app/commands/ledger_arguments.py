@@ -28,13 +28,15 @@ def _log(command: argparse.ArgumentParser) -> None:
 def _prove(command: argparse.ArgumentParser) -> None:
     command.add_argument("seq", type=int, metavar="SEQ", help="the record's number in its log, from 0")
     _log(command)
-    command.add_argument(
+    of = command.add_mutually_exclusive_group()
+    of.add_argument(
         "--size",
         type=int,
         default=None,
         metavar="N",
         help="in the log as it was with N records (default: now)",
     )
+    of.add_argument("--cosigned", action="store_true", help="in the log as far as a receiver has cosigned it")
     command.add_argument(
         "--out",
         default=None,

@@ -43,7 +43,7 @@ def prove(options: argparse.Namespace) -> int:
 async def _prove(base: Ground, options: argparse.Namespace) -> int:
     async with ledger_source(base) as source:
         log = source.named(options.log)
-        found = await source.inclusion(log, options.seq, options.size)
+        found = await source.inclusion(log, options.seq, options.size, cosigned=options.cosigned)
         key = source.vkey
     text = write_proof(found)
     if options.out == STANDARD:

@@ -41,8 +41,9 @@ class LedgerSource(Protocol):
     def entries(self, log: str) -> AsyncGenerator[bytes, None]:
         """Every record's exact bytes, the first one first."""
 
-    async def inclusion(self, log: str, seq: int, size: int | None) -> Inclusion:
-        """The proof that record `seq` is in the newest checkpoint, or in that over the first `size` records."""
+    async def inclusion(self, log: str, seq: int, size: int | None, *, cosigned: bool) -> Inclusion:
+        """The proof that record `seq` is in the newest checkpoint, or in that over the first `size` records, or
+        (`cosigned`) in the newest that a receiver has cosigned."""
 
 
 @contextlib.asynccontextmanager
@@ -78,8 +79,9 @@ class _Running:
     def entries(self, log: str) -> AsyncGenerator[bytes, None]:
         return self._owner.read("/ledger/entries", log=log)
 
-    async def inclusion(self, log: str, seq: int, size: int | None) -> Inclusion:
-        asked = f"/ledger/proof/{seq}?log={log}" + ("" if size is None else f"&size={size}")
+    async def inclusion(self, log: str, seq: int, size: int | None, *, cosigned: bool) -> Inclusion:
+        of = "cosigned" if cosigned else size
+        asked = f"/ledger/proof/{seq}?log={log}" + ("" if of is None else f"&size={of}")
         told = await self._owner.ask("GET", asked)
         steps = tuple(b64decode(step) for step in told["proof"])
         return Inclusion(log, told["seq"], told["size"], told["leaf"].encode(), steps, told["checkpoint"])
@@ -102,8 +104,10 @@ class _Lying:
             for body in part:
                 yield body
 
-    async def inclusion(self, log: str, seq: int, size: int | None) -> Inclusion:
+    async def inclusion(self, log: str, seq: int, size: int | None, *, cosigned: bool) -> Inclusion:
         try:
+            if cosigned:
+                size = await asyncio.to_thread(self._reader.cosigned_size, log)
             return await asyncio.to_thread(self._reader.inclusion, log, seq, size)
         except NotInLog as error:
             raise CommandError(str(error)) from None

@@ -30,6 +30,7 @@ AT_ONCE = 256
 """Leaves that are read and sent together: some 130 kB."""
 TEXT = "text/plain; charset=utf-8"
 LEAVES = "application/x-ndjson"
+COSIGNED = "cosigned"
 _PROOF = "/ledger/proof/"
 
 
@@ -66,9 +67,10 @@ class LedgerReading:
 
     async def checkpoint(self, request: web.BaseRequest) -> web.Response:
         """The newest signed note over the log, or with `?size=` the one over its first records."""
-        name, size = self._log(request), _size(request)
+        name = self._log(request)
+        size = await self._size(request, name)
         try:
-            note = await self._ledger.checkpoint(name, size)
+            note = await self._ledger.checkpoint(name, size, cosigned=True)
         except NotInLog as error:
             raise Refusal(400, "invalid_value", str(error)) from None
         return web.Response(body=note.encode(), headers={"Content-Type": TEXT})
@@ -100,7 +102,8 @@ class LedgerReading:
 
     async def proof(self, request: web.BaseRequest) -> web.Response:
         """Record number … of the log with the proof that it is in the newest tree, or in that of `?size=` records."""
-        name, size = self._log(request), _size(request)
+        name = self._log(request)
+        size = await self._size(request, name)
         path = request.raw_path.partition("?")[0]
         seq = number(path.removeprefix(_PROOF), "The record's number", 0, INT_MAX)
         try:
@@ -132,6 +135,11 @@ class LedgerReading:
         # To a client another's log sounds just like one that never was.
         raise Refusal(404, "log_not_found", f"There is no log {asked!r:.80} for this key.")
 
-
-def _size(request: web.BaseRequest) -> int | None:
-    return whole(request, "size", 0, 1, INT_MAX) or None
+    async def _size(self, request: web.BaseRequest, log: str) -> int | None:
+        """The size that is asked for: None is the newest, `cosigned` the newest that a receiver has cosigned."""
+        if request.query.get("size") != COSIGNED:
+            return whole(request, "size", 0, 1, INT_MAX) or None
+        try:
+            return await self._ledger.cosigned_size(log)
+        except NotInLog as error:
+            raise Refusal(404, "not_cosigned", str(error)) from None

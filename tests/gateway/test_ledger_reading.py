@@ -12,6 +12,8 @@ import apsw
 import pytest
 
 from app.ledger.checkpoint import VerifierKey, verify_checkpoint
+from app.ledger.cosignature import Cosigner, find_cosignature
+from app.ledger.delivery import DeliveryRow, DeliveryWay, Standing
 from app.ledger.merkle import leaf_hash, root_from_leaves, verify_inclusion
 from app.ledger.records import HeartbeatDraft
 from app.ledger.sqlite.schema import LEDGER_FILE
@@ -107,6 +109,24 @@ async def test_a_past_checkpoint_is_the_one_that_was_signed_then(house: House) -
     await grow(house, own(house), 20)
     assert await text(house, f"/ledger/checkpoint?size={size}") == note
     assert await text(house, "/ledger/checkpoint") != note
+
+
+async def test_what_a_receiver_cosigned_is_told_with_its_cosignature(house: House) -> None:
+    await grow(house, own(house), 20)
+    for path in ("/ledger/proof/3?size=cosigned", "/ledger/checkpoint?size=cosigned"):
+        status, sentence = await refused(house, path)
+        assert (status, "No receiver" in sentence) == (404, True)
+    ledger, receiver = house.gateway.ledger, Cosigner(bytes(range(32)), "receiver/anna")
+    note = await ledger.checkpoint(own(house), 10)
+    standing = Standing(acked=10, note=note + receiver.cosign(note, 1_790_000_000))
+    await ledger.keep_delivery(
+        DeliveryRow(own(house), DeliveryWay.LEDGER, "https://a", receiver.vkey, standing)
+    )
+    await grow(house, own(house), 1)
+    proof = json.loads(await text(house, "/ledger/proof/3?size=cosigned"))
+    assert proof["size"] == 10
+    for told in (proof["checkpoint"], await text(house, "/ledger/checkpoint?size=cosigned")):
+        assert find_cosignature(told, told.rpartition("\n\n")[2], receiver.verifier).at_s == 1_790_000_000
 
 
 async def test_a_client_reads_its_own_log_and_hears_of_no_other(house: House, second: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ def test_a_running_gateway_gives_the_same_key_and_the_same_proof(home: Path, vke
             (("prove", "9999"), "holds"),
             (("prove", "0", "--size", "9999"), "holds"),
             (("prove", "0", "--log", "Nobody"), "Nobody"),
+            (("prove", "0", "--cosigned"), "No receiver has cosigned"),
         ):
             status, said, errors = say(home, *words)
             assert (status, said) == (2, "")
@@ -87,6 +88,7 @@ def test_a_running_gateway_gives_the_same_key_and_the_same_proof(home: Path, vke
         (("prove", "0", "--size", "9999"), "holds"),
         (("prove", "5", "--size", "2"), "no record 5"),
         (("prove", "0", "--log", "Nobody"), "no log 'Nobody'"),
+        (("prove", "0", "--cosigned"), "No receiver has cosigned"),
         (("prove", "0", "--out", "/nowhere/proof"), "cannot be written"),
     ],
 )

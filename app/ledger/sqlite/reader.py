@@ -15,6 +15,7 @@ from typing import cast
 import apsw
 
 from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
+from app.ledger.cosignature import Cosignature, CosignerKey, find_cosignature
 from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
 from app.ledger.listing import Page
@@ -130,14 +131,26 @@ class Reader:
                 raise LedgerCorrupt(f"Record {from_seq} of {log} is damaged: run the ledger's verification.")
             return tuple(found)
 
-    def checkpoint(self, log: str, size: int | None = None) -> str:
-        """The newest signed checkpoint, or the one over the first `size` records; NotInLog, LedgerTampered."""
+    def checkpoint(self, log: str, size: int | None = None, *, cosigned: bool = False) -> str:
+        """The newest signed checkpoint, or the one over the first `size` records, with the cosignatures that are known
+        where they are asked for; NotInLog, LedgerTampered."""
         with self._snapshot() as connection:
-            return self._claimed(connection, log, size).note
+            claimed = self._claimed(connection, log, size)
+            return claimed.note + (_cosignatures(connection, claimed.claim) if cosigned else "")
+
+    def cosigned_size(self, log: str) -> int:
+        """How many records the newest checkpoint covers that a receiver has cosigned; NotInLog where none has."""
+        with self._snapshot() as connection:
+            _log(connection, log)
+            sizes = [found.checkpoint.size for found in _cosigned(connection, log)]
+            if not sizes:
+                raise NotInLog(f"No receiver has cosigned the log {log} yet.")
+            return max(sizes)
 
     def inclusion(self, log: str, seq: int, size: int | None = None) -> Inclusion:
         """The proof that record `seq` is in the tree of the newest checkpoint, or of that over the first `size`
-        records. It was checked: LedgerCorrupt or LedgerTampered where the file does not hold what was signed."""
+        records, with the cosignatures that are known of it. It was checked: LedgerCorrupt or LedgerTampered where the
+        file does not hold what was signed."""
         with self._snapshot() as connection:
             claimed = self._claimed(connection, log, size)
             size = claimed.claim.size
@@ -156,7 +169,8 @@ class Reader:
                 raise LedgerTampered(
                     f"Record {seq} of {log}, or one beside it, is not as it was signed: run the ledger's verification."
                 ) from None
-            return Inclusion(log, seq, size, row[2], tuple(proof), claimed.note)
+            note = claimed.note + _cosignatures(connection, claimed.claim)
+            return Inclusion(log, seq, size, row[2], tuple(proof), note)
 
     def consistency(self, log: str, since: int) -> Consistency:
         """The proof that the newest checkpoint only appended to the first `since` records."""
@@ -244,6 +258,25 @@ class _Claimed:
     nodes: StoredNodes
     claim: Checkpoint
     note: str
+
+
+def _cosigned(connection: apsw.Connection, log: str) -> list[Cosignature]:
+    """The newest cosignature of each receiver of the log, as far as they hold."""
+    found = []
+    with suppress(apsw.SQLError):  # a file of an older version keeps none
+        for row in stored_deliveries(connection):
+            if row.log == log and row.standing.note:
+                note = row.standing.note
+                with suppress(CheckpointError):
+                    found.append(
+                        find_cosignature(note, note.rpartition("\n\n")[2], CosignerKey.parse(row.vkey))
+                    )
+    return found
+
+
+def _cosignatures(connection: apsw.Connection, claim: Checkpoint) -> str:
+    """The lines of those that are over this very checkpoint."""
+    return "".join(found.line for found in _cosigned(connection, claim.origin) if found.checkpoint == claim)
 
 
 def _log(connection: apsw.Connection, log: str) -> tuple[int, int, str, object]:

@@ -93,9 +93,14 @@ class Readings:
         end before one that is not. NotInLog; LedgerCorrupt where that is the first."""
         return await self._read(self._reader.entries, log_id, from_seq, limit)
 
-    async def checkpoint(self, log_id: str, size: int | None = None) -> str:
-        """The newest signed checkpoint of the log, or the one over its first `size` records: a C2SP signed note."""
-        return await self._read(self._reader.checkpoint, log_id, size)
+    async def checkpoint(self, log_id: str, size: int | None = None, *, cosigned: bool = False) -> str:
+        """The newest signed checkpoint of the log, or the one over its first `size` records: a C2SP signed note, with
+        the cosignatures that are known of it where they are asked for."""
+        return await self._read(partial(self._reader.checkpoint, log_id, size, cosigned=cosigned))
+
+    async def cosigned_size(self, log_id: str) -> int:
+        """How many records the newest checkpoint covers that a receiver has cosigned; NotInLog where none has."""
+        return await self._read(self._reader.cosigned_size, log_id)
 
     async def inclusion(self, log_id: str, seq: int, size: int | None = None) -> Inclusion:
         """Record `seq` with the proof that it is in the newest checkpoint, or in that over the first `size` records,
