@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from app.engine.host import NO_HOST_STATE, HostState
+from app.ledger.invitation import Invitation
 from app.ledger.listing import Page
+from app.ledger.parties import Client
 from app.models.base import ModelsFace
 from app.power.history import PowerPoint
 from app.presence.blockers import Blocker
@@ -261,6 +263,20 @@ class LedgerFace(Protocol):
 
     async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
         """The canonical bytes of records, exactly as hashed."""
+
+
+class DeliveriesFace(Protocol):
+    """Who gets a copy of the ledger."""
+
+    def receipts(self) -> tuple[ReceiptsView, ...]:
+        """What each receiver has acknowledged."""
+
+    async def enrol(self, client: Client, invitation: Invitation) -> None:
+        """Deliver this client's log to that receiver, in place of another one. Raises NoInvitation where no receiver
+        may be there, VaultUnavailable, LedgerError."""
+
+    async def withdraw(self, client: Client) -> bool:
+        """Deliver it to no receiver of its own any more; False where it had none."""
 
 
 class KeysFace(Protocol):

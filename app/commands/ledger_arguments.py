@@ -80,6 +80,22 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", default=None, metavar="FILE", help="write to a file instead of printing it")
 
 
+def _deliver(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "client", nargs="?", metavar="CLIENT", help="whose log (default: list all receivers)"
+    )
+    command.add_argument(
+        "line",
+        nargs="?",
+        metavar="LINE",
+        help="what the client's `receiver enrol` printed (default: read it from standard input)",
+    )
+    command.add_argument(
+        "--stop", action="store_true", help="deliver to no receiver of the client's any more"
+    )
+    command.add_argument("--json", action="store_true", help="list: one JSON object a line")
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -107,6 +123,7 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "pass the key that signs the ledger on to a new one",
         _nothing,
     ),
+    "deliver": ("ledger_deliver", "deliver", "send a client's log to the receiver it keeps", _deliver),
     "accept-rollback": (
         "ledger",
         "accept_rollback",

@@ -105,7 +105,7 @@ def _form(name: str, base: Ground) -> tuple[bytes, Line]:
                     "The seed's form carries a hash over LEDGER_SECRET, which is not set: name it, for example in the"
                     " environment."
                 )
-            return b"", lambda _, record: _ended(flat(record, secret))
+            return b"", lambda _, record: _ended(flat(record, secret, base.store.current.ledger_template))
         case _:
             return b"", lambda body, _: body + b"\n"
 

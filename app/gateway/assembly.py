@@ -173,6 +173,7 @@ async def running(
             duty,
             configuration,
             public,
+            deliveries,
             view,
             changes,
         )

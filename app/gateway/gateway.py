@@ -15,6 +15,7 @@ from app.basics.clock import wall_us
 from app.face import Snapshot
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
+from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.public_address import PublicAddress
 from app.gateway.upstream import Upstream
@@ -39,6 +40,7 @@ class Gateway:
     duty: Duty
     settings: Configuration
     public: PublicAddress
+    deliveries: Deliveries
     view: View
     changes: Changes
 

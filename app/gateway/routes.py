@@ -20,6 +20,7 @@ from app.proxy.model_admin import ModelAdmin
 from app.proxy.models import Models
 from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
+from app.proxy.receivers import Receivers
 from app.proxy.server import Handler
 from app.settings.store import SettingsStore
 
@@ -63,5 +64,6 @@ def routes(
     table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
+    table |= Receivers(books.access, books.ledger, gateway.deliveries).routes()
     table |= Public(books.access, books.ledger, store, look).routes()
     return table

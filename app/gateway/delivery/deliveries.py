@@ -14,6 +14,7 @@ from functools import partial
 from app.basics.clock import wall_us
 from app.face import ReceiptState, ReceiptsView
 from app.gateway.delivery.courier import Courier, Pusher, Refiller, cannot_refill
+from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, require_allowed, secret_name
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
 from app.gateway.delivery.outgoing import Outgoing
 from app.gateway.delivery.pushing import LedgerPush, NoSecret
@@ -23,7 +24,6 @@ from app.ledger.delivery import DeliveryRow, DeliveryTrouble, DeliveryWay, Stand
 from app.ledger.errors import CheckpointError
 from app.ledger.invitation import Invitation
 from app.ledger.parties import Client
-from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
 from app.settings.parameters import Settings
 from app.vault.base import Vault, VaultUnavailable
@@ -31,11 +31,6 @@ from app.vault.base import Vault, VaultUnavailable
 log = logging.getLogger(__name__)
 
 _Key = tuple[str, DeliveryWay]
-
-
-def secret_name(client_id: str) -> str:
-    """The name under which the vault keeps the secret of a client's receiver."""
-    return f"receiver-secret/{client_id}"
 
 
 class Deliveries:
@@ -100,18 +95,14 @@ class Deliveries:
                 courier.hurry()
 
     async def enrol(self, client: Client, invitation: Invitation) -> None:
-        """Deliver this client's log to the receiver of `invitation`, in place of another one. Raises ReceiverRefused,
-        OSError where its name leads nowhere, VaultUnavailable, LedgerError."""
-        await self._enrolled.admit(invitation.url)
-        await self._vault.set(secret_name(client.id), invitation.secret)
-        key = client.log, DeliveryWay.LEDGER
-        courier = self._couriers.pop(key, None)
+        """Deliver this client's log to the receiver of `invitation`, in place of another one. Raises NoInvitation where
+        no receiver may be there, VaultUnavailable, LedgerError."""
+        await require_allowed(self._enrolled, invitation)
+        courier = self._couriers.pop((client.log, DeliveryWay.LEDGER), None)
         if courier is not None:
             await courier.stop()
-        row = DeliveryRow(client.log, DeliveryWay.LEDGER, invitation.url, invitation.vkey, Standing())
-        if courier is not None and (courier.row.url, courier.row.vkey) == (row.url, row.vkey):
-            row = courier.row  # only its secret is another one
-        await durable(self._ledger, self._ledger.keep_delivery(row))
+        known = None if courier is None else courier.row
+        row = await keep_receiver(self._ledger, self._vault, client, invitation, known)
         self._start_ledger(client, row, hurry=True)
         self._changed()
 
@@ -124,8 +115,7 @@ class Deliveries:
             return False
         await courier.stop()
         self._kept.pop(key, None)
-        await durable(self._ledger, self._ledger.forget_delivery(*key))
-        await self._vault.delete(secret_name(client.id))
+        await forget_receiver(self._ledger, self._vault, client)
         self._changed()
         self._moved()
         return True
