@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.receiver.settings import RECEIVER_PARAMETERS, ReceiverSettings, load_settings
+from app.receiver.table import MARK, section
 from app.settings.catalogue import PARAMETERS
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore
@@ -101,3 +102,9 @@ def test_the_gateway_knows_nothing_of_the_receivers_names() -> None:
     assert not PARAMETERS.claims("MORTDECAI_RECEIVER_PORT")
     assert not RECEIVER_PARAMETERS.claims("MORTDECAI_PORT")
     assert RECEIVER_PARAMETERS.claims("MORTDECAI_RECEIVER_PROT")
+
+
+def test_the_page_lists_every_setting_as_it_is_declared() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "receiver.md").read_text()
+    _, mark, rest = page.partition(MARK)
+    assert mark + rest == section()
