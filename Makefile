@@ -4,7 +4,7 @@ ONCE ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench mutants lock pictures
+.PHONY: help install demo test soak check format bench mutants lock pictures
 
 help: ## What there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ demo: install ## Start the app with the simulator and send it three requests (ON
 
 test: install check ## Everything CI checks
 	@QT_QPA_PLATFORM=offscreen $(VENV)/python -m pytest
+
+soak: install ## What make test tries in part, whole: every bit, every seed (takes its time)
+	@SOAK=1 QT_QPA_PLATFORM=offscreen $(VENV)/python -m pytest -m soak
 
 check: install ## Style, types and the house's arrows
 	@$(VENV)/ruff check .
