@@ -109,8 +109,6 @@ async def running(
             vault,
             settings=lambda: store.current,
             never=lambda: (door.url, upstream.engine.url),
-            moved=lambda: None,
-            changed=changes,
         )
         opened.push_async_callback(deliveries.close)
 
@@ -130,9 +128,11 @@ async def running(
         # Serving and not serving.
         alarm = Alarm()
         opened.callback(alarm.stop)
-        conduct = Conduct(rules(books, meter, upstream, quiet, store), wake_at=alarm.set)
+        conduct = Conduct(rules(books, meter, upstream, quiet, store, deliveries), wake_at=alarm.set)
         duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
         alarm.rang.connect(conduct.look)
+        deliveries.moved.connect(conduct.look)
+        deliveries.changed.connect(changes)
         quiet.changed.connect(conduct.look)
         books.ledger.on_fault(duty.storage_changed)
         jobs.began.connect(changes)
@@ -156,10 +156,10 @@ async def running(
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()
             upstream.host.settings_changed()
+            deliveries.settings_changed(before, now)
             # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
             conduct.look()
             public.settings_changed(before, now)
-            deliveries.settings_changed(before, now)
             changes()
 
         configuration.changed.connect(settings_changed)

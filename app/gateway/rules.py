@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from app.billing.money import format_money
+from app.billing.money import format_money, to_pico
 from app.gateway.books import Books
+from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.engine_blockers import engine_blocker
 from app.gateway.quiet import Quiet
 from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.blockers import Blocker
+from app.presence.receipts import receipts_missing
 from app.presence.rules import Rule, cap_reached, storage_fault
 from app.settings.store import SettingsStore
 
 
 def rules(
-    books: Books, meter: Meter, upstream: Upstream, quiet: Quiet, store: SettingsStore
+    books: Books, meter: Meter, upstream: Upstream, quiet: Quiet, store: SettingsStore, deliveries: Deliveries
 ) -> tuple[Rule, ...]:
     """What stands in the way besides the contributor's own word."""
 
@@ -37,4 +39,12 @@ def rules(
             gpu_expected=upstream.gpu_expected,
         )
 
-    return (cap, storage, engine, quiet.rule)
+    def receipts(_: int) -> Blocker | None:
+        """More may be unacknowledged than the bound by what was under way when it was passed."""
+        allowed = to_pico(store.current.max_unacked_cost)
+        if not allowed or (waiting := deliveries.unacked_pico()) <= allowed:
+            return None
+        currency = books.pricing.tariff.currency
+        return receipts_missing(format_money(waiting, currency), format_money(allowed, currency))
+
+    return (cap, storage, engine, quiet.rule, receipts)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from app.basics.clock import wall_us
+from app.basics.signal import Signal
 from app.face import ReceiptState, ReceiptsView
 from app.gateway.delivery.courier import Courier, Pusher, Refiller, cannot_refill
 from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, require_allowed, secret_name
@@ -34,8 +35,7 @@ _Key = tuple[str, DeliveryWay]
 
 
 class Deliveries:
-    """Begin with `begin`, and `close` before the ledger. `moved` is called when something was acknowledged, `changed`
-    when something else of what is shown is different. `never` gives the URLs whose ports are no receivers."""
+    """Begin with `begin`, and `close` before the ledger. `never` gives the URLs whose ports are no receivers."""
 
     def __init__(
         self,
@@ -43,15 +43,14 @@ class Deliveries:
         vault: Vault,
         settings: Callable[[], Settings],
         never: Callable[[], Sequence[str]],
-        *,
-        moved: Callable[[], None],
-        changed: Callable[[], None],
     ) -> None:
+        self.moved: Signal[[]] = Signal()
+        """Told when something was acknowledged."""
+        self.changed: Signal[[]] = Signal()
+        """Told when something else of what is shown is different."""
         self._ledger = ledger
         self._vault = vault
         self._settings = settings
-        self._moved = moved
-        self._changed = changed
         self._typed = Outgoing(Guard(private=lambda: True, never=never))
         self._enrolled = Outgoing(Guard(private=lambda: settings().private_receivers, never=never))
         self._couriers: dict[_Key, Courier] = {}
@@ -88,7 +87,7 @@ class Deliveries:
         if before.callback_url and not now.callback_url:
             for key in [key for key in self._couriers if key[1] is DeliveryWay.SEED]:
                 self._end(key)
-            self._changed()
+            self.changed()
         self._tell_all()
         if _terms(before) != _terms(now) or before.private_receivers != now.private_receivers:
             for courier in self._couriers.values():
@@ -104,7 +103,8 @@ class Deliveries:
         known = None if courier is None else courier.row
         row = await keep_receiver(self._ledger, self._vault, client, invitation, known)
         self._start_ledger(client, row, hurry=True)
-        self._changed()
+        self.changed()
+        self.moved()
 
     async def withdraw(self, client: Client) -> bool:
         """Deliver this client's log to no receiver of its own any more; False where it had none. Raises
@@ -116,8 +116,8 @@ class Deliveries:
         await courier.stop()
         self._kept.pop(key, None)
         await forget_receiver(self._ledger, self._vault, client)
-        self._changed()
-        self._moved()
+        self.changed()
+        self.moved()
         return True
 
     # What is shown.
@@ -205,7 +205,7 @@ class Deliveries:
             self._couriers[row.log, DeliveryWay.LEDGER].hurry()
 
     def _start(self, key: _Key, row: DeliveryRow, size: int, pusher: Pusher, refill: Refiller) -> None:
-        courier = Courier(row, size, self._ledger, pusher, refill, moved=self._moved, changed=self._changed)
+        courier = Courier(row, size, self._ledger, pusher, refill, moved=self.moved, changed=self.changed)
         self._couriers[key] = courier
         courier.start()
 

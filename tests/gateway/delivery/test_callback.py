@@ -187,3 +187,42 @@ async def test_what_is_contested_is_a_finding_and_the_status_is_not_ok(
     assert said["status"] == "LAGGING"
     assert "compare LEDGER_SECRET on both sides" in said["findings"][0]
     assert said["hash_verification"]["invalid"] == 0
+
+
+async def test_no_more_than_the_trusted_amount_goes_unacknowledged_and_a_receipt_ends_that(
+    build: Build, strange: Receiver
+) -> None:
+    strange.says(500)
+    house = await build(callback_url=strange.url, max_unacked_cost="0.000000000001")
+    await ask(house)
+    await until(lambda: house.gateway.snapshot().blocker is not None)
+    async with house.post("/api/chat", chat(stream=False)) as reply:
+        assert reply.status == 503
+        assert int(reply.headers["Retry-After"]) == 300
+        assert "is the most without a receipt" in (await reply.json())["error"]
+    strange.says(200)
+    async with house.post("/config", {"callback_url": strange.url + "/other"}, key=house.operator) as reply:
+        assert reply.status == 200
+    await until(lambda: house.gateway.snapshot().blocker is None)
+    await ask(house)
+
+
+async def test_without_a_receiver_nothing_is_owed_a_receipt(build: Build) -> None:
+    house = await build(max_unacked_cost="0.000000000001")
+    await ask(house, 2)
+    assert house.gateway.snapshot().blocker is None
+
+
+async def test_raising_the_trust_or_having_no_receiver_any_more_ends_it_too(
+    build: Build, strange: Receiver
+) -> None:
+    strange.says(500)
+    house = await build(callback_url=strange.url, max_unacked_cost="0.000000000001")
+    await ask(house)
+    for change in ({"max_unacked_cost": 1}, {"callback_url": ""}):
+        async with house.post("/config", {"max_unacked_cost": "0.000000000001"}, key=house.operator) as reply:
+            assert reply.status == 200
+        await until(lambda: house.gateway.snapshot().blocker is not None)
+        async with house.post("/config", change, key=house.operator) as reply:
+            assert reply.status == 200
+        await until(lambda: house.gateway.snapshot().blocker is None)
