@@ -42,6 +42,8 @@ class Rule(NamedTuple):
     money: bool = False
     text_max: int = 0
     """Above 0: the field is free text, and cut to so many characters."""
+    later: bool = False
+    """Records made before there was this field lack it; it is None then, and never null in a record."""
 
 
 def _is_count(value: object) -> bool:
@@ -90,6 +92,7 @@ Money = Annotated[int, _MONEY]
 Id = Annotated[str, _ID]
 OptionalId = Annotated[str | None, _or_none(_ID)]
 Source = Annotated[str, _TOKEN]
+LaterText = Annotated[str | None, _LONG._replace(later=True)]
 OptionalSha256 = Annotated[str | None, _or_none(_shaped(_is_sha256, "64 hexadecimal digits"))]
 
 
@@ -190,7 +193,8 @@ class TariffDraft:
 
 @dataclass(frozen=True, slots=True)
 class KeyDraft:
-    """An access key was created or revoked; its SHA-256 lets whoever has the key recognise it."""
+    """An access key was created or revoked; its SHA-256 lets whoever has the key recognise it. Operators' keys, which
+    belong to no client, are recorded in the log of the first one."""
 
     kind: ClassVar[str] = "key"
     cost: ClassVar[int] = 0
@@ -201,6 +205,8 @@ class KeyDraft:
     role: Annotated[str, _one_of("client", "operator")]
     action: Annotated[str, _one_of("created", "revoked")]
     key_sha256: Annotated[str, _shaped(_is_sha256, "64 hexadecimal digits")]
+    limits: LaterText = None
+    """What it may do, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def _rules_of(draft: type[Draft]) -> dict[str, Rule]:
 RULES: dict[str, dict[str, Rule]] = {kind: _rules_of(draft) for kind, draft in DRAFTS.items()}
 """For each kind, the rule of each field of its draft."""
 _NAMES = {kind: _PLACE | rules.keys() for kind, rules in RULES.items()}
+_LATER = {kind: {name for name, rule in rules.items() if rule.later} for kind, rules in RULES.items()}
 
 
 def recordable(text: str, limit: int = TEXT_MAX) -> str:
@@ -117,7 +118,9 @@ def encode(draft: Draft, log: str, seq: int, cum: int) -> bytes:
     if not (seq.__class__ is int and 0 <= seq <= INT_MAX and cum.__class__ is int and abs(cum) <= MONEY_MAX):
         raise RecordError(f"record {seq} with a running total of {cum} is beyond what a log can hold")
     fields: dict[str, object] = {
-        name: _json_value(kind, name, rule, getattr(draft, name)) for name, rule in RULES[kind].items()
+        name: _json_value(kind, name, rule, getattr(draft, name))
+        for name, rule in RULES[kind].items()
+        if not (rule.later and getattr(draft, name) is None)
     }
     fields |= {"v": VERSION, "log": log, "seq": seq, "kind": kind, "cum": str(cum)}
     fields.setdefault("cost", "0")
@@ -138,10 +141,10 @@ def decode(body: bytes) -> Record:
     kind = fields.get("kind") if isinstance(fields, dict) else None
     if not isinstance(kind, str) or kind not in DRAFTS:
         raise RecordError(f"not a record: its kind is {kind!r:.80}")
-    if fields.keys() != _NAMES[kind]:
-        odd = sorted(fields.keys() ^ _NAMES[kind])
+    if odd := sorted((fields.keys() ^ _NAMES[kind]) - (_LATER[kind] - fields.keys())):
         raise RecordError(f"a {kind} record lacks or adds {', '.join(odd)[:200]}")
-    values = {name: _checked(kind, name, rule, fields[name]) for name, rule in RULES[kind].items()}
+    rules = {name: rule for name, rule in RULES[kind].items() if name in fields}
+    values = {name: _checked(kind, name, rule, fields[name]) for name, rule in rules.items()}
     if "cost" not in values and fields["cost"] != "0":
         raise RecordError(f"a {kind} record costs nothing, not {fields['cost']!r:.80}")
     if fields["v"].__class__ is not int or fields["v"] != VERSION:

@@ -25,6 +25,7 @@ from app.ledger.findings import AuditReport, Finding, Verdict, worst
 from app.ledger.heads import LogHead, add_totals
 from app.ledger.ids import id_bytes
 from app.ledger.merkle import Frontier
+from app.ledger.parties import Key, RecordedKeys
 from app.ledger.records import decode, searchable
 from app.ledger.sqlite.cores import Skims, helpers_for
 from app.ledger.sqlite.log_audit import NEVER, LogAudit
@@ -228,6 +229,30 @@ class _Audit(Stated):
             log.finish(self.verifier)
             if log.finding is not None and log.name:
                 self.findings.append(log.finding)
+        if self.keys is not None:
+            self._check_keys(self.keys)
+
+    def _check_keys(self, stated: list[Key]) -> None:
+        """Clients and keys against what the records of good logs say."""
+        good = {log.name: log for log in self.logs.values() if log.finding is None}
+        recorded = RecordedKeys()
+        sure: dict[str | None, str] = {}
+        for client in self.clients:
+            log = good.get(client.log)
+            if log is None:
+                continue
+            sure[client.id] = client.log
+            if client is self.clients[0]:
+                sure[None] = ""
+            for draft in log.access:
+                recorded.follow(draft, client.id)
+            if log.owner not in (None, client.name):
+                sentence = (
+                    f"The client of {client.log} was recorded as {log.owner}, and is called {client.name}."
+                )
+                self.blame_file(Verdict.TAMPERED, sentence, client.log)
+        for owner, sentence in recorded.differences(stated, sure):
+            self.blame_file(Verdict.TAMPERED, sentence, sure[owner])
 
 
 def audit(

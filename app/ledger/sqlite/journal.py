@@ -29,6 +29,7 @@ from app.ledger.heads import LogHead, Receipt
 from app.ledger.holds import HoldRow
 from app.ledger.merkle import Frontier, tree_root
 from app.ledger.parties import Parties
+from app.ledger.sqlite.binding import bound
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
@@ -76,6 +77,7 @@ class Journal:
             self.parties = stored_parties(self._connection)
             self.held = {hold.request_id for hold in stored_holds(self._connection)}
             self.heads = self._signed_heads(path)
+            self.parties = bound(self._connection, path, self.heads, self.parties)
             self._n: int = self._connection.execute("SELECT coalesce(max(n), 0) FROM record").get
             self._t0_min, self._t0_max = self._times()
             for claim in remembered:

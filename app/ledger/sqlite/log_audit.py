@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from app.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
-from app.ledger.drafts import GenesisDraft, RotationDraft
+from app.ledger.drafts import Draft, GenesisDraft, KeyDraft, RotationDraft
 from app.ledger.errors import CheckpointError, UnsignedCheckpoint
 from app.ledger.findings import Finding, LogReport, Verdict
 from app.ledger.heads import LogHead
@@ -41,7 +41,19 @@ class Reached(NamedTuple):
 class LogAudit:
     """`head` is recomputed from the records, `stored` is what the file says."""
 
-    __slots__ = ("finding", "frontier", "head", "kept", "keys", "name", "next_kept", "proven", "stored")
+    __slots__ = (
+        "access",
+        "finding",
+        "frontier",
+        "head",
+        "kept",
+        "keys",
+        "name",
+        "next_kept",
+        "owner",
+        "proven",
+        "stored",
+    )
 
     def __init__(self, stored: LogHead) -> None:
         self.stored = stored
@@ -49,6 +61,10 @@ class LogAudit:
         self.head = LogHead(stored.k, stored.name, Frontier())
         self.frontier = self.head.frontier
         self.keys: SigningKeys | None = None
+        self.access: list[KeyDraft] = []
+        """What was said of access keys."""
+        self.owner: str | None = None
+        """The client's name, as the first record has it."""
         self.kept: list[Expected] = []
         """What is vouched for and still to come, the largest first."""
         self.next_kept = NEVER
@@ -103,9 +119,17 @@ class LogAudit:
             return None  # what is signed now has to be signed by the key that is known, whatever stands there
         return None
 
+    def _hear(self, draft: Draft) -> None:
+        """What a record says of who is who."""
+        if isinstance(draft, KeyDraft):
+            self.access.append(draft)
+        elif isinstance(draft, GenesisDraft):
+            self.owner = draft.client
+
     def note(self, record: Record) -> bool:
         """What a record says of the log itself; False where it must not say so."""
         self.keys = self.begins(record) or self.keys
+        self._hear(record.draft)
         if isinstance(record.draft, RotationDraft):
             try:
                 if self.keys is None:
@@ -158,6 +182,8 @@ class LogAudit:
 
     def take(self, stint: Stint, step: Reached) -> None:
         """Go on from there."""
+        for record in stint.notable:
+            self._hear(record.draft)
         head, sums = self.head, stint.sums
         head.frontier = self.frontier = step.frontier
         self.proven, self.keys = step.proven, step.keys

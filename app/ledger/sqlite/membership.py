@@ -106,7 +106,9 @@ class RevokeKey:
 
 
 def _record(transaction: Transaction, key: Key, action: str, record_id: str, at_us: int) -> None:
-    if key.client is None:
-        return
-    draft = KeyDraft(record_id, at_us, key.id, key.label, key.role, action, key.sha256.hex())
-    transaction.append(transaction.parties.client(key.client).log, draft)
+    clients = transaction.parties.clients
+    if key.client is None and not clients:
+        raise LedgerError("There is no client yet: create one before an operator's key.")
+    log = clients[0].log if key.client is None else transaction.parties.client(key.client).log
+    draft = KeyDraft(record_id, at_us, key.id, key.label, key.role, action, key.sha256.hex(), key.limits)
+    transaction.append(log, draft)

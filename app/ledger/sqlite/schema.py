@@ -123,7 +123,11 @@ CREATE TABLE delivery (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (_V1, _V2, _V3)
+_V4 = "CREATE INDEX record_key ON record (log, seq) WHERE substr(find, -4) = char(10) || 'key';"
+
+LIMITS_SINCE = 2
+"""The version from which on keys have limits."""
+MIGRATIONS = (_V1, _V2, _V3, _V4)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 

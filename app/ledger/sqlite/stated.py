@@ -15,9 +15,10 @@ from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.findings import Finding, Verdict
 from app.ledger.heads import LogHead
 from app.ledger.merkle import Frontier
+from app.ledger.parties import Client, Key
 from app.ledger.sqlite.log_audit import LogAudit
-from app.ledger.sqlite.rough import CLIENT, HOLD, KEPT, KEY, LOG, SPAN, rough_rows
-from app.ledger.sqlite.schema import MIGRATIONS, layout, stored_layout
+from app.ledger.sqlite.rough import CLIENT, HOLD, KEPT, KEY, LOG, SPAN, TEXT, rough_rows
+from app.ledger.sqlite.schema import LIMITS_SINCE, MIGRATIONS, layout, stored_layout
 
 
 class Stated:
@@ -34,6 +35,10 @@ class Stated:
         """The n of its last record."""
         self.logs: dict[int, LogAudit] = {}
         self.spans: dict[int, list[int]] = {}
+        self.clients: list[Client] = []
+        self.keys: list[Key] | None = []
+        """None where a row of theirs is damaged, which is said then."""
+        self._version = 0
         connection.execute("BEGIN")  # one moment of the ledger; all that it names is append-only
         try:
             for part in (
@@ -62,6 +67,7 @@ class Stated:
         if not 0 < version <= len(MIGRATIONS):
             self.blame_file(Verdict.TAMPERED, f"The version of {self._path} was changed to {version}.")
             version = len(MIGRATIONS)
+        self._version = version
         wanted, found = layout(version), stored_layout(self._connection)
         for name, (kind, sql) in wanted.items():
             if name not in found:
@@ -126,14 +132,21 @@ class Stated:
 
     def _check_parties(self) -> None:
         names = {log.name for log in self.logs.values()}
-        for table, types in (("client", CLIENT), ("key", KEY), ("hold", HOLD)):
+        limits = {"limits": TEXT} if self._version >= LIMITS_SINCE else {}
+        for table, types in (("client", CLIENT), ("key", {**KEY, **limits}), ("hold", HOLD)):
             for row, odd in rough_rows(self._connection, table, types):
                 if odd:
                     self.blame_file(
                         Verdict.TAMPERED, f"A row of the table {table} is damaged: its {odd} is lost."
                     )
-                elif table == "client" and row["log"] not in names:
-                    self._gone(row["log"], f" of the client {row['name']}")
+                    if table != "hold":
+                        self.keys = None
+                elif table == "key" and self.keys is not None:
+                    self.keys.append(Key(*row.values()))
+                elif table == "client":
+                    self.clients.append(Client(*row.values()))
+                    if row["log"] not in names:
+                        self._gone(row["log"], f" of the client {row['name']}")
 
     def _gone(self, name: str, whose: str = "") -> None:
         self.blame_file(Verdict.ROLLBACK, f"The whole log {name}{whose} is gone.", name, 0)

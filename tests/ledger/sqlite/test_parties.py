@@ -74,10 +74,21 @@ async def test_revoking_again_changes_nothing(ledger, clock):
     assert len(await ledger.entries(client.log, 0, 9)) == 3
 
 
-async def test_an_operators_key_belongs_to_nobodys_log(ledger):
+async def test_an_operators_key_is_recorded_in_the_log_of_the_first_client(ledger):
+    first, _ = await ledger.create_client("Anna"), await ledger.create_client("Ben")
     key = await ledger.create_key(label="me", sha256=HASH, client=None, role="operator")
     assert (await ledger.revoke_key(key.id)).revoked_us is not None
-    assert (await ledger.page(None, 5)).rows == ()
+    drafts = [decode(body).draft for body in await ledger.entries(first.log, 1, 9)]
+    assert [(draft.role, draft.action, draft.key) for draft in drafts] == [
+        ("operator", "created", key.id),
+        ("operator", "revoked", key.id),
+    ]
+
+
+async def test_an_operators_key_waits_for_a_first_client(ledger):
+    with pytest.raises(LedgerError, match="no client yet"):
+        await ledger.create_key(label="me", sha256=HASH, client=None, role="operator")
+    assert ledger.keys() == ()
 
 
 @pytest.mark.parametrize(
