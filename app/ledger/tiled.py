@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from typing import cast
 
 from app.ledger.errors import LedgerCorrupt
 from app.ledger.merkle import HASH_B, TILE_LEVELS, Frontier
@@ -106,22 +107,22 @@ class TiledNodes:
             levels = self._cache.get(level, number)
         if levels is None:
             begin = number << TILE_LEVELS
-            found = list(self._fetch(level, begin, begin + _WIDTH))
-            rows = [node for _, node in found if isinstance(node, bytes) and len(node) == HASH_B]
-            if len(rows) != len(found) or [seq for seq, _ in found] != list(range(begin, begin + len(found))):
-                rows = _up_to_a_gap(found, begin)
-            levels = [rows]
+            levels = [_rows(list(self._fetch(level, begin, begin + _WIDTH)), begin)]
             if self._cache is not None:
                 self._cache.put(level, number, levels)
         self._tiles[place] = levels
         return levels
 
 
-def _up_to_a_gap(found: Iterable[tuple[int, object]], begin: int) -> list[bytes]:
-    """What follows a gap would stand in the place of another."""
+def _rows(found: list[tuple[int, object]], begin: int) -> list[bytes]:
+    """The hashes in `found`, as far as there is no gap: what follows one would stand in the place of another."""
+    numbers, nodes = [number for number, _ in found], [node for _, node in found]
+    whole = numbers == list(range(begin, begin + len(found)))
+    if whole and set(map(type, nodes)) <= {bytes} and set(map(len, cast("list[bytes]", nodes))) <= {HASH_B}:
+        return cast("list[bytes]", nodes)
     rows: list[bytes] = []
-    for seq, node in found:
-        if seq != begin + len(rows) or not isinstance(node, bytes) or len(node) != HASH_B:
+    for number, node in found:
+        if number != begin + len(rows) or not isinstance(node, bytes) or len(node) != HASH_B:
             break
         rows.append(node)
     return rows
