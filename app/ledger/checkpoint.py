@@ -13,6 +13,7 @@ where the key id is the first four bytes of SHA-256(key name ‖ 0x0A ‖ 0x01 �
 
 from __future__ import annotations
 
+import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ from app.ledger.merkle import HASH_B
 ED25519 = b"\x01"
 MAX_SIGNATURES = 64
 """The specification asks verifiers to bound the number, at sixteen or more."""
+
+Signatures = tuple[tuple[str, bytes, bytes], ...]
+"""(key name, key id, signature) each."""
+_control = re.compile(r"[\x00-\x09\x0b-\x1f]").search
+_unnameable = re.compile(r"[\s+\x00-\x1f]").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def _key_id(name: str, kind: bytes, public: bytes) -> bytes:
 
 
 def _require_name(name: str) -> None:
-    if not name or "+" in name or any(char.isspace() or ord(char) < 0x20 for char in name):
+    if not name or _unnameable(name):
         raise CheckpointError(
             f"«{name}» cannot name a key or a log: it is empty, or holds a space or a plus sign"
         )
@@ -133,13 +139,13 @@ class Signer:
         return f"{text}{self._prefix}{b64(self._stamp + self._private.sign(text.encode()))}\n"
 
 
-def parse_checkpoint(note: str) -> tuple[Checkpoint, tuple[tuple[str, bytes, bytes], ...]]:
-    """The claim and its signatures as (key name, key id, signature), none of them checked; CheckpointError."""
+def parse_checkpoint(note: str) -> tuple[Checkpoint, Signatures]:
+    """The claim and its signatures, none of them checked; CheckpointError."""
     text, separator, tail = note.rpartition("\n\n")
     lines = tail.split("\n")
     if not separator or lines.pop() or not 0 < len(lines) <= MAX_SIGNATURES:
         raise CheckpointError("the checkpoint is not a signed note")
-    if any(char < " " and char != "\n" for char in note):
+    if _control(note):
         raise CheckpointError("the checkpoint holds control characters")
     fields = text.split("\n")
     if len(fields) < 3 or "" in fields:
@@ -169,7 +175,13 @@ def verify_checkpoint(note: str, verifier: VerifierKey, origin: str | None = Non
 
     Raises UnsignedCheckpoint where that key has not signed at all, CheckpointError for everything else.
     """
-    claim, signatures = parse_checkpoint(note)
+    return verify_parsed(note, *parse_checkpoint(note), verifier, origin)
+
+
+def verify_parsed(
+    note: str, claim: Checkpoint, signatures: Signatures, verifier: VerifierKey, origin: str | None = None
+) -> Checkpoint:
+    """The same of a note that was parsed to `claim` and `signatures` before."""
     own = [item[2] for item in signatures if item[:2] == (verifier.name, verifier.key_id)]
     if not own:
         raise UnsignedCheckpoint(f"the checkpoint of {claim.origin} carries no signature of {verifier.name}")

@@ -14,7 +14,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
-from app.ledger.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_checkpoint
+from app.ledger.checkpoint import Checkpoint, Signatures, Signer, VerifierKey, parse_checkpoint, verify_parsed
 from app.ledger.drafts import RotationDraft
 from app.ledger.errors import CheckpointError
 
@@ -93,12 +93,15 @@ class SigningKeys:
 
         Only keys of records that were handed over are known: read the log up to the note's size first.
         """
-        claim, signatures = parse_checkpoint(note)
+        return self.verify_parsed(note, *parse_checkpoint(note))
+
+    def verify_parsed(self, note: str, claim: Checkpoint, signatures: Signatures) -> Checkpoint:
+        """The same of a note that was parsed to `claim` and `signatures` before."""
         ids = {item[:2] for item in signatures}
         since = sum(first <= claim.size for first, _ in self._ranges) - 1
         for _, key in self._ranges[since:]:
             if (key.name, key.key_id) in ids:
-                return verify_checkpoint(note, key, self.log)
+                return verify_parsed(note, claim, signatures, key, self.log)
         for _, key in self._ranges[:since]:
             if (key.name, key.key_id) in ids:
                 raise CheckpointError(
@@ -106,4 +109,4 @@ class SigningKeys:
                     " on before"
                 )
         # Nobody known has signed it: said in the words of the other checkpoints.
-        return verify_checkpoint(note, self.newest, self.log)
+        return verify_parsed(note, claim, signatures, self.newest, self.log)

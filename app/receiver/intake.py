@@ -193,7 +193,7 @@ def _check_signature(
         for record in fresh:
             if isinstance(record.draft, RotationDraft):
                 keys.follow(record.seq, record.draft)
-        keys.verify(sent.submission.note)
+        keys.verify_parsed(sent.submission.note, sent.submission.claim, sent.submission.signatures)
     except UnsignedCheckpoint as error:
         raise _Refusal(
             Rejected("unsigned", f"The checkpoint is not signed as it must be: {error}.")

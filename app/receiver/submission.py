@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.ledger.checkpoint import Checkpoint, parse_checkpoint
+from app.ledger.checkpoint import Checkpoint, Signatures, parse_checkpoint
 from app.ledger.errors import CheckpointError
 
 LEAVES_MAX = 1024
@@ -40,6 +40,7 @@ class Submission:
     leaves: tuple[bytes, ...]
     note: str
     claim: Checkpoint
+    signatures: Signatures
 
 
 def parse_submission(body: bytes) -> Submission:
@@ -61,7 +62,7 @@ def parse_submission(body: bytes) -> Submission:
         leaves = tuple(lines.split(b"\n"))
     try:
         note = signed.decode()
-        claim, _ = parse_checkpoint(note)
+        claim, signatures = parse_checkpoint(note)
     except UnicodeDecodeError:
         raise MalformedSubmission("The checkpoint is not UTF-8.") from None
     except CheckpointError as error:
@@ -70,7 +71,7 @@ def parse_submission(body: bytes) -> Submission:
         raise MalformedSubmission(
             f"The records lead to number {old + len(leaves)}, and the checkpoint is over {claim.size}."
         )
-    return Submission(old, leaves, note, claim)
+    return Submission(old, leaves, note, claim, signatures)
 
 
 def write_submission(old: int, leaves: tuple[bytes, ...], note: str) -> bytes:

@@ -16,6 +16,7 @@ SIGNER = Signer(bytes(range(32)), "gw_test")
 ORIGIN = "gw_test/c_1"
 ROOT = sha256(b"root").digest()
 NOTE = SIGNER.sign_checkpoint(ORIGIN, 42, ROOT)
+SIGNER_PUBLIC = b64decode(SIGNER.vkey.split("+", 2)[2])[1:]
 
 # The key and the signature that the documentation of Go's golang.org/x/mod/sumdb/note shows.
 GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -219,3 +220,17 @@ def test_a_note_with_a_control_character_anywhere_is_refused():
 
 def test_whose_log_it_is_is_asked_only_of_those_who_know():
     assert verify_checkpoint(NOTE, SIGNER.verifier).origin == ORIGIN
+
+
+def test_a_name_is_what_holds_no_space_no_plus_sign_and_no_control_character():
+    public = bytes(range(32))
+    for code in (*range(0x3100), 0xFEFF, 0x1F600):
+        char = chr(code)
+        named = not (char == "+" or char.isspace() or code < 0x20)
+        if named:
+            assert VerifierKey(f"a{char}b", SIGNER_PUBLIC).name == f"a{char}b"
+        else:
+            with pytest.raises(CheckpointError):
+                VerifierKey(f"a{char}b", public)
+    with pytest.raises(CheckpointError):
+        VerifierKey("", public)
