@@ -21,9 +21,11 @@ from app.ledger.drafts import Draft, TariffDraft, UsageDraft
 from app.ledger.errors import LedgerClosed, LedgerError
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
+from app.ledger.merkle import Frontier
 from app.ledger.sqlite.deliveries import DropDelivery, PutDelivery
 from app.ledger.sqlite.journal import Committed
 from app.ledger.sqlite.members import Members
+from app.ledger.sqlite.refill import PutBack
 from app.ledger.sqlite.transaction import Append, DropHold, PutHold, RecordTariff, RenewHold, Write
 from app.ledger.sqlite.writer import Opened, Writer
 
@@ -303,6 +305,19 @@ class Ledger(Members):
         self._submit(DropDelivery(log_id, way, future))
         return future
 
+    # A lost tail.
+
+    def put_back(self, log_id: str, bodies: Sequence[bytes]) -> Future[Receipt]:
+        """Append records that were lost from the log's end, byte for byte and all or none; the future may bring
+        LedgerError where they do not fit there. That they were ours is the caller's to prove."""
+        future: Future[Receipt] = self._loop.create_future()
+        self._submit(PutBack(log_id, bodies, future))
+        return future
+
+    def frontier(self, log_id: str) -> Frontier:
+        """A copy of the log's right edge, as it was committed; LedgerError where there is no such log."""
+        return self._head(log_id).frontier.copy()
+
     # Sums and faults.
 
     @property
@@ -314,10 +329,13 @@ class Ledger(Members):
         """The counters of one log, or over all; LedgerError where there is no such log."""
         if log_id is None:
             return add_totals(self._heads.values())
+        return self._head(log_id).totals()
+
+    def _head(self, log_id: str) -> LogHead:
         head = self._heads.get(log_id)
         if head is None:
             raise LedgerError(f"There is no log {log_id!r:.80} here.")
-        return head.totals()
+        return head
 
     @property
     def fault(self) -> str | None:
