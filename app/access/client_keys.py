@@ -60,6 +60,10 @@ class ClientKeys:
             await self.create(FIRST_KEY, None)
         self._tell()
 
+    def refresh(self) -> None:
+        """Open the door to all that the ledger knows by now."""
+        self._tell()
+
     def first_log(self) -> str:
         """The log of the first client."""
         return self._ledger.clients()[0].log

@@ -97,6 +97,10 @@ class Budget:
         self._spent += charged
         return charged
 
+    def restore(self, cost: int) -> None:
+        """Count what was charged before and was lost from the count: in full, whatever the cap."""
+        self._spent += cost
+
     def set_cap(self, cap_pico: int) -> None:
         """Takes effect at once. Below what is spent and held it refuses new holds; `over` says by how much, so that
         whoever runs something under a hold can end it."""

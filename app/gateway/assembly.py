@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_WORD_S = 1.0
+"""So long serving waits, once, for clients' receivers to say whether they have newer records of ours than we have."""
+
 
 def no_host(care: HostCare) -> EngineHost:
     """The engine runs by itself."""
@@ -132,7 +135,9 @@ async def running(
         duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
         alarm.rang.connect(conduct.look)
         deliveries.moved.connect(conduct.look)
+        deliveries.changed.connect(conduct.look)
         deliveries.changed.connect(changes)
+        deliveries.refilled.connect(books.came_back)
         quiet.changed.connect(conduct.look)
         books.ledger.on_fault(duty.storage_changed)
         jobs.began.connect(changes)
@@ -190,6 +195,7 @@ async def running(
         lock.announce(door.url, books.run_token)
         await deliveries.begin()
         await upstream.watch.refresh()
+        await deliveries.first_word(FIRST_WORD_S)
         duty.started(contribute=contribute)
         public.start()
         _tell(books)

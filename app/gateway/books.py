@@ -97,6 +97,11 @@ class Books:
                     "currency",
                 )
 
+    def came_back(self, cost_pico: int) -> None:
+        """Records that had been lost are in the ledger again: they count in full, and their keys open the door."""
+        self.budget.restore(cost_pico)
+        self.keys.refresh()
+
     def settle_terms(self, settings: Settings) -> Pricing:
         """Go by the cap and the prices of `settings` from now on. The record of them is written before any that is
         priced by them, and nobody waits for it: a full disk must not keep a cap from being set."""

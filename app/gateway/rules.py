@@ -10,7 +10,7 @@ from app.gateway.quiet import Quiet
 from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.blockers import Blocker
-from app.presence.receipts import receipts_missing
+from app.presence.receipts import receipts_missing, tail_lost
 from app.presence.rules import Rule, cap_reached, storage_fault
 from app.settings.store import SettingsStore
 
@@ -47,4 +47,8 @@ def rules(
         currency = books.pricing.tariff.currency
         return receipts_missing(format_money(waiting, currency), format_money(allowed, currency))
 
-    return (cap, storage, engine, quiet.rule, receipts)
+    def tail(_: int) -> Blocker | None:
+        sentence = deliveries.tail_lost()
+        return None if sentence is None else tail_lost(sentence)
+
+    return (cap, storage, engine, quiet.rule, receipts, tail)

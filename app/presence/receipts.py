@@ -15,3 +15,14 @@ def receipts_missing(waiting: str, allowed: str) -> Blocker:
         Weight.FAULT,
         retry_after_s=300,
     )
+
+
+def tail_lost(sentence: str) -> Blocker:
+    """A receiver holds newer records of ours than we do: whatever is recorded now would contradict them."""
+    return Blocker(
+        "tail_lost",
+        sentence,
+        "They are being fetched from there, and serving goes on by itself.",
+        Weight.FAULT,
+        retry_after_s=30,
+    )

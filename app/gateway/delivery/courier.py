@@ -91,6 +91,8 @@ class Courier:
         self._size = size
         self._wake = asyncio.Event()
         self._hurry = False
+        self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the receiver was asked for the first time, or is not to be asked now."""
         self._task: asyncio.Task[None] | None = None
         self._saver: asyncio.TimerHandle | None = None
         self._saved = row.standing
@@ -147,7 +149,7 @@ class Courier:
     async def _run(self) -> None:
         try:
             await self._price()
-            wishes = self._told(Came())
+            wishes = self._told(Hurry())
             while True:
                 for wish in wishes:
                     wishes = self._told(await self._carry_out(wish))
@@ -155,10 +157,15 @@ class Courier:
                     break
                 else:
                     wishes = await self._next()
+                if not self.heard.done():
+                    self.heard.set_result(None)
         except LedgerClosed:
             return
         except Exception:
             log.exception("The delivery of %s has ended; it goes on with the next start.", self._row.log)
+        finally:
+            if not self.heard.done():
+                self.heard.set_result(None)
 
     async def _next(self) -> tuple[DeliveryWish, ...]:
         """What is to be done once something has happened, or time has passed."""
@@ -232,7 +239,7 @@ class Courier:
         what = f"Delivery of {self._row.log}"
         if after.said and after.said != before.said:
             log.log(logging.ERROR if after.trouble else logging.WARNING, "%s: %s", what, after.said)
-        elif before.failures and not after.failures:
+        elif before.said and not after.said:
             log.info("%s: the receiver has taken records again.", what)
         if after.trouble is DeliveryTrouble.NONE is not before.trouble:
             log.warning("%s: what was wrong is mended.", what)

@@ -19,9 +19,10 @@ from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, requi
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
 from app.gateway.delivery.outgoing import Outgoing
 from app.gateway.delivery.pushing import LedgerPush, NoSecret
+from app.gateway.delivery.refilling import TailFetch
 from app.gateway.delivery.telling import SeedPush, SeedTerms
 from app.ledger.cosignature import CosignerKey
-from app.ledger.delivery import DeliveryRow, DeliveryTrouble, DeliveryWay, Standing
+from app.ledger.delivery import DeliveryEvent, DeliveryRow, DeliveryTrouble, DeliveryWay, Refill, Standing
 from app.ledger.errors import CheckpointError
 from app.ledger.invitation import Invitation
 from app.ledger.parties import Client
@@ -48,6 +49,8 @@ class Deliveries:
         """Told when something was acknowledged."""
         self.changed: Signal[[]] = Signal()
         """Told when something else of what is shown is different."""
+        self.refilled: Signal[[int]] = Signal()
+        """Told what records that had been lost and are back cost, in pico-units."""
         self._ledger = ledger
         self._vault = vault
         self._settings = settings
@@ -127,6 +130,20 @@ class Deliveries:
         now_us = wall_us()
         return tuple(self._view(courier, now_us) for courier in self._sorted())
 
+    def tail_lost(self) -> str | None:
+        """A sentence where a receiver has newer records of ours than we have; None where none has."""
+        for courier in self._couriers.values():
+            if courier.standing.trouble is DeliveryTrouble.AHEAD:
+                return f"{courier.row.log}: {courier.standing.said}"
+        return None
+
+    async def first_word(self, patience_s: float) -> None:
+        """Wait until every client's own receiver has said how many records it has, or failed to; at most `patience_s`,
+        for nobody has to answer."""
+        asked = [courier.heard for key, courier in self._couriers.items() if key[1] is DeliveryWay.LEDGER]
+        if asked:
+            await asyncio.wait(asked, timeout=patience_s)
+
     def unacked_pico(self) -> int:
         """What is recorded and not acknowledged costs this much: by the client's own receiver where it has one, else
         by CALLBACK_URL's; what nobody keeps a copy of counts for nothing."""
@@ -200,7 +217,8 @@ class Deliveries:
             self._ledger, self._enrolled, row.log, row.url, key, partial(self._secret, client.id)
         )
         size = self._sizes()[row.log]
-        self._start((row.log, DeliveryWay.LEDGER), row, size, pusher, cannot_refill)
+        fetch = TailFetch(self._ledger, self._enrolled, row.log, row.url, pusher.credentials)
+        self._start((row.log, DeliveryWay.LEDGER), row, size, pusher, partial(self._refill, fetch))
         if hurry:
             self._couriers[row.log, DeliveryWay.LEDGER].hurry()
 
@@ -220,6 +238,14 @@ class Deliveries:
         task = asyncio.get_running_loop().create_task(stop())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _refill(self, fetch: TailFetch, wish: Refill) -> DeliveryEvent:
+        before = self._ledger.totals().cost_pico
+        try:
+            return await fetch.refill(wish)
+        finally:
+            # Also where it broke off in the middle: what is back counts.
+            self.refilled(self._ledger.totals().cost_pico - before)
 
     async def _secret(self, client_id: str) -> str:
         try:

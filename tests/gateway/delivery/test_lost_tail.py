@@ -1,0 +1,227 @@
+"""An older copy of everything was put back: the receiver has our newest records, and we fetch them before we serve."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from app.face import ReceiptState
+from app.gateway.assembly import running
+from app.ledger.cosignature import Cosigner
+from app.ledger.invitation import Invitation
+from app.power.sensors.base import NullSensor
+from app.settings.folders import Folders
+from app.settings.store import SettingsStore
+from app.simulator import Simulator, SimulatorEngine
+from app.vault.memory import MemoryVault
+from tests.gateway.conftest import House
+from tests.gateway.delivery.conftest import SECRET, Copy, until
+from tests.gateway.delivery.strange import Receiver, receiver
+from tests.gateway.delivery.test_callback import ask, receipts, reconciled
+
+
+class Garage:
+    """One gateway's folders and vault, which a test puts back to what they were."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.vault = MemoryVault()
+        self.kept = home.with_name("kept")
+
+    @contextlib.asynccontextmanager
+    async def open(self, simulator: Simulator) -> AsyncIterator[House]:
+        folders = Folders.for_profile("default", self.home)
+        given = {"port": 0, "vault": "memory", "private_receivers": True}
+        store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
+        engine = SimulatorEngine(simulator.url)
+        async with (
+            running(store, folders, self.vault, engine, NullSensor(), contribute=True) as gateway,
+            aiohttp.ClientSession(gateway.address) as session,
+        ):
+            key = await gateway.keys.plain()
+            yield House(gateway, simulator, session, key, gateway.identity.operator_token)
+
+    def keep(self) -> None:
+        """Make a copy of the folders."""
+        shutil.copytree(self.home, self.kept, dirs_exist_ok=True)
+
+    async def put_back(self) -> None:
+        """The copy in place of the folders; the vault remembers nothing of what came after."""
+        shutil.rmtree(self.home)
+        shutil.copytree(self.kept, self.home)
+        number = 0
+        while await self.vault.delete(f"ledger-newest-{number}"):
+            number += 1
+
+
+@pytest.fixture
+def garage(tmp_path: Path) -> Garage:
+    return Garage(tmp_path / "gateway")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    made = Simulator(speed=500.0, parallel=4)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def strange() -> AsyncIterator[Receiver]:
+    async with receiver() as made:
+        made.answer = Copy()
+        yield made
+
+
+def line(strange: Receiver) -> str:
+    return Invitation(strange.url, SECRET, Cosigner(bytes(32), "client.example").vkey).line
+
+
+async def enrol(house: House, strange: Receiver) -> None:
+    body = {"client": "First client", "line": line(strange)}
+    async with house.post("/admin/receivers", body, key=house.operator) as reply:
+        assert reply.status == 200, await reply.text()
+    await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+
+
+async def lost(garage: Garage, simulator: Simulator, strange: Receiver) -> dict[str, Any]:
+    """What `/reconcile` said last, before an older copy was put back."""
+    async with garage.open(simulator) as house:
+        await ask(house, 2)
+        await enrol(house, strange)
+    garage.keep()
+    async with garage.open(simulator) as house:
+        await ask(house, 3)
+        async with house.post("/admin/keys", {"label": "late"}, key=house.operator) as reply:
+            assert reply.status == 201
+        await until(lambda: receipts(house).acked == receipts(house).size)
+        said = await reconciled(house)
+        assert (said["status"], len(await house.usage())) == ("OK", 5)
+    await garage.put_back()
+    return said
+
+
+async def test_a_lost_tail_is_fetched_proven_and_put_back_before_anything_new_is_recorded(
+    garage: Garage, simulator: Simulator, strange: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await lost(garage, simulator, strange)
+    async with garage.open(simulator) as house:
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        assert len(await house.usage()) == 5
+        await ask(house)
+        await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+        after = await reconciled(house)
+        assert after["status"] == "OK"
+        assert after["ledger_entries"] == before["ledger_entries"] + 1
+        money = house.gateway.snapshot().money
+        assert str(money.spent_pico) == after["ledger_total_cost_pico"]
+        assert [key["label"] for key in house.gateway.keys.all()][-1] == "late"
+    assert "our newest ones are lost" in caplog.text
+    assert "were lost, and are back" in caplog.text
+
+
+async def shows(strange: Receiver, change: str) -> None:
+    """The receiver shows something else than what it was given."""
+    copy = strange.answer
+    assert isinstance(copy, Copy)
+    honest = list(copy.leaves)
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.path == "/ledger/checkpoint" and change == "another signature":
+            other = type(copy.cosigner)(bytes(31) + b"x", "x")
+            return web.Response(text=copy.note.rsplit("\n\n", 1)[0] + "\n\n" + other.cosign(copy.note, 1))
+        if request.path == "/ledger/entries":
+            match change:
+                case "no such records":
+                    return web.Response(text="")
+                case "half a record":
+                    return web.Response(body=honest[-1][:40])
+                case "changed records":
+                    changed = [json.dumps(json.loads(leaf) | {"cost": "0"}).encode() for leaf in honest]
+                    begin, limit = int(request.query["from"]), int(request.query["limit"])
+                    return web.Response(
+                        body=b"".join(leaf + b"\n" for leaf in changed[begin : begin + limit])
+                    )
+                case "an error":
+                    return web.Response(status=500)
+        return await copy(request, body)
+
+    strange.answer = answer
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("another signature", "does not show our signature over them"),
+        ("changed records", "do not lead from our"),
+        ("no such records", "does not show the records that it says it has"),
+        ("half a record", "does not show the records that it says it has"),
+        ("an error", "cannot be fetched back now"),
+    ],
+)
+async def test_what_is_not_proven_to_be_ours_is_not_put_back_and_serving_goes_on(
+    garage: Garage, simulator: Simulator, strange: Receiver, change: str, words: str
+) -> None:
+    await lost(garage, simulator, strange)
+    await shows(strange, change)
+    async with garage.open(simulator) as house:
+        await until(lambda: words in receipts(house).sentence)
+        assert receipts(house).state is ReceiptState.DISPUTED
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        assert len(await house.usage()) == 2
+        said = await reconciled(house, house.operator)
+        assert said["status"] == "LAGGING"
+        assert words in said["findings"][0]
+
+
+async def test_while_the_tail_is_fetched_nothing_is_served(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    go_on = asyncio.Event()
+
+    async def slowly(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.path == "/ledger/entries":
+            await go_on.wait()
+        return await copy(request, body)
+
+    strange.answer = slowly
+    async with garage.open(simulator) as house:
+        blocker = house.gateway.snapshot().blocker
+        assert blocker is not None
+        assert blocker.code == "tail_lost"
+        async with house.post("/api/chat", {"model": "qwen2.5:3b", "messages": []}) as reply:
+            assert reply.status == 503
+        assert (await reconciled(house))["status"] == "ROLLBACK"
+        go_on.set()
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        assert len(await house.usage()) == 5
+
+
+async def test_who_serves_on_with_the_older_copy_forks_and_hears_it_with_proof(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    strange.says(503)
+    async with garage.open(simulator) as house:
+        await ask(house, 7)
+        strange.answer = copy
+        for courier in house.gateway.deliveries._couriers.values():
+            courier.hurry()
+        await until(lambda: receipts(house).trouble == "fork")
+        said = await reconciled(house)
+        assert said["status"] == "FORK"
+        assert "another history of our first" in said["findings"][0]
+        await ask(house)
