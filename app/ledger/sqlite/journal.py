@@ -33,10 +33,13 @@ from app.ledger.sqlite.binding import bound
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
+from app.ledger.sqlite.soundness import quick_check
 from app.ledger.sqlite.transaction import NO_TIMES, Append, DropHold, Transaction, Write
 
 logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
+CHECK_AT_ONCE_B = 16 << 20
+"""A larger file is checked beside the work that goes on: see `Ledger`."""
 WAY_OUT = "Put back the newest copy, or go on without those records with `mortdecai-gateway ledger accept-rollback`."
 UNWRITABLE = (
     apsw.ConstraintError,
@@ -74,6 +77,8 @@ class Journal:
             )
         self._connection = open_writer(path, vfs)
         try:
+            if path.stat().st_size <= CHECK_AT_ONCE_B:
+                quick_check(self._connection, path)
             self.parties = stored_parties(self._connection)
             self.held = {hold.request_id for hold in stored_holds(self._connection)}
             self.heads = self._signed_heads(path)

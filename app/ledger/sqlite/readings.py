@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +23,8 @@ from app.ledger.listing import Page
 from app.ledger.proofs import Consistency, Inclusion
 from app.ledger.sqlite.audit import audit
 from app.ledger.sqlite.reader import Reader
+from app.ledger.sqlite.schema import open_reader
+from app.ledger.sqlite.soundness import quick_check
 
 T = TypeVar("T")
 
@@ -62,6 +65,18 @@ class Readings:
         self._reads.submit(self._reader.close)
         self._reads.shutdown(wait=False)
         self._audits.shutdown(wait=False)
+
+    def _check_soundness(self) -> Future[None]:
+        """Whether SQLite can read the whole file; the future may bring LedgerCorrupt."""
+
+        def work() -> None:
+            connection = open_reader(self._path, self._vfs)
+            try:
+                quick_check(connection, self._path, self._stop.is_set)
+            finally:
+                connection.close()
+
+        return self._loop.run_in_executor(self._audits, work)
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._stop.is_set():

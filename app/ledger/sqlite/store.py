@@ -18,12 +18,12 @@ from app.basics.signal import Signal
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.delivery import DeliveryRow, DeliveryWay
 from app.ledger.drafts import Draft, TariffDraft, UsageDraft
-from app.ledger.errors import LedgerClosed, LedgerError
+from app.ledger.errors import LedgerClosed, LedgerCorrupt, LedgerError
 from app.ledger.heads import LogHead, Receipt, Totals, add_totals
 from app.ledger.holds import HoldRow
 from app.ledger.merkle import Frontier
 from app.ledger.sqlite.deliveries import DropDelivery, PutDelivery
-from app.ledger.sqlite.journal import Committed
+from app.ledger.sqlite.journal import CHECK_AT_ONCE_B, Committed
 from app.ledger.sqlite.members import Members
 from app.ledger.sqlite.refill import PutBack
 from app.ledger.sqlite.transaction import Append, DropHold, PutHold, RecordTariff, RenewHold, Write
@@ -52,6 +52,8 @@ class Ledger(Members):
         self._heads: dict[str, LogHead] = {}
         self._recovered: tuple[UsageDraft, ...] = ()
         self._fault: str | None = None
+        self._damage: str | None = None
+        """What only a good copy of the file ends."""
         self._faulted: Signal[[str | None]] = Signal()
         self._grown: Signal[[Mapping[str, int]]] = Signal()
         self._later: dict[str, tuple[float, HoldRow]] = {}
@@ -103,6 +105,8 @@ class Ledger(Members):
         except BaseException:
             await asyncio.shield(ledger.close())
             raise
+        if ledger._path.stat().st_size > CHECK_AT_ONCE_B:
+            ledger._check_soundness().add_done_callback(ledger._on_checked)
         return ledger
 
     async def close(self) -> None:
@@ -161,7 +165,14 @@ class Ledger(Members):
 
     def _on_fault(self, sentence: str | None) -> None:
         self._fault = sentence
-        self._faulted(sentence)
+        self._faulted(self.fault)
+
+    def _on_checked(self, done: Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, LedgerCorrupt):
+            logger.error("%s", error)
+            self._damage = str(error)
+            self._faulted(self.fault)
 
     def _on_stopped(self) -> None:
         self._on_opened(LedgerClosed("The ledger's thread ended before the ledger was open."))
@@ -339,13 +350,13 @@ class Ledger(Members):
 
     @property
     def fault(self) -> str | None:
-        """One sentence while the disk refuses, or has used up its reserve; None while all is well."""
-        return self._fault
+        """One sentence while the disk refuses, or has used up its reserve, or the file was found damaged; else None."""
+        return self._damage or self._fault
 
     def on_fault(self, callback: Callable[[str | None], None]) -> Callable[[], None]:
         """Call `callback` with each new `fault`, and at once where one stands; returns the un-subscriber."""
-        if self._fault is not None:
-            callback(self._fault)
+        if self.fault is not None:
+            callback(self.fault)
         return self._faulted.connect(callback)
 
     def on_committed(self, callback: Callable[[Mapping[str, int]], None]) -> Callable[[], None]:
