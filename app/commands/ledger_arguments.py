@@ -96,6 +96,10 @@ def _deliver(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="list: one JSON object a line")
 
 
+def _file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the copy")
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -117,6 +121,18 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         _check_proof,
     ),
     "export": ("ledger_export", "export", "write the records of a period", _export),
+    "backup": (
+        "ledger_keeping",
+        "backup",
+        "copy the ledger into one file, whether or not the gateway runs, and verify the copy",
+        _file,
+    ),
+    "restore": (
+        "ledger_keeping",
+        "restore",
+        "put such a copy in the ledger's place, once it is verified; what was there is moved aside",
+        _file,
+    ),
     "rotate-key": (
         "ledger_keeping",
         "rotate_key",

@@ -1,12 +1,37 @@
-"""`ledger rotate-key`: what keeps a ledger in good hands. The gateway of the profile must not run meanwhile."""
+"""`ledger backup`, `restore` and `rotate-key`: what keeps a ledger in good hands.
+
+Rule: a copy is verified, every record and signature of it, before it is called a backup or takes the ledger's place.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from app.commands.books import open_books
+from app.access.identity import Identity
+from app.commands.books import open_books, shut
 from app.commands.common import CommandError, Ground, ground
+from app.commands.progress import Shown
+from app.engine.host import Progress
+from app.gateway.newest import Newest
+from app.ledger.checkpoint import Checkpoint, VerifierKey
+from app.ledger.findings import AuditReport, Verdict
+from app.ledger.sqlite.audit import audit
+from app.ledger.sqlite.copies import copy, replace
+from app.ledger.sqlite.schema import LEDGER_FILE
+
+
+def backup(options: argparse.Namespace) -> int:
+    """`ledger backup FILE`."""
+    return asyncio.run(_backup(ground(options), Path(options.file)))
+
+
+def restore(options: argparse.Namespace) -> int:
+    """`ledger restore FILE`."""
+    return asyncio.run(_restore(_at_rest(options), Path(options.file)))
 
 
 def rotate_key(options: argparse.Namespace) -> int:
@@ -21,6 +46,43 @@ def _at_rest(options: argparse.Namespace) -> Ground:
     return base
 
 
+async def _backup(base: Ground, file: Path) -> int:
+    if base.store.current.vault == "memory":
+        raise CommandError(
+            "A ledger whose key is in the memory vault ends with its gateway: there is nothing to keep."
+        )
+    path = base.folders.data / LEDGER_FILE
+    vault = await base.vault()
+    # What is remembered before the copy begins is in it.
+    claims = (await Newest.load(vault)).claims
+    identity = await Identity.load(vault)
+    check = _Check(identity.signer.verifier, claims)
+    await _with_bar("Copying the ledger", lambda tell: copy(path, file, check, tell), "pages")
+    size = file.stat().st_size / 1e6
+    print(f"{file}: {check.records} records, {size:.1f} MB, all exactly as they were signed.")
+    return 0
+
+
+async def _restore(base: Ground, file: Path) -> int:
+    if not file.is_file():
+        raise CommandError(f"There is no file {file}: name the one that `ledger backup` wrote.")
+    async with shut(base) as profile:
+        check = _Check(profile.signer.verifier, ())
+        aside = _free(profile.path)
+        moved = await asyncio.to_thread(replace, profile.path, file, aside, check)
+        claims = profile.newest.claims
+    print(f"The ledger holds {check.records} records now, all exactly as they were signed.")
+    if moved:
+        print(f"What was in its place is {aside}.")
+    lost = sum(max(0, claim.size - check.sizes.get(claim.origin, 0)) for claim in claims)
+    if lost:
+        print(
+            f"It is an older copy and lacks the newest {lost} records that this profile has signed: the gateway starts"
+            " with it after `mortdecai-gateway ledger accept-rollback`, which says so in the logs that lost them."
+        )
+    return 0
+
+
 async def _rotate_key(base: Ground) -> int:
     async with open_books(base) as (ledger, identity, vault):
         before = ledger.vkey
@@ -32,4 +94,43 @@ async def _rotate_key(base: Ground) -> int:
         print("keys have signed. What the old key signs after it is worth nothing.")
         print(f"  old: {before}")
         print(f"  new: {ledger.vkey}")
+        print(
+            "Copies from before cannot be gone on with: make a new one with `mortdecai-gateway ledger backup FILE`."
+        )
     return 0
+
+
+class _Check:
+    """Raises CommandError unless a copy is exactly as it was signed, up to what is remembered."""
+
+    def __init__(self, verifier: VerifierKey, claims: Sequence[Checkpoint]) -> None:
+        self._verifier = verifier
+        self._claims = claims
+        self.records = 0
+        self.sizes: dict[str, int] = {}
+
+    def __call__(self, copied: Path) -> None:
+        report: AuditReport = audit(copied, self._verifier, remembered=self._claims)
+        if report.verdict is not Verdict.OK:
+            raise CommandError(f"Nothing was changed, for this copy is {report.verdict}: {report.sentence}")
+        self.records = report.records
+        self.sizes = {log.log: log.size for log in report.by_log}
+
+
+def _free(path: Path) -> Path:
+    """A name beside `path` that nothing has."""
+    names = (path.with_name(f"{path.name}.before-restore-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+async def _with_bar(what: str, work: Callable[[Callable[[int, int], None]], None], counted: str) -> None:
+    shown = Shown()
+
+    def tell(done: int, total: int) -> None:
+        if done < total:
+            shown.tell(Progress(what, done, total, counted=counted))
+
+    try:
+        await asyncio.to_thread(work, tell)
+    finally:
+        shown.end()

@@ -101,3 +101,75 @@ def test_the_signing_key_is_passed_on_and_everything_goes_on(tmp_path: Path, fil
         assert ledger(tmp_path, "verify")[1].startswith("OK")
     assert ledger(tmp_path, "rotate-key")[0] == 0
     assert ledger(tmp_path, "verify")[1].startswith("OK")
+
+
+def sizes(home: Path) -> int:
+    status, said, errors = ledger(home, "verify")
+    assert status == 0, said + errors
+    return int(said.split()[2])
+
+
+def test_a_backup_is_made_beside_a_running_gateway_and_put_back(tmp_path: Path, file: Path) -> None:
+    copy, older = tmp_path / "copy.db", tmp_path / "older.db"
+    assert ledger(tmp_path, "backup", str(older))[0] == 0
+    grow(tmp_path)
+    with gateway(tmp_path, "--simulate", *VAULT):
+        status, said, errors = ledger(tmp_path, "backup", str(copy))
+        assert (status, "exactly as they were signed" in said) == (0, True), errors
+        status, _, errors = ledger(tmp_path, "restore", str(copy))
+        assert (status, "stop it" in errors) == (2, True)
+        assert "exists already" in ledger(tmp_path, "backup", str(copy))[2]
+    records = sizes(tmp_path)
+    file.unlink()
+    status, said, errors = ledger(tmp_path, "restore", str(copy))
+    assert (status, said) == (
+        0,
+        f"The ledger holds {records} records now, all exactly as they were signed.\n",
+    )
+    assert sizes(tmp_path) == records
+    grow(tmp_path)
+
+
+def test_an_older_copy_is_put_back_and_says_what_it_lacks_and_the_way_on(tmp_path: Path, file: Path) -> None:
+    older = tmp_path / "older.db"
+    assert ledger(tmp_path, "backup", str(older))[0] == 0
+    grow(tmp_path)
+    records = sizes(tmp_path)
+    status, said, errors = ledger(tmp_path, "restore", str(older))
+    assert status == 0, errors
+    assert f"What was in its place is {file}.before-restore-1." in said
+    assert "lacks the newest 1 records" in said
+    assert ledger(tmp_path, "verify")[1].startswith("ROLLBACK")
+    # Its better is put back again.
+    status, said, errors = ledger(tmp_path, "restore", f"{file}.before-restore-1")
+    assert (status, "lacks" in said) == (0, False), errors
+    assert sizes(tmp_path) == records
+    assert ledger(tmp_path, "restore", str(older))[0] == 0
+    assert ledger(tmp_path, "accept-rollback")[0] == 0
+    assert ledger(tmp_path, "verify")[1].startswith("OK")
+
+
+@pytest.mark.parametrize("fault", ["edited", "another's", "no database", "nothing"])
+def test_what_is_not_as_it_was_signed_is_never_put_in_place(tmp_path: Path, file: Path, fault: str) -> None:
+    copy = tmp_path / "copy.db"
+    home = tmp_path
+    if fault == "another's":
+        home = tmp_path / "other"
+        home.mkdir()
+        with gateway(home, "--simulate", *VAULT):
+            pass
+    assert ledger(home, "backup", str(copy))[0] == 0
+    if fault == "edited":
+        connection = apsw.Connection(str(copy))
+        connection.execute("UPDATE record SET t0 = t0 + 1 WHERE seq = 1")
+        connection.close()
+    elif fault == "no database":
+        copy.write_bytes(b"x" * 9000)
+    elif fault == "nothing":
+        copy.unlink()
+    before = file.read_bytes()
+    status, said, errors = ledger(tmp_path, "restore", str(copy))
+    assert (status, said) == (2, "")
+    assert len(errors.strip().splitlines()) == 1
+    assert file.read_bytes() == before
+    assert sorted(found.name for found in file.parent.iterdir() if "restor" in found.name) == []

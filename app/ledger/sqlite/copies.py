@@ -1,0 +1,133 @@
+"""A ledger's file as a whole: copying it while it is written to, and putting a copy in its place.
+
+Rule 1: no copy stands where it is looked for before it is whole, on the disk and sound.
+Rule 2: a ledger that is replaced is moved aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from app.ledger.errors import LedgerError
+from app.ledger.sqlite.schema import Ownership, explain, open_reader
+
+PAGES_A_STEP = 1024
+COMPANIONS = ("-wal", "-shm")
+"""What SQLite keeps beside a file; what they hold belongs to it."""
+
+
+def copy(
+    source: Path,
+    target: Path,
+    check: Callable[[Path], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Copy the ledger at `source`, as it is at this moment, to the new file `target`, mode 0600. Whoever writes to it
+    goes on meanwhile. `check` may look at the copy before it has its name, and raise; `progress` is called with (pages
+    copied, pages in all).
+
+    Raises LedgerError; there is no `target` then, and one that there was before is as it was.
+    """
+    if target.exists():
+        raise LedgerError(f"{target} exists already: choose another name, or move it away.")
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    reader = open_reader(source)
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _copy_pages(reader, part, progress)
+        check(part)
+        os.rename(part, target)
+        sync_folder(target.parent)
+    except (apsw.Error, OSError) as error:
+        why = (
+            "the disk is full"
+            if isinstance(error, apsw.FullError)
+            else getattr(error, "strerror", None) or error
+        )
+        raise LedgerError(f"{target} could not be written ({why}): nothing was changed.") from error
+    finally:
+        reader.close()
+        part.unlink(missing_ok=True)
+
+
+def _copy_pages(reader: apsw.Connection, part: Path, progress: Callable[[int, int], None] | None) -> None:
+    connection = apsw.Connection(str(part))
+    try:
+        # A moment held by a transaction: commits that come meanwhile do not begin the copy anew.
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM log").fetchall()
+        with connection.backup("main", reader, "main") as backup:
+            while not backup.done:
+                backup.step(PAGES_A_STEP)
+                if progress is not None:
+                    progress(backup.page_count - backup.remaining, backup.page_count)
+        reader.execute("ROLLBACK")
+        # All in one file: a copy that is carried elsewhere must not lack what lies beside it.
+        connection.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        connection.close()
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, copied: Path, aside: Path, check: Callable[[Path], None]) -> bool:
+    """Put a copy of the ledger `copied` in the place of the one at `path`, once `check` has not raised for it, and move
+    that one to `aside`. False where there was none to move.
+
+    Raises LedgerBusy where a process has it open, LedgerError; then everything is as it was.
+    """
+    with Ownership(path):
+        fresh = path.with_name(path.name + ".restoring")
+        fresh.unlink(missing_ok=True)
+        try:
+            copy(copied, fresh, check)
+            _gather(path)
+            moved = _move(path, aside)
+            os.replace(fresh, path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise LedgerError(explain(error, path)) from error
+        finally:
+            fresh.unlink(missing_ok=True)
+    return moved
+
+
+def _gather(path: Path) -> None:
+    """Move what the write-ahead log holds into the file, where that can be done."""
+    if not path.exists():
+        return
+    try:
+        connection = apsw.Connection(str(path))
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            connection.close()
+    except apsw.Error:
+        return  # it is damaged, and is moved away with what lies beside it
+
+
+def _move(path: Path, aside: Path) -> bool:
+    for suffix in COMPANIONS:
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            os.replace(beside, aside.with_name(aside.name + suffix))
+    if not path.exists():
+        return False
+    # A second name first: at no moment is the ledger under none.
+    os.link(path, aside)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in it durable, where the system can say so."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
