@@ -41,16 +41,18 @@ def render(name: str, colour: QColor, size: int, ratio: float = 1.0) -> QPixmap:
 
 
 @lru_cache(maxsize=128)
-def _icon(name: str, colour: str, sizes: tuple[int, ...]) -> QIcon:
+def _icon(name: str, colour: str, sizes: tuple[int, ...], selected: str = "") -> QIcon:
     icon = QIcon()
     for size in sizes:
         icon.addPixmap(render(name, QColor(colour), size))
+        if selected:
+            icon.addPixmap(render(name, QColor(selected), size), QIcon.Mode.Selected)
     return icon
 
 
-def icon(name: str, colour: QColor) -> QIcon:
-    """An icon for buttons and labels, in one colour."""
-    return _icon(name, colour.name(), (16, 24, 32, 48))
+def icon(name: str, colour: QColor, selected: QColor | None = None) -> QIcon:
+    """An icon for buttons and labels, in one colour; `selected` is that in a chosen row of a table."""
+    return _icon(name, colour.name(), (16, 24, 32, 48), "" if selected is None else selected.name())
 
 
 def app_icon() -> QIcon:

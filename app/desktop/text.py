@@ -144,6 +144,11 @@ class Mark(QWidget):
         self._cached: tuple[object, QPixmap] | None = None
         self.setFixedSize(size, size)
 
+    @property
+    def tone(self) -> Tone:
+        """What it is coloured by at present."""
+        return self._tone
+
     def show_mark(self, name: str, tone: Tone) -> None:
         """Change picture and tone."""
         if (name, tone) != (self._name, self._tone):

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 from app.desktop.clipboard import copy_secret, copy_text
 from app.desktop.engine_wording import public_line
 from app.desktop.icons import tray_icon
+from app.desktop.receipt_wording import tray_line
 from app.desktop.tasks import FaceTasks
 from app.desktop.verbs import Verbs
 from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
@@ -55,6 +56,8 @@ class Tray(QObject):
         self._status.setEnabled(False)
         self._public = self._menu.addAction("")
         self._public.setEnabled(False)
+        self._receipts = self._menu.addAction("")
+        self._receipts.setEnabled(False)
         self._menu.addSeparator()
         self._menu.addActions([self._verbs.contribute, self._verbs.finish, self._verbs.pause])
         self._snooze = self._menu.addMenu(self._verbs.snooze_menu(self._menu))
@@ -116,6 +119,9 @@ class Tray(QObject):
         if tip != self._icon.toolTip():
             self._icon.setToolTip(tip)
         self._show_public(snapshot.public)
+        late = tray_line(snapshot.receipts, snapshot.at_us)
+        _set_text(self._receipts, late)
+        self._receipts.setVisible(bool(late))
         self._verbs.refresh(snapshot)
         self._snooze.setEnabled(snapshot.serving not in (Serving.STARTING, Serving.STOPPING))
         self._keep_time(snapshot)

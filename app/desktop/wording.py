@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from app.billing.money import format_money
 from app.desktop import format as fmt
+from app.desktop.receipt_wording import tooltip_line
 from app.desktop.theme import Tone
 from app.face import GpuView, MoneyView, RunningRequest, Serving, Snapshot
 from app.tunnel.state import TunnelPhase
@@ -129,7 +130,7 @@ def menu_line(snapshot: Snapshot) -> str:
 
 
 def tooltip(snapshot: Snapshot) -> str:
-    """State, watts, money, and whether the internet reaches us, in short lines.
+    """State, watts, money, whether the internet reaches us and whether a receipt is overdue, in short lines.
 
     Where amounts are long, what a tooltip can spare goes first.
     """
@@ -142,8 +143,9 @@ def tooltip(snapshot: Snapshot) -> str:
         watts = f"{fmt.watts(snapshot.total_w)}, {fmt.watts(snapshot.marginal_w)} for clients"
         rate = f"{money}, now {per_hour(snapshot.money)}"
     public = "open to the internet" if snapshot.public.phase is TunnelPhase.OPEN else ""
-    ways = ((long, watts, rate), (short, watts, rate), (short, watts, money))
-    texts = ["\n".join(filter(None, (*lines, public))) for lines in ways]
+    receipts = tooltip_line(snapshot.receipts)
+    ways = ((long, watts, rate), (short, watts, rate), (short, watts, money), (short, money))
+    texts = ["\n".join(filter(None, (*lines, public, receipts))) for lines in ways]
     return next((text for text in texts if len(text) <= TOOLTIP_MOST), "\n".join(ways[-1]))
 
 

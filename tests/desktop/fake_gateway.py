@@ -14,7 +14,17 @@ from typing import Any
 
 from app.billing.money import PICO
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.face import EngineView, GpuView, MoneyView, RunningRequest, Serving, Snapshot, UsageView
+from app.face import (
+    EngineView,
+    GpuView,
+    MoneyView,
+    ReceiptState,
+    ReceiptsView,
+    RunningRequest,
+    Serving,
+    Snapshot,
+    UsageView,
+)
 from app.ledger.listing import LedgerRow, Page
 from app.power.history import DAY_US, HOUR_US, MINUTE_US, PowerHistory, PowerPoint
 from app.presence.blockers import Blocker, Weight
@@ -158,6 +168,39 @@ CRASHED = HostState(
     log_tail=("time=12:00 level=INFO source=routes.go", "CUDA error: out of memory", "exit status 2"),
 )
 PUBLIC = TunnelState(TunnelPhase.OPEN, "https://meadow-lantern-copper-finch.trycloudflare.com")
+
+
+def receipts_of(state: ReceiptState, **changes: Any) -> ReceiptsView:
+    """Ada's receiver and the first million records of `a_row`, of which it lacks the newest three where any waits."""
+    acked = 10**6 + 1 if state is ReceiptState.ACKNOWLEDGED else 10**6 - 2
+    view = ReceiptsView(
+        log="c_ada",
+        way="ledger",
+        where="ada.example:8435",
+        acked=acked,
+        size=10**6 + 1,
+        state=state,
+        trouble="",
+        sentence="",
+        since_us=0 if state is ReceiptState.ACKNOWLEDGED else NOW_US - HOUR_US,
+        next_us=0,
+        unacked_pico=0,
+        checkpoint="",
+        vkey="",
+    )
+    return replace(view, **changes)
+
+
+OVERDUE = receipts_of(
+    ReceiptState.OVERDUE,
+    sentence="The receiver at ada.example:8435 cannot be reached: Connection refused.",
+    next_us=NOW_US + 30 * MINUTE_US,
+)
+DISPUTED = receipts_of(
+    ReceiptState.DISPUTED,
+    trouble="disputed",
+    sentence="The receiver at ada.example:8435 contests our records: record 1000000 is not the one it holds.",
+)
 
 
 def a_row(n: int, **changes: Any) -> LedgerRow:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication
 from app.desktop.pages.ledger import LedgerPage
 from app.desktop.pages.ledger_model import Column, LedgerModel
 from app.desktop.tasks import FaceTasks
+from app.face import ReceiptsView
 from tests.desktop.fake_gateway import FakeGateway, a_snapshot
 from tests.desktop.playing import play, settled
 
@@ -21,6 +22,7 @@ class Bench:
     def __init__(self, records: int) -> None:
         self.face = FakeGateway(records=records)
         self.failures: list[str] = []
+        self.receipts: tuple[ReceiptsView, ...] = ()
         self.tasks = FaceTasks(self.failures.append)
         self.page = LedgerPage(self.face, self.tasks)
         self.page.resize(900, 500)
@@ -43,7 +45,7 @@ class Bench:
         """What the window does once a second."""
         snapshot = a_snapshot()
         usage = replace(snapshot.usage, requests=self.face.records)
-        self.page.show_snapshot(replace(snapshot, usage=usage))
+        self.page.show_snapshot(replace(snapshot, usage=usage, receipts=self.receipts))
 
     async def come(self, records: int) -> None:
         """New records are committed, and a second passes."""

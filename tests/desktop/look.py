@@ -26,7 +26,7 @@ from app.desktop.loop import run
 from app.desktop.tray import Tray
 from app.desktop.wording import APP_NAME
 from app.engine.host import HostPhase, HostState, Processor, Progress
-from app.face import EngineView, RunningRequest, Serving, Snapshot
+from app.face import EngineView, ReceiptState, RunningRequest, Serving, Snapshot
 from app.models.base import Doing, ModelError, Outcome
 from app.power.history import PowerPoint
 from app.tunnel.state import TunnelPhase, TunnelState
@@ -38,6 +38,7 @@ STATES = (
     "simulation", "notice", "crowd", "error",
     "managed", "pulling", "crashed", "fallback", "drift", "docker", "public", "public-failed",
     "no-models", "work", "no-engine", "other-engine", "stopped",
+    "receipts", "waiting", "overdue", "disputed",
 )  # fmt: skip
 
 
@@ -192,6 +193,18 @@ class LivelyGateway(fake.FakeGateway):
                 return replace(snapshot, engine=engine)
             case "down":
                 return replace(snapshot, serving=Serving.BLOCKED, blocker=fake.ENGINE_DOWN)
+            case "receipts":
+                snapshot = replace(snapshot, receipts=(fake.receipts_of(ReceiptState.ACKNOWLEDGED),))
+            case "waiting":
+                snapshot = replace(snapshot, receipts=(fake.receipts_of(ReceiptState.WAITING),))
+            case "overdue":
+                now_us = round(time.time() * 1e6)
+                late = replace(
+                    fake.OVERDUE, since_us=now_us - fake.HOUR_US, next_us=now_us + 30 * fake.MINUTE_US
+                )
+                snapshot = replace(snapshot, receipts=(late,))
+            case "disputed":
+                snapshot = replace(snapshot, receipts=(fake.DISPUTED,))
         snapshot = self._busy(snapshot, seconds, 34 if self.state == "crowd" else 3)
         match self.state:
             case "finishing":

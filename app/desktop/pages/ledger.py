@@ -1,4 +1,4 @@
-"""The ledger page: search, the table, one record in full, and the verdict over all of them.
+"""The ledger page: search, what receivers acknowledged, the table, one record in full, and the verdict over all.
 
 Rule 1: looking changes nothing; the only button that works verifies. Rule 2: new records move in on top while the
 top is in sight, and are announced otherwise, so that no row slips away under the pointer.
@@ -28,13 +28,16 @@ from app.desktop import format as fmt
 from app.desktop.icons import icon
 from app.desktop.pages.ledger_model import Column, LedgerModel
 from app.desktop.pages.page import PageWidget
+from app.desktop.pages.receipts import ReceiptSummary
 from app.desktop.pages.record import RecordPanel
+from app.desktop.receipt_wording import record_line
 from app.desktop.tasks import FaceTasks
 from app.desktop.text import IconButton, Text, current_theme, sized
 from app.desktop.theme import CARD_GAP, INNER_GAP, PAGE_MARGIN, SPACE, Tone
-from app.face import GatewayFace, Snapshot
+from app.face import GatewayFace, ReceiptsView, Snapshot
 from app.ledger.listing import LedgerRow
 
+MARK_SIZE: Final = 16
 _PAUSE_MS: Final = 250
 """A search begins when typing pauses this long."""
 
@@ -64,6 +67,8 @@ class LedgerPage(PageWidget):
         self._begun = False
         self._busy = False
         self._chosen: LedgerRow | None = None
+        self._at_us = 0
+        self._receipts: tuple[ReceiptsView, ...] = ()
 
         self.model = LedgerModel(face, tasks, self)
         self.search = QLineEdit()
@@ -81,6 +86,8 @@ class LedgerPage(PageWidget):
         self.verdict = Text(wrap=True, selectable=True)
         self.verdict.setAccessibleName("Verdict")
         self.verdict.hide()
+        self.receipts = ReceiptSummary()
+        self.receipts.hide()
 
         self.table = _make_table(self.model)
         self._message = Text(tone=Tone.MUTED, wrap=True)
@@ -108,6 +115,7 @@ class LedgerPage(PageWidget):
         column.setContentsMargins(PAGE_MARGIN, PAGE_MARGIN, PAGE_MARGIN, PAGE_MARGIN)
         column.setSpacing(CARD_GAP)
         column.addLayout(row)
+        column.addWidget(self.receipts)
         column.addWidget(self.verdict)
         column.addWidget(split, 1)
 
@@ -144,11 +152,25 @@ class LedgerPage(PageWidget):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         self._address = snapshot.address
         self.model.set_currency(snapshot.money.currency)
+        self._show_receipts(snapshot)
         sums = (snapshot.usage.requests, snapshot.money.spent_pico)
         if self._sums != sums:
             if self._begun and not self._busy:
                 self.model.refresh(self._at_top)
             self._sums = sums
+
+    def _show_receipts(self, snapshot: Snapshot) -> None:
+        self._at_us, self._receipts = snapshot.at_us, snapshot.receipts
+        self.receipts.show_receipts(snapshot.receipts, snapshot.at_us)
+        marked = self.model.marked
+        self.model.set_receipts(snapshot.receipts)
+        if self.model.marked != marked:
+            self.table.fit()
+        if self._chosen is not None:
+            self._say_receipt(self._chosen)
+
+    def _say_receipt(self, row: LedgerRow) -> None:
+        self.record.show_receipt(record_line(self._receipts, row.log, row.seq, self._at_us))
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -203,6 +225,7 @@ class LedgerPage(PageWidget):
         self.record.setVisible(self._chosen is not None)
         if self._chosen is not None:
             self.record.show_title(self._chosen)
+            self._say_receipt(self._chosen)
             self._tasks.start(self._read_body(self._chosen), "The record could not be read")
 
     async def _read_body(self, row: LedgerRow) -> None:
@@ -231,6 +254,11 @@ class LedgerPage(PageWidget):
 class _Table(QTableView):
     """The table with a height of its own that lets the window be small."""
 
+    def __init__(self, model: LedgerModel) -> None:
+        super().__init__()
+        self._model = model
+        self.setModel(model)
+
     def minimumSizeHint(self) -> QSize:
         return QSize(200, 160)
 
@@ -239,7 +267,10 @@ class _Table(QTableView):
         self.fit()
 
     def fit(self) -> None:
-        """Give the model's column what the others leave, and never less than a model's name needs."""
+        """Give the times room for their marks, and the model's column what the others leave, and never less than a
+        model's name needs."""
+        mark = self.iconSize().width() + SPACE if self._model.marked else 0
+        self.setColumnWidth(Column.TIME, _width(self, Column.TIME) + mark)
         others = sum(self.columnWidth(column) for column in Column if column is not Column.MODEL)
         self.setColumnWidth(Column.MODEL, max(_width(self, Column.MODEL), self.viewport().width() - others))
 
@@ -249,9 +280,9 @@ def _width(table: QTableView, column: Column) -> int:
     return metrics.horizontalAdvance(_SAMPLES[column]) + 3 * SPACE
 
 
-def _make_table(model: LedgerModel) -> QTableView:
-    table = _Table()
-    table.setModel(model)
+def _make_table(model: LedgerModel) -> _Table:
+    table = _Table(model)
+    table.setIconSize(QSize(MARK_SIZE, MARK_SIZE))
     table.setAccessibleName("Ledger")
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -2,24 +2,27 @@
 
 Rule 1: `data` answers from memory, at once; what it lacks it asks for, and shows a dash meanwhile.
 Rule 2: an answer to a question that is no longer asked (another search, an older list) is dropped.
+Rule 3: whether a record was acknowledged is a mark before its time, where somebody keeps a copy of its log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QIcon, QPalette
 from PySide6.QtWidgets import QApplication
 
 from app.billing.money import format_money
 from app.desktop import format as fmt
+from app.desktop.icons import icon
 from app.desktop.pages.ledger_rows import LedgerRows
+from app.desktop.receipt_wording import MARKS, ReceiptMark, deciding, state_of
 from app.desktop.tasks import FaceTasks
-from app.desktop.text import sized
-from app.face import GatewayFace
+from app.desktop.text import current_theme, sized
+from app.face import GatewayFace, ReceiptsView
 from app.ledger.listing import LedgerRow, Page
 from app.ledger.outcomes import RequestOutcome
 
@@ -66,6 +69,15 @@ _OUTCOMES: Final = {
     RequestOutcome.CRASH_RECOVERED.value: "recovered after a crash",
 }
 
+_OF_ROWS: Final = frozenset(
+    {
+        Qt.ItemDataRole.DisplayRole,
+        Qt.ItemDataRole.ToolTipRole,
+        Qt.ItemDataRole.DecorationRole,
+        Qt.ItemDataRole.AccessibleTextRole,
+    }
+)
+
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -86,6 +98,7 @@ class LedgerModel(QAbstractTableModel):
         self._refreshing = False
         self._asked: set[int] = set()
         self._currency = "USD"
+        self._receipts: Mapping[str, ReceiptsView] = {}
         self._font = sized(QApplication.font(), 0)
 
     @property
@@ -101,6 +114,20 @@ class LedgerModel(QAbstractTableModel):
     def set_currency(self, currency: str) -> None:
         """The currency of every amount."""
         self._currency = currency
+
+    def set_receipts(self, receipts: Sequence[ReceiptsView]) -> None:
+        """What clients' receivers have acknowledged by now."""
+        known = deciding(receipts)
+        if known != self._receipts:
+            self._receipts = known
+            if self.rowCount():
+                last = self.index(self.rowCount() - 1, Column.TIME)
+                self.dataChanged.emit(self.index(0, Column.TIME), last)
+
+    @property
+    def marked(self) -> bool:
+        """Whether records have marks: somebody keeps a copy."""
+        return bool(self._receipts)
 
     def restart(self, search: str) -> None:
         """Read the list anew, for `search`."""
@@ -152,13 +179,24 @@ class LedgerModel(QAbstractTableModel):
             return _alignment(index.column())
         if role == Qt.ItemDataRole.FontRole:
             return self._font
-        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+        if role not in _OF_ROWS:
             return None
         row = self._rows.row(index.row())
+        if role == Qt.ItemDataRole.DecorationRole:
+            mark = self._mark(row, index)
+            return None if mark is None else _icon_of(mark)
         if row is None:
             self._ask_for(index.row())
             return fmt.NOTHING
-        return cell(row, Column(index.column()), self._currency)
+        text, mark = cell(row, Column(index.column()), self._currency), self._mark(row, index)
+        if mark is None or role == Qt.ItemDataRole.DisplayRole:
+            return text
+        return f"{text}, {mark.words}" if role == Qt.ItemDataRole.AccessibleTextRole else mark.words
+
+    def _mark(self, row: LedgerRow | None, index: _Index) -> ReceiptMark | None:
+        if row is None or index.column() != Column.TIME or row.log not in self._receipts:
+            return None
+        return MARKS[state_of(self._receipts[row.log], row.seq)]
 
     def set_font(self, font: QFont) -> None:
         """Follow a change of the system's font."""
@@ -240,6 +278,11 @@ class LedgerModel(QAbstractTableModel):
         if this_list == self._list:
             first, last = self._rows.refill(number, page)
             self.dataChanged.emit(self.index(first, 0), self.index(last, len(Column) - 1))
+
+
+def _icon_of(mark: ReceiptMark) -> QIcon:
+    chosen = QApplication.palette().color(QPalette.ColorRole.HighlightedText)
+    return icon(mark.icon, current_theme().tone(mark.tone), chosen)
 
 
 def cell(row: LedgerRow, column: Column, currency: str) -> str:

@@ -1,6 +1,6 @@
-"""One record in full: the exact bytes that were hashed, and their leaf hash.
+"""One record in full: who has acknowledged it, the exact bytes that were hashed, and their leaf hash.
 
-Rule: what is shown is what was stored; nothing is formatted, sorted or left out.
+Rule: the bytes shown are those stored; nothing is formatted, sorted or left out.
 """
 
 from __future__ import annotations
@@ -49,19 +49,23 @@ class RecordPanel(QWidget):
         copy_bytes = IconButton("copy", "Copy bytes")
         copy_bytes.clicked.connect(lambda: copy_text(self._body.decode()))
 
+        self._receipt = Text(wrap=True, selectable=True)
+        self._receipt.setAccessibleName("Receipt")
         self._size = Text("Bytes", tone=Tone.MUTED)
         grid = QGridLayout()
         grid.setHorizontalSpacing(CARD_GAP)
         grid.setVerticalSpacing(SPACE)
-        grid.addWidget(Text("Leaf hash", tone=Tone.MUTED), 0, 0)
-        grid.addWidget(self._hash, 0, 1)
-        grid.addWidget(copy_hash, 0, 2)
         top = Qt.AlignmentFlag.AlignTop
-        grid.addWidget(self._size, 1, 0, top)
-        grid.addWidget(self._bytes, 1, 1)
-        grid.addWidget(copy_bytes, 1, 2, top)
+        grid.addWidget(Text("Receipt", tone=Tone.MUTED), 0, 0, top)
+        grid.addWidget(self._receipt, 0, 1)
+        grid.addWidget(Text("Leaf hash", tone=Tone.MUTED), 1, 0)
+        grid.addWidget(self._hash, 1, 1)
+        grid.addWidget(copy_hash, 1, 2)
+        grid.addWidget(self._size, 2, 0, top)
+        grid.addWidget(self._bytes, 2, 1)
+        grid.addWidget(copy_bytes, 2, 2, top)
         grid.setColumnStretch(1, 1)
-        grid.setRowStretch(1, 1)
+        grid.setRowStretch(2, 1)
 
         column = QVBoxLayout(self)
         column.setContentsMargins(0, CARD_GAP, 0, 0)
@@ -75,6 +79,10 @@ class RecordPanel(QWidget):
         self._hash.say("")
         self._bytes.setPlainText("")
 
+    def show_receipt(self, line: str) -> None:
+        """Say what receivers have said of it."""
+        self._receipt.say(line)
+
     def show_body(self, body: bytes) -> None:
         """The canonical bytes, exactly as hashed."""
         self._body = body
@@ -86,6 +94,11 @@ class RecordPanel(QWidget):
     def shown_hash(self) -> str:
         """The leaf hash in hexadecimal, as shown."""
         return self._hash.text()
+
+    @property
+    def shown_receipt(self) -> str:
+        """What is said of its receipts."""
+        return self._receipt.text()
 
     @property
     def shown_body(self) -> str:
