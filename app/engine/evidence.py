@@ -19,6 +19,8 @@ from functools import cached_property
 from typing import Any
 
 _ENOUGH = 3
+_UNEXPECTED = "Unexpected endpoint or method"
+"""What LM Studio says of a path that it does not have."""
 
 
 class Software(StrEnum):
@@ -150,6 +152,25 @@ def model_entries(answer: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     return entries if len(entries) == len(data) else None
 
 
+def has_no_such_path(status: int, answer: Mapping[str, Any] | None) -> bool:
+    """Whether a POST was answered so because there is nothing at its path; `answer` is the JSON object of it, if any.
+
+    A model that is not found is a 404 as well, so the shape decides: Ollama says this in plain text, vLLM and LiteLLM
+    in `detail`, llama-server as of a file, and LM Studio under status 200.
+    """
+    if status == 200:
+        said = answer.get("error") if answer is not None else None
+        return isinstance(said, str) and said.startswith(_UNEXPECTED)
+    if status not in (404, 405):
+        return False
+    error = answer.get("error") if answer is not None else None
+    return (
+        answer is None
+        or answer.get("detail") in ("Not Found", "Method Not Allowed")
+        or (isinstance(error, dict) and error.get("message") == "File Not Found")
+    )
+
+
 def _weigh(answers: Answers) -> Counter[Software]:
     weights: Counter[Software] = Counter()
     _weigh_headers(weights, answers.values())
@@ -204,7 +225,7 @@ def _weigh_lists(weights: Counter[Software], answers: Answers) -> None:
         and all(isinstance(one, dict) and "loaded_instances" in one for one in newer)
     ):
         weights[Software.LM_STUDIO] += 6
-    if any("Unexpected endpoint or method" in answer.text[:200] for answer in answers.values()):
+    if any(_UNEXPECTED in answer.text[:200] for answer in answers.values()):
         weights[Software.LM_STUDIO] += 4
 
 

@@ -10,8 +10,9 @@ from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
 from app.proxy.control import Control
 from app.proxy.dialects.base import Dialect, Endpoint
+from app.proxy.dialects.embeddings import EMBED, EMBEDDINGS, EMBEDDINGS_OF_OLD
 from app.proxy.dialects.ollama import CHAT, GENERATE
-from app.proxy.dialects.openai import CHAT_COMPLETIONS, OPENAI
+from app.proxy.dialects.openai import CHAT_COMPLETIONS, COMPLETIONS, OPENAI
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
 from app.proxy.ledger_reading import LedgerReading
@@ -24,7 +25,15 @@ from app.proxy.receivers import Receivers
 from app.proxy.server import Handler
 from app.settings.store import SettingsStore
 
-ENDPOINTS: tuple[Endpoint, ...] = (CHAT, GENERATE, CHAT_COMPLETIONS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    CHAT,
+    GENERATE,
+    EMBED,
+    EMBEDDINGS_OF_OLD,
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    EMBEDDINGS,
+)
 """Every path of inference. A dialect is added by its file in proxy/dialects and its endpoints here."""
 
 DIALECTS: dict[str, Dialect] = {

@@ -160,5 +160,14 @@ def require_dialect(dialect: Dialect, engine: Engine) -> None:
         raise Refusal(
             501,
             "openai_dialect_only",
-            "This gateway's engine speaks the OpenAI dialect only: use /v1/chat/completions.",
+            "This gateway's engine speaks the OpenAI dialect only: ask below /v1, as in /v1/chat/completions.",
         )
+
+
+def not_spoken(path: str) -> Refusal:
+    """501 for a path that the engine turned out not to have, for it is older than the dialect or another program."""
+    return Refusal(
+        501,
+        "not_spoken",
+        f"This gateway's engine does not have {path}: use another endpoint, or ask the contributor for a newer engine.",
+    )

@@ -22,13 +22,14 @@ from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.pricing import Pricing
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
+from app.engine.evidence import has_no_such_path
 from app.ledger.drafts import UsageDraft
 from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
-from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, require_dialect
+from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, not_spoken, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
@@ -169,7 +170,10 @@ class Inference:
         large = len(body) > PARSE_IN_THREAD_B
         answer = await asyncio.to_thread(large_json_object, body) if large else json_object(body)
         tokens, outcome = Tokens(), RequestOutcome.UPSTREAM_ERROR
-        if 400 <= reply.status < 500:
+        if has_no_such_path(reply.status, answer):
+            await self._record(job, RequestOutcome.REFUSED, tokens)
+            raise not_spoken(job.call.endpoint.path)
+        if 400 <= reply.status < 500 or reply.status == 501:
             outcome = RequestOutcome.REFUSED
             if reply.status == 404:
                 # A model has been removed behind our back: the list is looked at again, at once.

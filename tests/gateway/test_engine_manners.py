@@ -14,13 +14,13 @@ from app.ledger.outcomes import RequestOutcome
 from app.simulator import Faults
 from tests.gateway.conftest import MODEL, Build, House, chat
 
-PATHS = ["/api/chat", "/api/generate", "/v1/chat/completions"]
+PATHS = ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions"]
 
 
 def body(path: str, **more: Any) -> dict[str, Any]:
     """A body that each path takes."""
     asked: dict[str, Any] = {"model": MODEL}
-    if path == "/api/generate":
+    if path in ("/api/generate", "/v1/completions"):
         asked["prompt"] = "Hello"
     else:
         asked["messages"] = [{"role": "user", "content": "Hello"}]
@@ -189,6 +189,7 @@ async def test_no_way_of_saying_without_end_makes_an_answer_longer_than_the_sett
         ("/api/generate", {"options": {"num_predict": asked}, "prompt": words}),
         ("/v1/chat/completions", {"max_tokens": asked}),
         ("/v1/chat/completions", {"max_completion_tokens": asked}),
+        ("/v1/completions", {"max_tokens": asked, "prompt": words}),
     ):
         sent = {"model": MODEL, "messages": [{"role": "user", "content": words}], "stream": False, **length}
         async with house.post(path, sent) as reply:
@@ -207,7 +208,7 @@ async def test_a_field_that_is_not_known_does_not_pass_and_the_answer_says_so(bu
         assert "X-Ignored-Fields" not in reply.headers
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/v1/chat/completions"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_an_option_that_does_not_pass_is_named_too(house: House, path: str) -> None:
     sent = body(path, options={"num_ctx": 4096, "seed": 7, "odd one": 1, "invented": 1}, stream=False)
     async with house.post(path, sent) as reply:
@@ -218,9 +219,20 @@ async def test_an_option_that_does_not_pass_is_named_too(house: House, path: str
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["n", "best_of"])
-async def test_several_answers_for_the_price_of_one_are_refused(house: House, name: str) -> None:
-    async with house.post("/v1/chat/completions", body("/v1/chat/completions", **{name: 2})) as reply:
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/v1/chat/completions", "n", 2),
+        ("/v1/chat/completions", "best_of", 2),
+        ("/v1/completions", "n", 2),
+        ("/v1/completions", "prompt", ["one", "two"]),
+        ("/v1/completions", "prompt", [[1, 2], [3]]),
+    ],
+)
+async def test_several_answers_for_the_price_of_one_are_refused(
+    house: House, path: str, name: str, value: object
+) -> None:
+    async with house.post(path, body(path, **{name: value})) as reply:
         assert reply.status == 400
         assert name in (await reply.json())["error"]["message"]
 

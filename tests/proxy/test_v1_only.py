@@ -33,6 +33,8 @@ NATIVE_PATHS = [
     ("POST", "/api/show"),
     ("POST", "/api/chat"),
     ("POST", "/api/generate"),
+    ("POST", "/api/embed"),
+    ("POST", "/api/embeddings"),
 ]
 
 
@@ -116,7 +118,8 @@ async def test_ollamas_own_paths_say_what_to_use_and_reach_neither_engine_nor_le
             assert reply.status == 501
             assert reply.headers["X-Request-Id"]
             assert await reply.json() == {
-                "error": "This gateway's engine speaks the OpenAI dialect only: use /v1/chat/completions."
+                "error": "This gateway's engine speaks the OpenAI dialect only: "
+                "ask below /v1, as in /v1/chat/completions."
             }
     # The gateway itself may look at its engine meanwhile; none of the clients' own questions came through.
     assert {(method, path) for method, path, _ in engine.asked[before:]} <= {("GET", "/v1/models")}

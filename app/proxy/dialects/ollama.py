@@ -44,7 +44,7 @@ _OPTIONS = _PASSED_OPTIONS | frozenset(
     "draft_num_predict".split()
 )
 _ZERO = re.compile(r"[+-]?(?:0[0.]*(?:ns|us|µs|ms|s|m|h)?)+")
-_KEPT = "Only the contributor unloads models, for others may be using them: nothing was done."
+KEPT = "Only the contributor unloads models, for others may be using them: nothing was done."
 
 
 class OllamaDialect:
@@ -72,10 +72,10 @@ class OllamaEndpoint:
 
     def own_answer(self, call: dict[str, Any]) -> bytes | None:
         """A client that wants a model unloaded is told that it is not: without `keep_alive`, Ollama would load it."""
-        if call.get(self.required) or not _is_zero(call.get("keep_alive")):
+        if not wants_unload(call, self.required):
             return None
         last = {"model": call["model"], **self._empty(), "done": True, "done_reason": "unload"}
-        return splice(dump(last), dump({"note": _KEPT}))
+        return splice(dump(last), dump({"note": KEPT}))
 
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> NdjsonFrames | None:
         """Clamp `num_predict`, drop what would pin, unload or reload a model for everyone."""
@@ -115,6 +115,11 @@ class OllamaEndpoint:
     def whole_ended(self, answer: dict[str, Any]) -> bool:
         """`"done":false` is what Ollama says of an answer that it cut off because it repeated itself."""
         return answer.get("done") is not False
+
+
+def wants_unload(call: dict[str, Any], required: str) -> bool:
+    """Whether nothing is asked but that the model be unloaded at once."""
+    return not call.get(required) and _is_zero(call.get("keep_alive"))
 
 
 def _is_zero(keep_alive: object) -> bool:

@@ -1,6 +1,6 @@
 """OpenAI's dialect: server-sent events, one `data:` line an event, `data: [DONE]` at the end.
 
-Source: OpenAI's chat completions reference and Ollama's `openai/openai.go`. Usage comes only with
+Source: OpenAI's references of chat completions and completions, and Ollama's `openai/openai.go`. Usage comes only with
 `stream_options.include_usage`; we always ask for it and drop that chunk for a client who did not. The chunk with
 `finish_reason` waits for the end, because for such a client it is the one that carries `_gateway`. A stream that
 ends without `[DONE]` has failed.
@@ -27,8 +27,11 @@ from app.proxy.strict_json import refuse_case_variants
 
 _SPECIAL = re.compile(rb'"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|data:\s*\[DONE\]|data:\s*\{\s*"error"')
 _DELTA = re.compile(rb'"(?:content|reasoning|reasoning_content|text)"\s*:\s*"(?!")|"tool_calls"')
+_NO_USAGE = re.compile(rb',"usage":\{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0\}')
+"""What Ollama puts into every chunk of a completion once usage is asked for."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 DONE = b"data: [DONE]\n\n"
+_CHAT, _TEXT = "chat.completion.chunk", "text_completion"
 
 _PASSED = frozenset(
     # What is asked, and how the answer comes.
@@ -41,8 +44,9 @@ _PASSED = frozenset(
     "tools tool_choice parallel_tool_calls functions function_call response_format json_schema guided_json "
     "structured_outputs reasoning reasoning_effort reasoning_format thinking think chat_template_kwargs".split()
 )
+_PASSED_WITH_A_PROMPT = (_PASSED | {"prompt", "suffix", "echo"}) - {"messages", "tools", "tool_choice"}
 _FIELDS = _PASSED | frozenset(
-    "max_completion_tokens prompt suffix n best_of n_predict options keep_alive _debug_render_only".split()
+    "max_completion_tokens prompt suffix echo n best_of n_predict options keep_alive _debug_render_only".split()
 )
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota"}
 _TYPES |= {403: "permission_error", 404: "not_found_error", 413: "invalid_request_error"}
@@ -68,13 +72,14 @@ OPENAI = OpenAIDialect()
 
 @dataclass(frozen=True, slots=True)
 class OpenAIEndpoint:
-    """`/v1/chat/completions`; streams only when asked."""
+    """`/v1/chat/completions` and `/v1/completions`; both stream only when asked."""
 
     path: str
-    required: str
+    kind: str
+    """The `object` of a chunk."""
+    fields: frozenset[str] = _PASSED
     dialect: Dialect = OPENAI
     stream_type: str = "text/event-stream"
-    fields: frozenset[str] = _PASSED
 
     def own_answer(self, call: dict[str, Any]) -> bytes | None:
         """Nothing is answered here without the engine."""
@@ -84,6 +89,8 @@ class OpenAIEndpoint:
         """Clamp the answer's length under either of its names and ask for usage."""
         refuse_case_variants(call, _FIELDS)
         streamed = boolean(call, "stream", False)
+        if "prompt" in call:
+            call["prompt"] = _one_prompt(call["prompt"])
         for name in ("n", "best_of"):
             # Many frameworks send 1; several answers for the price of one are not on offer.
             if call.pop(name, None) not in (None, 1):
@@ -103,7 +110,7 @@ class OpenAIEndpoint:
             raise Refusal(400, "invalid_value", "stream_options must be an object.")
         wants_usage = boolean(options, "include_usage", False)
         call["stream_options"] = {**options, "include_usage": True}
-        return SseFrames(str(call["model"]), wants_usage=wants_usage)
+        return SseFrames(str(call["model"]), wants_usage=wants_usage, kind=self.kind)
 
     def whole_tokens(self, answer: dict[str, Any]) -> Tokens:
         """`usage.prompt_tokens` and `usage.completion_tokens`."""
@@ -115,6 +122,16 @@ class OpenAIEndpoint:
         if not isinstance(choices, list):
             return True
         return all(not isinstance(one, dict) or one.get("finish_reason", "") is not None for one in choices)
+
+
+def _one_prompt(prompt: object) -> object:
+    """A prompt: a text, or as some engines take them the numbers of its tokens. Refusal 400 for several, for each of
+    them would be answered at full length."""
+    if not isinstance(prompt, list) or not any(isinstance(part, str | list) for part in prompt):
+        return prompt
+    if len(prompt) != 1:
+        raise Refusal(400, "invalid_value", "prompt must be a single one: ask again for another answer.")
+    return prompt[0]
 
 
 def _usage_tokens(usage: object) -> Tokens:
@@ -137,6 +154,7 @@ class SseFrames:
         "_events",
         "_finished",
         "_held",
+        "_kind",
         "_last_seen",
         "_model",
         "_wants_usage",
@@ -146,12 +164,13 @@ class SseFrames:
         "tokens",
     )
 
-    def __init__(self, model: str, *, wants_usage: bool) -> None:
+    def __init__(self, model: str, *, wants_usage: bool, kind: str = _CHAT) -> None:
         self.tokens = Tokens()
         self.ended = False
         self.failure: str | None = None
         self.deltas = 0
         self._model = model
+        self._kind = kind
         self._wants_usage = wants_usage
         self._events = Unfinished(b"\n\n", b"\n\r\n")
         self._held = b""
@@ -165,6 +184,8 @@ class SseFrames:
         data = self._events.whole(data)
         if not data:
             return b""
+        if self._kind == _TEXT and not self._wants_usage:
+            data = _NO_USAGE.sub(b"", data)
         if not self._held and not _SPECIAL.search(data):
             # The usual case by far: whole events, all of them content.
             self.deltas += len(_DELTA.findall(data))
@@ -208,11 +229,21 @@ class SseFrames:
             self.ended = True
             return
         self.deltas += len(_DELTA.findall(event))
-        self._finished = self._finished or _says_why_it_ends(chunk.get("choices"))
-        usage = chunk.get("usage")
+        choices, usage = chunk.get("choices"), chunk.get("usage")
+        ends = _says_why_it_ends(choices)
+        self._finished = self._finished or ends
+        if choices and not ends:
+            # Usage beside content: what has been so far, or Ollama's zeros.
+            if isinstance(usage, dict) and usage.get("completion_tokens"):
+                self.tokens = _usage_tokens(usage)
+            self._release(passed)
+            self._last_seen = event
+            passed.append(event)
+            return
         if isinstance(usage, dict):
-            self.tokens = _usage_tokens(usage)
-            if not chunk.get("choices") and not self._wants_usage:
+            if not choices or usage.get("completion_tokens"):
+                self.tokens = _usage_tokens(usage)
+            if not choices and not self._wants_usage:
                 return
         self._release(passed)
         self._held = event
@@ -246,14 +277,14 @@ class SseFrames:
     def finish(self, gateway: bytes) -> bytes:
         """The last data event with `_gateway` in it, and `[DONE]`."""
         if not self._held:
-            self._held = b"data: " + dump(self._chunk({}, None)) + b"\n\n"
+            self._held = b"data: " + dump(self._chunk(None)) + b"\n\n"
         last = b"data: " + splice(_payload(self._held), gateway) + b"\n\n"
         return last if self.failure is not None else last + DONE
 
     def cut(self, gateway: bytes) -> bytes:
         """The answer ended early, as it does at a token limit."""
         self.tokens.counted(self.deltas)
-        return b"data: " + splice(dump(self._chunk({}, "length")), gateway) + b"\n\n" + DONE
+        return b"data: " + splice(dump(self._chunk("length")), gateway) + b"\n\n" + DONE
 
     def broken(self, sentence: str, code: str, gateway: bytes) -> bytes:
         """An event with `error`, which makes the SDKs raise; no `[DONE]` follows."""
@@ -262,14 +293,15 @@ class SseFrames:
         error = splice(dump({"error": _error_object(sentence, code, 502)}), gateway)
         return held + b"data: " + error + b"\n\n"
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    def _chunk(self, finish_reason: str | None) -> dict[str, Any]:
+        nothing: dict[str, Any] = {"text": ""} if self._kind == _TEXT else {"delta": {}}
         seen = json_object(_payload(self._last_seen)) or {}
         return {
-            "id": seen.get("id", "chatcmpl-0"),
-            "object": seen.get("object", "chat.completion.chunk"),
+            "id": seen.get("id", "cmpl-0" if self._kind == _TEXT else "chatcmpl-0"),
+            "object": seen.get("object", self._kind),
             "created": seen.get("created", 0),
             "model": seen.get("model", self._model),
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
+            "choices": [{"index": 0, **nothing, "finish_reason": finish_reason}],
         }
 
 
@@ -279,4 +311,5 @@ def _payload(event: bytes) -> bytes:
     return event[at + 5 :].strip() if at or event.startswith(b"data:") else b""
 
 
-CHAT_COMPLETIONS = OpenAIEndpoint("/v1/chat/completions", "messages")
+CHAT_COMPLETIONS = OpenAIEndpoint("/v1/chat/completions", _CHAT)
+COMPLETIONS = OpenAIEndpoint("/v1/completions", _TEXT, _PASSED_WITH_A_PROMPT)

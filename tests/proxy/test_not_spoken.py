@@ -1,0 +1,71 @@
+"""An engine that does not have an endpoint: one clear error in the endpoint's own dialect, and nothing to pay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from app.engine.evidence import has_no_such_path
+from app.gateway.routes import ENDPOINTS
+from tests.engine import lookalikes as like
+from tests.proxy.test_v1_only import MODEL, Build, build
+
+__all__ = ["build"]
+
+OURS = [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith("/v1/")]
+NOWHERE: dict[str, like.Page] = {
+    "Ollama": (404, {}, "404 page not found"),
+    "vLLM and LiteLLM": (404, {}, {"detail": "Not Found"}),
+    "a path without POST": (405, {}, {"detail": "Method Not Allowed"}),
+    "llama-server": (
+        404,
+        {},
+        {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
+    ),
+    "LM Studio": (200, {}, {"error": "Unexpected endpoint or method. (POST /v1/messages)"}),
+    "a web server": (404, {}, "<html>no</html>"),
+}
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[like.LookAlike]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(like.serving(like.vllm()))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("page", NOWHERE.values(), ids=NOWHERE)
+@pytest.mark.parametrize("endpoint", OURS, ids=lambda endpoint: endpoint.path)
+async def test_it_is_said_in_the_dialect_of_the_path_and_costs_nothing(
+    build: Build, engine: like.LookAlike, endpoint: object, page: like.Page, stream: bool
+) -> None:
+    path = endpoint.path  # type: ignore[attr-defined]
+    engine.pages[path] = page
+    house = await build(engine.url)
+    sent = {"model": MODEL, "messages": [], "prompt": "Hi", "input": "Hi", "max_tokens": 5, "stream": stream}
+    async with house.session.post(path, json=sent) as reply:
+        assert reply.status == 501
+        answer = await reply.json()
+    assert f"does not have {path}" in answer["error"]["message"]
+    (row,) = await house.usage()
+    assert (row.outcome, row.cost_pico, row.tok_src) == ("refused", 0, "none")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (404, {"error": "model 'x' not found"}),
+        (404, {"error": {"message": "model 'x' not found", "type": "not_found_error"}}),
+        (404, {"object": "error", "message": "The model `x` does not exist.", "code": 404}),
+        (400, {"error": {"message": "model is required"}}),
+        (500, None),
+        (200, None),
+        (200, {"error": None, "choices": []}),
+    ],
+)
+def test_a_missing_model_or_any_other_failure_is_not_a_missing_path(
+    status: int, answer: dict[str, object] | None
+) -> None:
+    assert not has_no_such_path(status, answer)
