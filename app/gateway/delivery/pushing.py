@@ -151,14 +151,18 @@ def _fitting(leaves: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def _said(body: bytes) -> str:
-    """The sentence in an error's JSON, or what else stands there."""
-    text = body.decode("utf-8", "replace")
+    """The sentence in an error's JSON, or what else stands there as text."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = ""
     try:
         error = json.loads(text).get("error")
         text = str(error["message"] if isinstance(error, dict) else error or text)
     except (ValueError, RecursionError, AttributeError, KeyError):
         pass
-    return shown(text) or "it does not say why."
+    said = shown(text) or "it does not say why"
+    return said if said.endswith((".", "?", "…")) else f"{said}."
 
 
 def refusal(answer: ReceiverAnswer) -> str:
