@@ -140,6 +140,12 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         _nothing,
     ),
     "deliver": ("ledger_deliver", "deliver", "send a client's log to the receiver it keeps", _deliver),
+    "refill": (
+        "ledger_refill",
+        "refill",
+        "fetch records that an older copy lacks back from the clients' receivers, each verified",
+        _nothing,
+    ),
     "accept-rollback": (
         "ledger",
         "accept_rollback",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -117,16 +118,23 @@ async def _enrol(base: Ground, name: str, line: str) -> int:
     return 0
 
 
-async def _write_down(base: Ground, name: str, invitation: Invitation) -> str:
+@contextlib.asynccontextmanager
+async def outgoing(base: Ground) -> AsyncIterator[Outgoing]:
+    """Who asks clients' receivers in place of the gateway, by the same rules."""
     settings = base.store.current
     own = f"http://127.0.0.1:{settings.port}"
-    outgoing = Outgoing(
+    asking = Outgoing(
         Guard(private=lambda: settings.private_receivers, never=lambda: (own, settings.upstream_url))
     )
     try:
-        await require_allowed(outgoing, invitation)
+        yield asking
     finally:
-        await outgoing.close()
+        await asking.close()
+
+
+async def _write_down(base: Ground, name: str, invitation: Invitation) -> str:
+    async with outgoing(base) as asking:
+        await require_allowed(asking, invitation)
     async with open_books(base) as (ledger, _, vault):
         client = _client(ledger, name)
         await keep_receiver(ledger, vault, client, invitation, await _known(ledger, client))

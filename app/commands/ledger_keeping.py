@@ -20,7 +20,7 @@ from app.gateway.newest import Newest
 from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.findings import AuditReport, Verdict
 from app.ledger.sqlite.audit import audit
-from app.ledger.sqlite.copies import copy, replace
+from app.ledger.sqlite.copies import copy, replace, root_at
 from app.ledger.sqlite.schema import LEDGER_FILE
 
 
@@ -67,10 +67,10 @@ async def _restore(base: Ground, file: Path) -> int:
     if not file.is_file():
         raise CommandError(f"There is no file {file}: name the one that `ledger backup` wrote.")
     async with shut(base) as profile:
-        check = _Check(profile.signer.verifier, ())
+        claims = profile.newest.claims
+        check = _Check(profile.signer.verifier, older_than=claims)
         aside = _free(profile.path)
         moved = await asyncio.to_thread(replace, profile.path, file, aside, check)
-        claims = profile.newest.claims
     print(f"The ledger holds {check.records} records now, all exactly as they were signed.")
     if moved:
         print(f"What was in its place is {aside}.")
@@ -78,7 +78,8 @@ async def _restore(base: Ground, file: Path) -> int:
     if lost:
         print(
             f"It is an older copy and lacks the newest {lost} records that this profile has signed: the gateway starts"
-            " with it after `mortdecai-gateway ledger accept-rollback`, which says so in the logs that lost them."
+            " with it after `mortdecai-gateway ledger refill`, which fetches them from the clients' receivers, or after"
+            " `mortdecai-gateway ledger accept-rollback`, which says so in the logs that lost them."
         )
     return 0
 
@@ -101,11 +102,19 @@ async def _rotate_key(base: Ground) -> int:
 
 
 class _Check:
-    """Raises CommandError unless a copy is exactly as it was signed, up to what is remembered."""
+    """Raises CommandError unless a copy is exactly as it was signed, and holds all of `remembered`, or as much of
+    `older_than` as it is long."""
 
-    def __init__(self, verifier: VerifierKey, claims: Sequence[Checkpoint]) -> None:
+    def __init__(
+        self,
+        verifier: VerifierKey,
+        remembered: Sequence[Checkpoint] = (),
+        *,
+        older_than: Sequence[Checkpoint] = (),
+    ) -> None:
         self._verifier = verifier
-        self._claims = claims
+        self._claims = remembered
+        self._older_than = older_than
         self.records = 0
         self.sizes: dict[str, int] = {}
 
@@ -115,6 +124,13 @@ class _Check:
             raise CommandError(f"Nothing was changed, for this copy is {report.verdict}: {report.sentence}")
         self.records = report.records
         self.sizes = {log.log: log.size for log in report.by_log}
+        for claim in self._older_than:
+            root = root_at(copied, claim.origin, claim.size)
+            if root not in (None, claim.root):
+                raise CommandError(
+                    f"Nothing was changed, for this copy is another history: its first {claim.size} records of"
+                    f" {claim.origin} are not those that this profile has signed."
+                )
 
 
 def _free(path: Path) -> Path:

@@ -53,8 +53,8 @@ class Newest:
             return unpack(self._texts)
         except ValueError:
             raise LedgerRollback(
-                "What the vault remembers of the ledger is damaged, so nobody can say whether the ledger is the newest:"
-                " put back a copy of the vault, or go on with `mortdecai-gateway ledger accept-rollback`."
+                "ROLLBACK: what the vault remembers of the ledger is damaged, so nobody can say whether the ledger is"
+                " the newest: put back a copy of the vault, or go on with `mortdecai-gateway ledger accept-rollback`."
             ) from None
 
     @property

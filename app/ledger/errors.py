@@ -26,6 +26,14 @@ class LedgerTampered(LedgerError):
     """The state on disk is not the one last signed; appending to it would sign a forgery."""
 
 
+WAYS_OUT = (
+    "put back your newest copy with `mortdecai-gateway ledger restore FILE`, fetch what that lacks from the client's"
+    " receiver with `mortdecai-gateway ledger refill`, or go on without it with `mortdecai-gateway ledger"
+    " accept-rollback`"
+)
+"""What can be done where the newest records are lost; the end of a sentence, without its full stop."""
+
+
 class LedgerRollback(LedgerError):
     """The file holds less than, or something else than, what is remembered outside it."""
 

@@ -15,10 +15,10 @@ from app.basics.clock import wall_us
 from app.basics.signal import Signal
 from app.face import ReceiptState, ReceiptsView
 from app.gateway.delivery.courier import Courier, Pusher, Refiller, cannot_refill
-from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, require_allowed, secret_name
+from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, receiver_secret, require_allowed
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
 from app.gateway.delivery.outgoing import Outgoing
-from app.gateway.delivery.pushing import LedgerPush, NoSecret
+from app.gateway.delivery.pushing import LedgerPush
 from app.gateway.delivery.refilling import TailFetch
 from app.gateway.delivery.telling import SeedPush, SeedTerms
 from app.ledger.cosignature import CosignerKey
@@ -28,7 +28,7 @@ from app.ledger.invitation import Invitation
 from app.ledger.parties import Client
 from app.ledger.sqlite.store import Ledger
 from app.settings.parameters import Settings
-from app.vault.base import Vault, VaultUnavailable
+from app.vault.base import Vault
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,12 @@ class Deliveries:
             log.error("%s is not delivered, for what is kept of its receiver is damaged: %s", row.log, error)
             return
         pusher = LedgerPush(
-            self._ledger, self._enrolled, row.log, row.url, key, partial(self._secret, client.id)
+            self._ledger,
+            self._enrolled,
+            row.log,
+            row.url,
+            key,
+            partial(receiver_secret, self._vault, client.id),
         )
         size = self._sizes()[row.log]
         fetch = TailFetch(self._ledger, self._enrolled, row.log, row.url, pusher.credentials)
@@ -246,17 +251,6 @@ class Deliveries:
         finally:
             # Also where it broke off in the middle: what is back counts.
             self.refilled(self._ledger.totals().cost_pico - before)
-
-    async def _secret(self, client_id: str) -> str:
-        try:
-            secret = await self._vault.get(secret_name(client_id))
-        except VaultUnavailable as error:
-            raise NoSecret(f"The receiver's secret cannot be read: {error}") from None
-        if secret is None:
-            raise NoSecret(
-                "The vault holds no secret for this receiver: run `mortdecai-gateway ledger deliver` anew."
-            )
-        return secret
 
     def _sizes(self) -> dict[str, int]:
         return {claim.origin: claim.size for claim in self._ledger.newest()}

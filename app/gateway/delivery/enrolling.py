@@ -7,17 +7,31 @@ from __future__ import annotations
 
 from app.gateway.delivery.guard import ReceiverRefused
 from app.gateway.delivery.outgoing import Outgoing
+from app.gateway.delivery.pushing import NoSecret
 from app.ledger.delivery import DeliveryRow, DeliveryWay, Standing
 from app.ledger.invitation import Invitation, NoInvitation
 from app.ledger.parties import Client
 from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
-from app.vault.base import Vault
+from app.vault.base import Vault, VaultUnavailable
 
 
 def secret_name(client_id: str) -> str:
     """The name under which the vault keeps the secret of a client's receiver."""
     return f"receiver-secret/{client_id}"
+
+
+async def receiver_secret(vault: Vault, client_id: str) -> str:
+    """What names this gateway to the client's receiver. Raises NoSecret."""
+    try:
+        secret = await vault.get(secret_name(client_id))
+    except VaultUnavailable as error:
+        raise NoSecret(f"The receiver's secret cannot be read: {error}") from None
+    if secret is None:
+        raise NoSecret(
+            "The vault holds no secret for this receiver: run `mortdecai-gateway ledger deliver` anew."
+        )
+    return secret
 
 
 async def require_allowed(outgoing: Outgoing, invitation: Invitation) -> None:

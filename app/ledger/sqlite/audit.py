@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 
 from app.ledger.checkpoint import Checkpoint, VerifierKey
-from app.ledger.errors import LedgerClosed, LedgerError, RecordError
+from app.ledger.errors import WAYS_OUT, LedgerClosed, LedgerError, RecordError
 from app.ledger.findings import AuditReport, Finding, Verdict, worst
 from app.ledger.heads import LogHead, add_totals
 from app.ledger.ids import id_bytes
@@ -275,7 +275,7 @@ def audit(
     except (LedgerError, UnicodeDecodeError) as error:
         findings = [Finding(Verdict.UNVERIFIABLE, "", None, str(error))]
         for claim in remembered:
-            sentence = f"The {claim.size} signed records of {claim.origin} are gone with it."
+            sentence = f"The {claim.size} signed records of {claim.origin} are gone with it: {WAYS_OUT}."
             findings.append(Finding(Verdict.ROLLBACK, claim.origin, 0, sentence))
         none = add_totals(())
         return AuditReport(worst(findings), tuple(findings), 0, 0, none, none, time.monotonic() - began, ())

@@ -13,6 +13,8 @@ from pathlib import Path
 import apsw
 
 from app.ledger.errors import LedgerError
+from app.ledger.merkle import tree_root
+from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.schema import Ownership, explain, open_reader
 
 PAGES_A_STEP = 1024
@@ -131,3 +133,20 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def root_at(path: Path, log: str, size: int) -> bytes | None:
+    """The root of the first `size` records of `log` in the sound ledger at `path`; None where it has fewer.
+
+    Raises LedgerError.
+    """
+    connection = open_reader(path)
+    try:
+        found = connection.execute("SELECT k, size FROM log WHERE name = ?", (log,)).get
+        if found is None or found[1] < size:
+            return None
+        return tree_root(StoredNodes(connection, found[0]), size)
+    except apsw.Error as error:
+        raise LedgerError(explain(error, path)) from error
+    finally:
+        connection.close()

@@ -17,6 +17,7 @@ import apsw
 from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import (
+    WAYS_OUT,
     CheckpointError,
     DuplicateRecord,
     LedgerCorrupt,
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 RECOVER_AT_ONCE = 256
 CHECK_AT_ONCE_B = 16 << 20
 """A larger file is checked beside the work that goes on: see `Ledger`."""
-WAY_OUT = "Put back the newest copy, or go on without those records with `mortdecai-gateway ledger accept-rollback`."
 UNWRITABLE = (
     apsw.ConstraintError,
     apsw.MismatchError,
@@ -73,7 +73,8 @@ class Journal:
         if remembered and not (path.exists() and path.stat().st_size):
             what = "empty" if path.exists() else "gone"
             raise LedgerRollback(
-                f"{path} is {what}, and this profile's vault remembers {len(remembered)} logs in it. {WAY_OUT}"
+                f"ROLLBACK: {path} is {what}, and this profile's vault remembers {len(remembered)} logs in it:"
+                f" {WAYS_OUT}."
             )
         self._connection = open_writer(path, vfs)
         try:
@@ -152,8 +153,8 @@ class Journal:
         size = 0 if head is None else head.size
         if head is None or size < claim.size:
             raise LedgerRollback(
-                f"{path} is an older copy: of the {claim.size} records of {claim.origin} that this profile's vault"
-                f" remembers it holds {size}. {WAY_OUT}"
+                f"ROLLBACK: {path} is an older copy, with {size} of the {claim.size} records of {claim.origin} that"
+                f" this profile's vault remembers: {WAYS_OUT}."
             )
         if size == claim.size:
             root = head.frontier.root()
@@ -161,8 +162,8 @@ class Journal:
             root = tree_root(StoredNodes(self._connection, head.k), claim.size)
         if root != claim.root:
             raise LedgerRollback(
-                f"{path} is another ledger: the first {claim.size} records of {claim.origin} are not those that this"
-                f" profile's vault remembers. {WAY_OUT}"
+                f"ROLLBACK: {path} is another ledger, for the first {claim.size} records of {claim.origin} are not"
+                f" those that this profile's vault remembers: {WAYS_OUT}."
             )
 
     def recover(self) -> tuple[UsageDraft, ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from app.ledger.drafts import Draft, GenesisDraft, KeyDraft, RotationDraft
-from app.ledger.errors import CheckpointError, UnsignedCheckpoint
+from app.ledger.errors import WAYS_OUT, CheckpointError, UnsignedCheckpoint
 from app.ledger.findings import Finding, LogReport, Verdict
 from app.ledger.heads import LogHead
 from app.ledger.merkle import Frontier
@@ -246,8 +246,7 @@ class LogAudit:
             self.blame(
                 Verdict.ROLLBACK,
                 size,
-                f"Of {signed} signed records of {self.name} those from {size} on are gone: put back the newest copy"
-                " of the ledger, or accept the loss with `mortdecai-gateway ledger accept-rollback`.",
+                f"Of {signed} signed records of {self.name} those from {size} on are gone: {WAYS_OUT}.",
             )
         elif claim.size < size:
             self.blame(Verdict.TAMPERED, claim.size, f"Record {claim.size} of {self.name} was never signed.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import apsw
 
 from app.ledger.checkpoint import Checkpoint, VerifierKey
+from app.ledger.errors import WAYS_OUT
 from app.ledger.findings import Finding, Verdict
 from app.ledger.heads import LogHead
 from app.ledger.merkle import Frontier
@@ -149,7 +150,7 @@ class Stated:
                         self._gone(row["log"], f" of the client {row['name']}")
 
     def _gone(self, name: str, whose: str = "") -> None:
-        self.blame_file(Verdict.ROLLBACK, f"The whole log {name}{whose} is gone.", name, 0)
+        self.blame_file(Verdict.ROLLBACK, f"The whole log {name}{whose} is gone: {WAYS_OUT}.", name, 0)
 
     def _expect_remembered(self, remembered: Sequence[Checkpoint]) -> None:
         by_name = {log.name: log for log in self.logs.values()}

@@ -45,6 +45,7 @@ class Ledger(Members):
         gateway_id: str,
         clock_us: Callable[[], int],
         remembered: Sequence[Checkpoint],
+        recover: bool,
         vfs: str | None,
     ) -> None:
         """Use `open`."""
@@ -70,6 +71,7 @@ class Ledger(Members):
             faulted=self._on_fault,
             stopped=self._on_stopped,
             remembered=remembered,
+            recover=recover,
             vfs=vfs,
         )
         self._put = self._writer.queue.put
@@ -84,13 +86,17 @@ class Ledger(Members):
         gateway_id: str,
         clock_us: Callable[[], int],
         remembered: Sequence[Checkpoint] = (),
+        recover: bool = True,
         vfs: str | None = None,
     ) -> Ledger:
         """Open or create the ledger at `path` and record what a crash cut off (see `recovered`).
 
         `gateway_id` begins the names of the logs created from now on; `clock_us` gives wall time; `remembered` is what
-        the file must hold at least, as `newest` once said it; `vfs` names SQLite's file layer, for tests with a failing
-        disk. Raises LedgerRollback (the file is older than what is remembered; nothing was written to it), LedgerBusy
+        the file must hold at least, as `newest` once said it; without `recover` what a crash cut off waits for the next
+        opening, since it may be among the records that are to be put back; `vfs` names SQLite's file layer, for tests
+        with a failing disk.
+
+        Raises LedgerRollback (the file is older than what is remembered; nothing was written to it), LedgerBusy
         (another process has it), LedgerCorrupt, LedgerTampered (it is not as it was signed, or another key signed it)
         or LedgerError.
         """
@@ -98,7 +104,7 @@ class Ledger(Members):
             raise LedgerError(
                 f"The gateway's id {gateway_id!r:.80} must have no spaces, plus signs or slashes."
             )
-        ledger = cls(Path(path), signer, gateway_id, clock_us, remembered, vfs)
+        ledger = cls(Path(path), signer, gateway_id, clock_us, remembered, recover, vfs)
         ledger._writer.start()
         try:
             await asyncio.shield(ledger._opening)

@@ -130,6 +130,7 @@ class Writer:
         faulted: Callable[[str | None], None],
         stopped: Callable[[], None],
         remembered: Sequence[Checkpoint] = (),
+        recover: bool = True,
         vfs: str | None = None,
     ) -> None:
         self.queue: SimpleQueue[Write | None] = SimpleQueue()
@@ -148,6 +149,7 @@ class Writer:
         self._faulted = faulted
         self._stopped = stopped
         self._remembered = remembered
+        self._recover = recover
         self._vfs = vfs
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._fault: str | None = None
@@ -215,7 +217,7 @@ class Writer:
     def _open_and_recover(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
         journal = Journal(self._path, self._signer, self._vfs, self._remembered)
         try:
-            return journal, journal.recover()
+            return journal, journal.recover() if self._recover else ()
         except apsw.Error as error:
             self._close(journal)
             raise LedgerError(explain(error, self._path)) from error
