@@ -177,11 +177,9 @@ class Courier:
         except TimeoutError:
             pass
         self._wake.clear()
-        if self._hurry:
-            self._hurry = False
-            self._told(Grew(self._size))
-            return self._told(Hurry())
-        return self._told(Grew(self._size))
+        hurry, self._hurry = self._hurry, False
+        wishes = self._told(Grew(self._size))
+        return self._told(Hurry()) if hurry and not wishes else wishes
 
     async def _carry_out(self, wish: DeliveryWish) -> DeliveryEvent:
         try:

@@ -46,6 +46,15 @@ async def test_every_record_is_acknowledged_soon_after_it_is_durable(bench: Benc
     assert bench.moved >= 2
 
 
+async def test_a_record_that_comes_in_the_moment_of_a_hurry_is_delivered(bench: Bench) -> None:
+    bench.strange.answer = Copy()
+    courier = await bench.deliver(bench.ledger_push())
+    await until(lambda: courier.standing.acked == 1)
+    bench.ledger.on_committed(lambda grown: courier.hurry())
+    await bench.append()
+    await until(lambda: courier.standing.acked == 2)
+
+
 async def test_under_load_one_push_carries_many_records(bench: Bench) -> None:
     copy = Copy()
     bench.strange.answer = copy
