@@ -20,6 +20,9 @@ RETRY_S = (5, 300, 1_800, 7_200, 18_000, 36_000, DAY_S)
 """Waits after a try that failed; the last one repeats for ever. The first try of a record is at once."""
 OVERDUE_US = 600 * SECOND_US
 """A record that was not acknowledged for so long is worth a word."""
+FETCHES_MAX = 2
+"""So often a lost tail is asked for in vain before the receiver's word is only its word. As long as that counts nothing
+is recorded: who recorded on because one answer went astray would have forked the log."""
 TURNS_MAX = 3
 """So often in a row a receiver may answer with another size before that counts as a failure."""
 
@@ -186,6 +189,7 @@ class Delivery:
         self._asked = not asks
         self._from = 0
         self._turns = 0
+        self._in_vain = 0
         self._beat_us = 0
 
     @property
@@ -238,7 +242,7 @@ class Delivery:
                 if refill is not None:
                     return (refill,)
             case Refilled(size):
-                self.busy, self.size = False, size
+                self.busy, self.size, self._in_vain = False, size, 0
                 self.standing = replace(
                     before, acked=size, trouble=DeliveryTrouble.NONE, failures=0, next_us=0, said=""
                 )
@@ -247,7 +251,7 @@ class Delivery:
         return self._next(now_us)
 
     def _accepted(self, size: int, note: str, now_us: int) -> None:
-        self.busy, self._asked, self._turns = False, True, 0
+        self.busy, self._asked, self._turns, self._in_vain = False, True, 0, 0
         self.size = max(self.size, size)  # what was told is in the log, though nobody said so yet
         # What still waits came while these were on their way.
         self.standing = Standing(acked=size, acked_us=now_us, since_us=0, note=note or self.standing.note)
@@ -258,9 +262,13 @@ class Delivery:
         failures = standing.failures + 1
         wait_s = max(RETRY_S[min(failures, len(RETRY_S)) - 1], min(failed.retry_after_s or 0, DAY_S))
         if trouble is None:
-            # A tail that could not be fetched is the receiver's word against ours; another trouble stays.
-            ahead = standing.trouble is DeliveryTrouble.AHEAD
-            trouble = DeliveryTrouble.DISPUTED if ahead else standing.trouble
+            trouble = standing.trouble
+            if trouble is DeliveryTrouble.AHEAD:
+                self._in_vain += 1
+                wait_s = RETRY_S[0]
+                if self._in_vain >= FETCHES_MAX:
+                    # A tail that cannot be fetched is the receiver's word against ours.
+                    trouble = DeliveryTrouble.DISPUTED
         self.standing = replace(
             standing,
             failures=failures,

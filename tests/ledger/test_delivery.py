@@ -159,10 +159,27 @@ def test_a_receiver_ahead_of_us_holds_our_lost_tail() -> None:
 
 def test_a_tail_that_cannot_be_fetched_is_the_receivers_word_against_ours() -> None:
     script = Script(Standing(acked=7), size=7, asks=True)
-    script.tell(Came())
+    for _ in range(5):
+        script.tell(Came())
+        script.tell(DOWN, 86_400)
+    script.tell(Hurry())
     script.tell(Sized(12))
+    assert script.tell(DOWN) == ()
+    assert (script.kept.trouble, script.wait_s()) == (DeliveryTrouble.AHEAD, 5)
+    assert script.tell(Came(), 5) == (Push(7),)
+    assert script.tell(Sized(12)) == (Refill(7, 12),)
     assert script.tell(Failed("It does not show them.")) == ()
     assert (script.kept.trouble, script.wait_s()) == (DeliveryTrouble.DISPUTED, 5)
+
+
+def test_who_is_ahead_and_gone_again_holds_serving_up_for_one_more_try() -> None:
+    script = Script(size=7, asks=True)
+    script.tell(Came())
+    script.tell(Sized(12))
+    script.tell(DOWN)
+    assert script.tell(Came(), 5) == (Push(0),)
+    script.tell(DOWN)
+    assert script.kept.trouble is DeliveryTrouble.DISPUTED
 
 
 def test_a_loss_that_was_not_mended_when_we_ended_is_found_anew() -> None:

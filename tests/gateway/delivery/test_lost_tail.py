@@ -177,7 +177,7 @@ async def test_what_is_not_proven_to_be_ours_is_not_put_back_and_serving_goes_on
     async with garage.open(simulator) as house:
         await until(lambda: words in receipts(house).sentence)
         assert receipts(house).state is ReceiptState.DISPUTED
-        await until(lambda: house.gateway.snapshot().blocker is None)
+        await until(lambda: house.gateway.snapshot().blocker is None, 20)  # it is asked twice
         assert len(await house.usage()) == 2
         said = await reconciled(house, house.operator)
         assert said["status"] == "LAGGING"
