@@ -22,6 +22,7 @@ from app.receiver.intake_endpoints import IntakeEndpoints
 from app.receiver.keeper import Keeper
 from app.receiver.overview import Overview
 from app.receiver.reading_endpoints import ReadingEndpoints
+from app.receiver.refused import RefusedPushes
 from app.receiver.server import ReceiverServer
 from app.receiver.settings import ReceiverSettings
 from app.receiver.sqlite.schema import RECEIVER_FILE
@@ -88,7 +89,7 @@ async def running(settings: ReceiverSettings, folders: Folders, vault: Vault) ->
         door = await Door.take(settings.host, settings.port)
         opened.callback(door.close)
         identity = await ReceiverIdentity.load(vault)
-        counts = Counts()
+        counts, refused_pushes = Counts(), RefusedPushes()
         keeper = await Keeper.open(store_of(settings, folders.data), identity.cosigner, now_s, counts)
         opened.push_async_callback(keeper.close)
         doorkeeper = Doorkeeper(keeper, identity.owner_key, mono_us)
@@ -98,6 +99,7 @@ async def running(settings: ReceiverSettings, folders: Folders, vault: Vault) ->
             keeper,
             doorkeeper,
             counts,
+            refused_pushes,
             silence_s=settings.silence_hours * 3600,
             now_s=now_s,
             connections=lambda: server.connections,
@@ -105,7 +107,7 @@ async def running(settings: ReceiverSettings, folders: Folders, vault: Vault) ->
         opened.push_async_callback(server.stop)
         await server.start(
             door,
-            IntakeEndpoints(keeper, doorkeeper, settings, now_s).routes(),
+            IntakeEndpoints(keeper, doorkeeper, settings, refused_pushes, now_s).routes(),
             ReadingEndpoints(keeper, doorkeeper).routes(),
             overview.routes(),
         )

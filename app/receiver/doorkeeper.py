@@ -47,12 +47,17 @@ class Doorkeeper:
         self._throttle = Throttle(now_us)
         self._enrolled: dict[bytes, Enrolment] = {}
         self._names: dict[str, str] = {}
+        self._senders: frozenset[str] = frozenset()
         self._read_us = -1
         self._reading: asyncio.Task[None] | None = None
 
     def name_of(self, enrolment: str) -> str:
         """What its owner calls a gateway, removed ones too; the id where it is not known."""
         return self._names.get(enrolment, enrolment)
+
+    def may_send(self, enrolment: str) -> bool:
+        """Whether it is enrolled, and was not removed."""
+        return enrolment in self._senders
 
     async def refresh(self) -> None:
         """Read the list of gateways. Raises StoreFault."""
@@ -123,6 +128,7 @@ class Doorkeeper:
         try:
             everybody = await self._keeper.read(lambda store: store.enrolments())
             self._enrolled = {each.sha256: each for each in everybody if each.removed_s is None}
+            self._senders = frozenset(each.id for each in everybody if each.removed_s is None)
             self._names = {each.id: each.name for each in everybody}
             self._read_us = self._now_us()
         finally:

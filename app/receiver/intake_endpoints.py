@@ -1,7 +1,8 @@
 """What gateways send: leaves for a cosignature, and transactions in the seed's form.
 
 Rule 1: an answer of 200 leaves only after what it speaks of is durable. Rule 2: 409 says how many records are held, 422
-that the content is not what it says; both mean that nothing was kept.
+that the content is not what it says; both mean that nothing was kept. Rule 3: what was refused is told to the gateway,
+to the log and in `/reconcile`, until something of it is taken.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from app.receiver.doorkeeper import Doorkeeper
 from app.receiver.errors import ReceiverError
 from app.receiver.intake import Elsewhere, Rejected
 from app.receiver.keeper import Keeper
-from app.receiver.parties import FlatOutcome, FlatRow
+from app.receiver.parties import Enrolment, FlatOutcome, FlatRow
 from app.receiver.reception import Rooms, too_large
+from app.receiver.refused import RefusedPushes
 from app.receiver.server import TEXT, Routes, refused, reply
 from app.receiver.settings import ReceiverSettings
 from app.receiver.submission import BODY_MAX_B, MalformedSubmission, TooManyLeaves
@@ -40,11 +42,17 @@ class IntakeEndpoints:
     """Handlers of POST."""
 
     def __init__(
-        self, keeper: Keeper, doorkeeper: Doorkeeper, settings: ReceiverSettings, now_s: Callable[[], int]
+        self,
+        keeper: Keeper,
+        doorkeeper: Doorkeeper,
+        settings: ReceiverSettings,
+        refused_pushes: RefusedPushes,
+        now_s: Callable[[], int],
     ) -> None:
         self._keeper = keeper
         self._doorkeeper = doorkeeper
         self._settings = settings
+        self._refused = refused_pushes
         self._now_s = now_s
         self._rooms = Rooms(BODIES_B)
 
@@ -55,11 +63,24 @@ class IntakeEndpoints:
     async def push(self, request: web.BaseRequest) -> web.Response:
         """Leaves and checkpoint in, cosignature out."""
         gateway = await self._doorkeeper.sender(request.headers, request.remote)
-        body = await self._rooms.body(request, BODY_MAX_B)
-        outcome = await self._keeper.put(Sent(gateway, body))
-        if isinstance(outcome, Rejected) and outcome.proof:
-            log.error("The gateway %s has signed two histories: %s", gateway.name, outcome.sentence)
-        return _answer(outcome)
+        try:
+            body = await self._rooms.body(request, BODY_MAX_B)
+            outcome = await self._keeper.put(Sent(gateway, body))
+            self._remember(gateway, outcome)
+            return _answer(outcome)
+        except Refusal as refusal:
+            if refusal.status < 500:
+                self._refused.note(gateway, self._now_s(), refusal.code, refusal.sentence)
+            raise
+
+    def _remember(self, gateway: Enrolment, outcome: Outcome) -> None:
+        match outcome:
+            case Cosigned():
+                self._refused.taken(gateway)
+            case Rejected():
+                if outcome.proof:
+                    log.error("The gateway %s has signed two histories: %s", gateway.name, outcome.sentence)
+                self._refused.note(gateway, self._now_s(), outcome.code, outcome.sentence, outcome.seq)
 
     async def transaction(self, request: web.BaseRequest) -> web.Response:
         """One transaction in the seed's flat form: with a gateway's key, or a hash that proves the shared secret."""

@@ -19,6 +19,7 @@ from app.receiver.doorkeeper import Doorkeeper
 from app.receiver.errors import StoreFault
 from app.receiver.keeper import Keeper
 from app.receiver.parties import Charge, FlatCount, Listed
+from app.receiver.refused import RefusedPush, RefusedPushes
 from app.receiver.server import Routes, reply
 from app.receiver.store import CopyStore
 from app.receiver.verdicts import LogVerdict, gravest, judge
@@ -34,6 +35,7 @@ class Overview:
         keeper: Keeper,
         doorkeeper: Doorkeeper,
         counts: Counts,
+        refused_pushes: RefusedPushes,
         *,
         silence_s: int,
         now_s: Callable[[], int],
@@ -42,6 +44,7 @@ class Overview:
         self._keeper = keeper
         self._doorkeeper = doorkeeper
         self._counts = counts
+        self._refused = refused_pushes
         self._silence_s = silence_s
         self._now_s = now_s
         self._connections = connections
@@ -88,6 +91,15 @@ class Overview:
         told = sum(verdict.told_pico for _, verdict in judged) + flat.cost_pico
         held = sum(each.log.head.cum for each, _ in judged) + flat.cost_pico
         findings = [verdict.finding for _, verdict in judged if verdict.finding]
+        statuses = [verdict.status for _, verdict in judged]
+        refused = [each for each in self._refused.of(enrolment) if self._doorkeeper.may_send(each.enrolment)]
+        # Where a log of its own is contested already, that says the same.
+        contested = {each.log.enrolment for each, verdict in judged if verdict.finding}
+        for push in refused:
+            if push.enrolment not in contested:
+                name = self._doorkeeper.name_of(push.enrolment)
+                findings.append(f"What {name} sent last was refused: {push.sentence}")
+                statuses.append("LAGGING")
         if flat.invalid:
             findings.append(
                 f"{flat.invalid} transactions in the seed's form carry a hash that is not theirs."
@@ -101,10 +113,11 @@ class Overview:
                 "stats_total_cost_pico": str(held),
                 "discrepancy": pico_to_float(told - held),
                 "hash_verification": {"total": flat.total, "valid": flat.valid, "invalid": flat.invalid},
-                "status": gravest([verdict.status for _, verdict in judged], flat.invalid),
+                "status": gravest(statuses, flat.invalid),
                 "findings": findings,
                 "logs": self._listed(judged),
                 "charges": [self._charged(charge) for charge in charges],
+                "refused": [self._told(push) for push in refused],
             }
         )
 
@@ -149,6 +162,15 @@ class Overview:
             }
             for each, verdict in judged
         ]
+
+    def _told(self, push: RefusedPush) -> dict[str, object]:
+        return {
+            "gateway": self._doorkeeper.name_of(push.enrolment),
+            "time": push.at_s,
+            "code": push.code,
+            "seq": push.seq,
+            "sentence": push.sentence,
+        }
 
     def _charged(self, charge: Charge) -> dict[str, object]:
         return {

@@ -1,7 +1,8 @@
 """What is to be said of a log that is held, and of all of them.
 
-Rule: pure. From good to bad: OK, LAGGING (nothing was heard for too long), UNVERIFIABLE (something was signed that
-could not be checked), TAMPERED (what is held is not what was signed), FORK (the gateway has signed two histories).
+Rule: pure. From good to bad: OK, LAGGING (nothing was heard for too long, or what came last was refused), UNVERIFIABLE
+(something was signed that could not be checked), TAMPERED (what is held is not what was signed), FORK (the gateway has
+signed two histories).
 """
 
 from __future__ import annotations

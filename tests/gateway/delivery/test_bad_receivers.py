@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from tests.gateway.delivery.conftest import until
 from tests.gateway.delivery.strange import Receiver, receiver
 from tests.gateway.delivery.test_callback import ask, receipts, reconciled, told
 from tests.gateway.delivery.test_receivers import enrolled
+from tests.real.postgres_server import PostgresServer
 from tests.receiver.asking import Asked, Desk
 
 DEADLINE_S = 0.5
@@ -256,6 +258,37 @@ async def test_a_receiver_that_was_never_up_gets_everything_when_it_comes(
         assert logged(caplog, "cannot be reached")
         async with receiver(int(url.rpartition(":")[2])) as liar:
             await Bad(house, Between(asked), liar, invitation).heals()
+
+
+async def test_a_receiver_whose_postgresql_goes_away_and_comes_back_has_everything(
+    build: Build, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = PostgresServer("fsync=off")
+    try:
+        await asyncio.to_thread(server.start)
+        house = await build(private_receivers=True)
+        url = await asyncio.to_thread(server.database)
+        async with Desk(tmp_path / "client").open(database=url) as asked, receiver() as liar:
+            vkey = asked.receiver.identity.cosigner.vkey
+            bad = Bad(house, Between(asked), liar, Invitation(liar.url, await asked.enrol("garage"), vkey))
+            await bad.heals()
+            await asyncio.to_thread(server.stop, signal.SIGQUIT)
+            await ask(house, 2)
+            await until(lambda: "is busy (503)" in receipts(house).sentence, 15)
+            (told_of,) = (await reconciled(house))["receipts"]
+            one_sentence(told_of["sentence"])
+            assert logged(caplog, "is busy (503)")
+            # The receiver names its own trouble, in its log and to whoever asks.
+            assert logged(caplog, "There is no answer from the PostgreSQL database")
+            health = await asked.get("/health")
+            assert (health.status, health.json["accepting"]) == (503, False)
+            assert [answer["outcome"] for answer in await ask(house, 2)] == ["complete"] * 2
+            await asyncio.to_thread(server.start)
+            await bad.heals()
+            assert (await asked.get("/health")).status == 200
+            assert len(await house.usage()) == 4
+    finally:
+        await asyncio.to_thread(server.close)
 
 
 # A name that leads to a metadata service
