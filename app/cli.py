@@ -104,8 +104,13 @@ def parser() -> argparse.ArgumentParser:
         more.append(verb)
 
     keys = _command(commands, "keys", "keys", "keys", "list, create or revoke client keys")
-    keys.add_argument("action", choices=["list", "create", "revoke"])
-    keys.add_argument("name", nargs="?", help="create: the key's label; revoke: the key's id or label")
+    keys.add_argument("action", choices=["list", "create", "address", "revoke"])
+    keys.add_argument("name", nargs="?", help="create: the key's label; address, revoke: its id or label")
+    keys.add_argument(
+        "--address",
+        action="store_true",
+        help="create: with an address of its own, for programs that can send no header",
+    )
     keys.add_argument(
         "--client", default=None, help="create: the client it belongs to (default: the first one)"
     )

@@ -10,10 +10,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
+from app.access.own_address import new_secret, path_of
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
 from app.ledger.errors import LedgerError
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 FIRST_CLIENT = "First client"
 FIRST_KEY = "first key"
+_LABEL_MOST = 54
+"""Letters of a key's label that its address's repeats; no label is longer than 64."""
 
 
 def kept_name(key_id: str) -> str:
@@ -101,19 +105,42 @@ class ClientKeys:
             "limits": limits.to_json(),
         }
 
-    async def revoke(self, name: str) -> Mapping[str, Any]:
-        """Revoke by id or label, at once; LookupError where no active key has it, or more than one has the label,
-        LedgerFault where that cannot be recorded yet."""
-        found = [key for key in self._active() if name in (key.id, key.label)]
-        if not found:
-            raise LookupError(f"No active key is called {name!r}.")
-        if len(found) > 1:
-            raise LookupError(f"{len(found)} keys are called {name!r}; name one by its id.")
-        [key] = found
-        self._shut.add(key.id)
+    async def create_address(self, name: str) -> Mapping[str, Any]:
+        """An address of its own for the client's key of that id or label, for programs that can send no header.
+
+        Its secret is told this once and kept nowhere. Raises LookupError as `revoke` does, and for an operator's key;
+        LedgerFault.
+        """
+        key = self._called(name)
+        if key.role != Role.CLIENT or _address_of(key) is not None:
+            raise LookupError(
+                f"{name!r} is no client's key, and only such a key may have an address of its own."
+            )
+        secret = new_secret()
+        label = f"{key.label[:_LABEL_MOST]} (address)"
+        limits = Limits(address_of=key.id).dump()
+        made = self._ledger.create_key(
+            label=label, sha256=key_digest(secret), client=key.client, limits=limits
+        )
+        try:
+            row = await durable(self._ledger, made)
+        except BaseException:
+            made.add_done_callback(self._revoke_unseen)
+            raise
         self._tell()
-        self.revoked(key.id)
-        await durable(self._ledger, self._ledger.revoke_key(key.id))
+        return {"id": row.id, "label": row.label, "address_of": key.id, "path": path_of(secret)}
+
+    async def revoke(self, name: str) -> Mapping[str, Any]:
+        """Revoke by id or label, at once, a key with its addresses or one address alone; LookupError where no active
+        key has it, or more than one has the label, LedgerFault where that cannot be recorded yet."""
+        key = self._called(name)
+        ended = [key, *(other for other in self._active() if _address_of(other) == key.id)]
+        self._shut.update(each.id for each in ended)
+        self._tell()
+        for each in ended:
+            self.revoked(each.id)
+        for each in ended:
+            await durable(self._ledger, self._ledger.revoke_key(each.id))
         await self._vault.delete(kept_name(key.id))
         if self._plain is not None and key_digest(self._plain) == key.sha256:
             self._plain = None
@@ -136,6 +163,15 @@ class ClientKeys:
             }
             for key in self._ledger.keys()
         ]
+
+    def _called(self, name: str) -> Key:
+        """The active key of that id or label; LookupError."""
+        found = [key for key in self._active() if name in (key.id, key.label)]
+        if not found:
+            raise LookupError(f"No active key is called {name!r}.")
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} keys are called {name!r}; name one by its id.")
+        return found[0]
 
     async def _client(self, name: str | None) -> Client:
         clients = self._ledger.clients()
@@ -165,6 +201,7 @@ class ClientKeys:
         owners = {client.id: client for client in self._ledger.clients()}
         first = self._ledger.clients()[0]
         principals = []
+        addresses = []
         for key in self._active():
             owner = owners[key.client] if key.client is not None else first
             try:
@@ -173,9 +210,25 @@ class ClientKeys:
                 # Allowed less than we can know, so allowed nothing: a newer version may have limited it.
                 log.warning("The key %s does not work here: its %s", key.id, error)
                 continue
+            if limits.address_of is not None:
+                addresses.append((key, limits.address_of))
+                continue
             principals.append(
                 Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits)
             )
+        by_key = {principal.key: principal for principal in principals if principal.role is Role.CLIENT}
+        for row, key_id in addresses:
+            # It is what its key is, for records, limits and budgets too; without that it opens nothing.
+            if key_id in by_key:
+                principals.append(replace(by_key[key_id], sha256=row.sha256, address=row.id))
         for digest in self._operator:
             principals.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
         self._access.replace(principals)
+
+
+def _address_of(key: Key) -> str | None:
+    """The id of the key whose own address this row is; None where it is a key, or what it may do cannot be read."""
+    try:
+        return Limits.load(key.limits).address_of
+    except LimitError:
+        return None

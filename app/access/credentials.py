@@ -1,7 +1,8 @@
 """Where in a request's headers its key stands.
 
 SDKs send it as `Authorization: Bearer` (OpenAI, Ollama), as `x-api-key` (Anthropic), or as the password of Basic
-(whatever puts user and password into a URL; the user's name is ours to ignore).
+(whatever puts user and password into a URL; the user's name is ours to ignore). What came in an address of a key's own
+has been put into `Authorization` before (see `own_address`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from app.access.own_address import SCHEME
+
+_ADDRESS = SCHEME.lower()
+
 
 def presented_key(headers: Mapping[str, str]) -> bytes:
-    """The key in `Authorization: Bearer`, `x-api-key` or the password of Basic; empty where there is none."""
+    """The key in `Authorization: Bearer`, `x-api-key` or the password of Basic, or an address's secret; empty where
+    there is none."""
     authorization = headers.get("Authorization", "")
     scheme, _, value = authorization.partition(" ")
     scheme = scheme.lower()
-    if scheme == "bearer":
+    if scheme in ("bearer", _ADDRESS):
         return value.strip().encode("utf-8", "surrogateescape")
     if scheme == "basic":
         try:
@@ -26,3 +32,8 @@ def presented_key(headers: Mapping[str, str]) -> bytes:
             return b""
         return password
     return headers.get("x-api-key", "").strip().encode("utf-8", "surrogateescape")
+
+
+def by_address(headers: Mapping[str, str]) -> bool:
+    """Whether what is presented is an address's secret."""
+    return headers.get("Authorization", "")[: len(_ADDRESS) + 1].lower() == _ADDRESS + " "

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 
-from app.access.credentials import presented_key
+from app.access.credentials import by_address, presented_key
 from app.access.origin import origin
 from app.access.principals import Principal, Role
 from app.access.refusals import Refusal, foreign_page
@@ -39,12 +39,15 @@ class Access:
         """`now_us` is a monotonic clock for failures, `wall_us` the one that keys expire by."""
         self._remote_admin = remote_admin
         self._keys: dict[bytes, Principal] = {}
+        self._addresses: dict[bytes, Principal] = {}
         self._throttle = Throttle(now_us)
         self._wall_us = wall_us
 
     def replace(self, principals: Iterable[Principal]) -> None:
         """Take over the present set of keys; a key that is not in it stops working with the next request."""
-        self._keys = {principal.sha256: principal for principal in principals}
+        self._keys, self._addresses = {}, {}
+        for principal in principals:
+            (self._addresses if principal.address else self._keys)[principal.sha256] = principal
 
     def identify(self, headers: Mapping[str, str], remote: str | None) -> Principal:
         """The principal of a request over a connection from `remote`; Refusal 401, 403 or 429."""
@@ -52,7 +55,7 @@ class Access:
             raise foreign_page()
         remote = origin(headers, remote)
         digest = hashlib.sha256(presented_key(headers)).digest()
-        found = self._keys.get(digest)
+        found = (self._addresses if by_address(headers) else self._keys).get(digest)
         # The same comparison is made for a key that was not found, so both answers take the same time.
         if not hmac.compare_digest(digest, found.sha256 if found is not None else _NOBODY) or found is None:
             if self._throttle.failed(remote or "?"):
@@ -73,7 +76,7 @@ class Access:
 
     def require(self, principal: Principal) -> None:
         """Refusal 401 where the key of a principal that was identified before has been taken away since."""
-        if principal.sha256 not in self._keys:
+        if principal.sha256 not in (self._addresses if principal.address else self._keys):
             raise Refusal(401, "invalid_api_key", _SENTENCE)
 
     def operator(self, headers: Mapping[str, str], remote: str | None) -> Principal:

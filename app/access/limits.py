@@ -5,7 +5,8 @@ limits cannot be read does not work, because it might be allowed less than we kn
 settings allow and never widens it.
 
 The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag) and
-`expires` (seconds since 1970). What is absent or null is not limited.
+`expires` (seconds since 1970). What is absent or null is not limited. `address_of` alone makes the row an address of a
+key's own: it names that key, whose limits then count.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Limits:
     max_output_tokens: int | None = None
     models: frozenset[str] = frozenset()
     expires_us: int | None = None
+    address_of: str | None = None
 
     def output_tokens(self, allowed: int) -> int:
         """The longest answer in tokens, where the settings allow `allowed`."""
@@ -54,6 +56,8 @@ class Limits:
         if self.expires_us is not None:
             whole, rest = divmod(self.expires_us, 1_000_000)
             said["expires"] = whole if not rest else self.expires_us / 1e6
+        if self.address_of is not None:
+            said["address_of"] = self.address_of
         return said
 
     def dump(self) -> str:
@@ -79,13 +83,15 @@ class Limits:
             raise LimitError(
                 f"limits holds {unknown[0][:64]!r}, which this version does not enforce; it knows {', '.join(_FIELDS)}."
             )
+        if said.get("address_of") is not None:
+            return cls(address_of=_key_of_address(said))
         return cls(
             _tokens(said.get("max_output_tokens")), _models(said.get("models")), _expires(said.get("expires"))
         )
 
 
 UNLIMITED = Limits()
-_FIELDS = ("max_output_tokens", "models", "expires")
+_FIELDS = ("max_output_tokens", "models", "expires", "address_of")
 
 
 def listed(model: str, names: frozenset[str]) -> bool:
@@ -121,3 +127,14 @@ def _expires(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= EXPIRES_MOST_S:
         raise LimitError("expires must be a time in seconds since 1970, before the year 10000.")
     return round(value * 1_000_000)
+
+
+def _key_of_address(said: Mapping[str, object]) -> str:
+    key = said["address_of"]
+    if (
+        not isinstance(key, str)
+        or not 1 <= len(key) <= 64
+        or any(said[name] for name in said if name != "address_of")
+    ):
+        raise LimitError("address_of must be the id of a key, whose own limits count for its address.")
+    return key

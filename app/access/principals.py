@@ -32,6 +32,8 @@ class Principal:
     log: str
     sha256: bytes
     limits: Limits = UNLIMITED
+    address: str = ""
+    """The id of the own address by which it came; empty where it came with the key itself."""
 
     @property
     def scope(self) -> str | None:

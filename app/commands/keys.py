@@ -31,7 +31,7 @@ LONGEST_S = 3650 * 86_400
 
 
 def keys(options: argparse.Namespace) -> int:
-    """`mortdecai-gateway keys list|create|revoke`."""
+    """`mortdecai-gateway keys list|create|address|revoke`."""
     if options.action != "list" and not options.name:
         what = "a label for the key" if options.action == "create" else "the key's id or label"
         raise CommandError(f"keys {options.action} wants {what}.")
@@ -64,9 +64,12 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
             answer = {"keys": kept.all()}
         elif options.action == "create":
             answer = await kept.create(options.name, options.client, limits)
+            if options.address:
+                answer = {**answer, "address": await kept.create_address(answer["id"])}
         else:
+            change = kept.create_address if options.action == "address" else kept.revoke
             try:
-                answer = await kept.revoke(options.name)
+                answer = await change(options.name)
             except LookupError as error:
                 raise CommandError(str(error)) from None
         return _show(options, answer)
@@ -76,8 +79,15 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
     if options.action == "list":
         return await ask_running(base, url, "GET", "/admin/keys")
     if options.action == "create":
-        body = {"label": options.name, "client": options.client, "limits": limits.to_json()}
+        body = {
+            "label": options.name,
+            "client": options.client,
+            "limits": limits.to_json(),
+            "address": options.address,
+        }
         return await ask_running(base, url, "POST", "/admin/keys", body)
+    if options.action == "address":
+        return await ask_running(base, url, "POST", "/admin/keys", {"address_of": options.name})
     return await ask_running(base, url, "DELETE", "/admin/keys", {"key": options.name})
 
 
@@ -86,9 +96,18 @@ def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
         show(_COLUMNS, (_row(key) for key in answer["keys"]))
     elif options.action == "create":
         print(answer["key"])
+        if options.address:
+            print(_address(answer["address"]))
+    elif options.action == "address":
+        print(_address(answer))
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0
+
+
+def _address(made: Mapping[str, Any]) -> str:
+    """Whole where a gateway runs and knows where; its path elsewhere."""
+    return str(made.get("url") or made["path"])
 
 
 def _row(key: Mapping[str, Any]) -> tuple[str, ...]:
@@ -103,6 +122,8 @@ def _said(limits: Mapping[str, Any]) -> str:
     """The limits of a key in a few words; nothing where it has none."""
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
     said += limits.get("models", [])
+    if "address_of" in limits:
+        said.append(f"address of {limits['address_of']}")
     if "expires" in limits:
         said.append(f"until {datetime.fromtimestamp(limits['expires']).astimezone():%Y-%m-%d %H:%M}")
     return ", ".join(said)

@@ -37,6 +37,7 @@ from app.power.meter import Meter
 from app.power.sensors.base import Sensor
 from app.presence.alarm import Alarm
 from app.presence.conduct import Conduct
+from app.proxy.front import Front
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
 from app.settings.folders import Folders
@@ -183,7 +184,9 @@ async def running(
             changes,
         )
         table = routes(books, gateway, jobs, conduct, store)
-        server = Server(table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS)
+        server = Server(
+            table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS, front=Front(books.access)
+        )
 
         opened.push_async_callback(server.stop)
         # First what operators may still wait for, a pull or a start: their answers end with it.

@@ -166,11 +166,25 @@ class Control:
         return reply({"keys": self._keys.all()})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
-        """`{"label", "client"?, "limits"?}` → the new key, in plain text this once; see `Limits` for its JSON."""
+        """`{"label", "client"?, "limits"?, "address"?}` → the new key, in plain text this once; see `Limits` for its
+        JSON. With `"address": true` it gets an address of its own; `{"address_of": id or label}` makes one for a key
+        that is there. Either is told this once as well."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
+        if body.get("address_of") is not None:
+            return reply(await self._new_address(_name(body, "address_of")), 201)
         client = None if body.get("client") is None else _name(body, "client")
-        return reply(await self._keys.create(_name(body, "label"), client, _limits(body)), 201)
+        made = await self._keys.create(_name(body, "label"), client, _limits(body))
+        if body.get("address") is True:
+            made = {**made, "address": await self._new_address(made["id"])}
+        return reply(made, 201)
+
+    async def _new_address(self, key: str) -> Mapping[str, Any]:
+        try:
+            made = await self._keys.create_address(key)
+        except LookupError as error:
+            raise Refusal(404, "key_not_found", str(error)) from None
+        return {**made, "url": self._look().address + made["path"]}
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working at once, and what runs for it ends."""
@@ -195,6 +209,10 @@ def _limits(body: Mapping[str, Any]) -> Limits:
         limits = UNLIMITED if body.get("limits") is None else Limits.of(body["limits"])
     except LimitError as error:
         raise Refusal(400, "invalid_value", str(error)) from None
+    if limits.address_of is not None:
+        raise Refusal(
+            400, "invalid_value", "address_of is no limit: say it beside limits, of a key that is there."
+        )
     if limits.expired(wall_us()):
         raise Refusal(400, "invalid_value", "expires must lie in the future.")
     return limits

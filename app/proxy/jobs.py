@@ -174,9 +174,9 @@ class Jobs:
             self.end(job, ending)
 
     def end_key(self, key: str) -> None:
-        """End every request that came with the key of this id."""
+        """End every request that came with the key of this id, or by the address of this id."""
         for job in self:
-            if job.call.principal.key == key:
+            if key in (job.call.principal.key, job.call.principal.address):
                 self.end(job, REVOKED)
 
     def respect_cap(self) -> None:

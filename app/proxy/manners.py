@@ -9,7 +9,11 @@ Sources: RFC 9110 and 9112; nginx's proxy module (X-Accel-Buffering); RFC 9111 (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 
 from app.basics.clock import wall_us
 from app.ledger.ids import new_id
@@ -21,16 +25,32 @@ STREAM = "no-cache, no-store, no-transform"
 _STREAMS = ("text/event-stream", "application/x-ndjson")
 
 
+def target_of(message: RawRequestMessage) -> str:
+    """The path and the query, as they came; of `GET http://host/path`, which proxies are sent, the same part."""
+    target: str = message.path
+    if target.startswith("/") or target == "*" or message.method == "CONNECT":
+        return target
+    return message.url.raw_path_qs
+
+
 class Request(web.BaseRequest):
     """A request whose target has one form, and whose answer has manners."""
 
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        *args: Any,
+        dress: Callable[[web.BaseRequest, web.StreamResponse], None] | None = None,
+        **more: Any,
+    ) -> None:
+        """`dress` is told each answer before its headers leave."""
+        super().__init__(message, *args, **more)
+        self._dress = dress
+
     @property
     def raw_path(self) -> str:
-        """The path and the query, as they came; of `GET http://host/path`, which proxies are sent, the same part."""
-        target: str = self._message.path
-        if target.startswith("/") or target == "*" or self.method == "CONNECT":
-            return target
-        return self._message.url.raw_path_qs
+        """The path and the query; see `target_of`."""
+        return target_of(self._message)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         headers = response.headers
@@ -42,6 +62,8 @@ class Request(web.BaseRequest):
             headers["X-Accel-Buffering"] = "no"
         elif "Cache-Control" not in headers:
             headers["Cache-Control"] = PRIVATE
+        if self._dress is not None:
+            self._dress(self, response)
         if response.status == 204:
             headers.popall("Content-Type", None)
 

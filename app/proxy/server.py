@@ -25,6 +25,7 @@ from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
+from app.proxy.front import Front
 from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
 
@@ -54,9 +55,12 @@ class Server:
         *,
         bounds: Callable[[], Bounds] = Bounds.here,
         dialects: Mapping[str, Dialect] | None = None,
+        front: Front | None = None,
     ) -> None:
-        """`dialects`: what a path speaks, or with `/*` everything below it that is not named; the rest is Ollama's."""
+        """`front`: what is asked of every request before its path is looked up, if anything. `dialects`: what a path
+        speaks, or with `/*` everything below it that is not named; the rest is Ollama's."""
         self._dialects = dialects or {}
+        self._front = front
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
@@ -126,19 +130,23 @@ class Server:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
+        front = self._front
         return Request(
-            message,
+            message if front is None else front.received(message),
             payload,
             protocol,
             writer,
             task,
             asyncio.get_running_loop(),
             client_max_size=self._max_body_b(),
+            dress=None if front is None else front.dress,
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         try:
+            if self._front is not None:
+                self._front.let_in(request)
             methods = self._exact.get(path)
             if methods is None:
                 methods = self._find_below(path)

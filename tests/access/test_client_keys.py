@@ -253,3 +253,45 @@ async def test_a_key_that_the_vault_does_not_take_is_revoked_for_nobody_has_seen
     await house.ledger.create_client("Somebody")  # queued behind it
     assert house.of("unseen")["revoked"] is not None
     assert await house.keys.revoke("first key"), "the others are what they were"
+
+
+async def test_an_address_opens_as_its_key_with_its_limits_and_ends_with_it_over_restarts(
+    house: House,
+) -> None:
+    made = await house.keys.create("laptop", "Ben", Limits(max_output_tokens=7))
+    address = await house.keys.create_address("laptop")
+    secret = address["path"].removeprefix("/k/")
+
+    def by_address() -> Principal | None:
+        try:
+            return house.access.identify({"Authorization": f"Address {secret}"}, "127.0.0.1")
+        except Refusal:
+            return None
+
+    for _ in range(2):
+        found = by_address()
+        assert found is not None
+        key = house.who(made["key"])
+        assert (found.key, found.log, found.limits) == (key.key, key.log, key.limits)
+        assert (found.address, key.address) == (address["id"], "")
+        house.access.require(found)
+        await house.again()
+    assert secret not in str(house.keys.all())
+    await house.keys.revoke("laptop")
+    assert by_address() is None
+    assert house.ended[-2:] == [made["id"], address["id"]]
+    await house.again()
+    assert house.of(address["id"])["revoked"] is not None
+
+
+async def test_an_address_row_whose_key_is_not_there_opens_nothing(house: House) -> None:
+    await house.ledger.create_key(
+        label="odd",
+        sha256=key_digest("ma_x"),
+        client=house.ledger.clients()[0].id,
+        limits='{"address_of":"k_0"}',
+    )
+    house.keys.refresh()
+    with pytest.raises(Refusal):
+        house.access.identify({"Authorization": "Address ma_x"}, "127.0.0.1")
+    assert not house.opens("ma_x")
