@@ -1,7 +1,7 @@
 """Money held for requests that still run, as rows that outlive a crash.
 
 Rule 1: a hold row exists from before a client sees a byte until the very commit that records the request.
-Rule 2: what a crash leaves behind is billed as it was last seen, once.
+Rule 2: what a crash leaves behind is billed as it was last seen, once; what was waived is recorded and not billed.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class HoldRow:
             self.cost_pico,
         )
 
-    def crash_record(self) -> UsageDraft:
-        """What is recorded for a request whose end nobody saw: time, energy and cost as last seen, tokens unknown."""
+    def crash_record(self, *, waived: bool = False) -> UsageDraft:
+        """What is recorded for a request whose end nobody saw: time, energy and cost as last seen, tokens unknown.
+        Where it was `waived`, its end was that the client was refused: it costs nothing."""
         return UsageDraft(
             id=self.request_id,
             t0=self.t0_us,
@@ -74,9 +75,9 @@ class HoldRow:
             tok_in=None,
             tok_out=None,
             tok_src="none",
-            outcome=RequestOutcome.CRASH_RECOVERED.value,
+            outcome=(RequestOutcome.STOPPED if waived else RequestOutcome.CRASH_RECOVERED).value,
             e_uj=max(0, self.e_uj),
             e_src="model",
             tariff=self.tariff,
-            cost=self.cost_pico,
+            cost=0 if waived else self.cost_pico,
         )

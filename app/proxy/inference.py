@@ -278,7 +278,8 @@ class Inference:
     async def _durable(self, job: Job, future: asyncio.Future[Any]) -> None:
         """Wait for the disk; Refusal 507 where it takes nothing any more. What is queued stays queued."""
         if not future.done() and self._ledger.fault is not None:
-            raise Refusal(507, "ledger_fault", self._ledger.fault, retry_after_s=60)
+            await self._waive(job)
+            raise Refusal(507, "ledger_fault", self._ledger.fault or STORAGE.sentence, retry_after_s=60)
         job.waits_for_disk = True
         try:
             # Our own `Jobs.end` may have come in the very moment in which the answer ended by itself: its
@@ -288,6 +289,7 @@ class Inference:
         except asyncio.CancelledError:
             if job.ending is STORAGE:
                 job.awake()
+                await self._waive(job)
                 raise Refusal(507, STORAGE.code, STORAGE.sentence, retry_after_s=60) from None
             if job.ending is None or not job.settled or future.cancelled():
                 raise
@@ -295,6 +297,12 @@ class Inference:
             await future
         finally:
             job.waits_for_disk = False
+
+    async def _waive(self, job: Job) -> None:
+        """What is refused for want of room costs nothing, even if we are killed before that is recorded."""
+        if not job.delivered:
+            job.ending = job.ending or STORAGE  # also where there is room again before it is settled
+            await self._ledger.waive(job.id)
 
     def _settle(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> asyncio.Future[Any]:
         """Step 6: close the account, price it, queue the record, release the hold. Never waits, happens once."""

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from tests.gateway.conftest import chat
 from tests.gateway.processes import gateway, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: kill -9 is a POSIX notion")
+
+
+UJ_A_PICO = 24
+"""At 0.15 of the currency a kWh: 3.6e12 µJ are 0.15e12 pico-units."""
 
 
 async def begin(session: aiohttp.ClientSession) -> tuple[str, float, aiohttp.ClientResponse]:
@@ -67,3 +72,36 @@ async def test_a_stream_that_dies_with_us_is_billed_for_all_but_its_last_second(
         assert record["dur_us"] / 1e6 > age - 1.0, (record["dur_us"], ages)
         assert record["e_uj"] > 0
         assert int(record["cost"]) > 0
+
+
+@pytest.mark.slow
+async def test_of_fourteen_seconds_thirteen_are_billed_and_the_power_that_was_shared_is_billed_once(
+    tmp_path: Path,
+) -> None:
+    with gateway(tmp_path, "--simulate", "--set", "engine_parallel=8") as process:
+        connection = process.connection
+        headers = {"Authorization": f"Bearer {connection['api_key']}"}
+        async with aiohttp.ClientSession(connection["url"], headers=headers) as session:
+            long_id, first_byte, one = await begin(session)
+            await quietly(session, first_byte + 11.5)
+            short_id, second_byte, other = await begin(session)
+            await quietly(session, max(first_byte + 14.0, second_byte + 2.5))
+            killed = time.monotonic()
+            process.popen.send_signal(signal.SIGKILL)
+            process.popen.wait()
+            one.close()
+            other.close()
+    listed = run(tmp_path, "ledger", "list", "--json", "--limit", "100", "--vault", "file")
+    records = {record["id"]: record for record in map(json.loads, listed.stdout.splitlines())}
+    long, short = records[long_id], records[short_id]
+    assert long["dur_us"] >= 13e6
+    assert short["dur_us"] >= 1.5e6
+    assert long["dur_us"] / 1e6 > killed - first_byte - 1.0
+    assert short["dur_us"] / 1e6 > killed - second_byte - 1.0
+    for record in (long, short):
+        assert int(record["cost"]) == round(Fraction(record["e_uj"], UJ_A_PICO)), (
+            "all that is known is billed"
+        )
+    # The short one had company from its first moment on: it pays for half of what was drawn, not for all of it.
+    drawn_w = (long["e_uj"] + short["e_uj"]) / long["dur_us"]
+    assert 0.4 < short["e_uj"] / short["dur_us"] / drawn_w < 0.6

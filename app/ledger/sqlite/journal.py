@@ -7,7 +7,7 @@ changed nothing, so that it can simply be called again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,20 +166,21 @@ class Journal:
                 f" those that this profile's vault remembers: {WAYS_OUT}."
             )
 
-    def recover(self) -> tuple[UsageDraft, ...]:
-        """Record every request that a crash cut off, each in the very commit that ends its hold."""
+    def recover(self, waived: Collection[str] = ()) -> tuple[UsageDraft, ...]:
+        """Record every request that a crash cut off, each in the very commit that ends its hold; those whose ids are
+        `waived` cost nothing."""
         recovered: list[UsageDraft] = []
         holds = stored_holds(self._connection)
         for at in range(0, len(holds), RECOVER_AT_ONCE):
             part = holds[at : at + RECOVER_AT_ONCE]
             try:
-                recovered += self._recover(part)
+                recovered += self._recover(part, waived)
             except Unwritable:
-                recovered += [draft for hold in part for draft in self._recover_one(hold)]
+                recovered += [draft for hold in part for draft in self._recover_one(hold, waived)]
         return tuple(recovered)
 
-    def _recover(self, holds: Sequence[HoldRow]) -> list[UsageDraft]:
-        drafts = [hold.crash_record() for hold in holds]
+    def _recover(self, holds: Sequence[HoldRow], waived: Collection[str]) -> list[UsageDraft]:
+        drafts = [hold.crash_record(waived=hold.request_id in waived) for hold in holds]
         ends = [Append(hold.log, draft, draft.id, None) for hold, draft in zip(holds, drafts, strict=True)]
         recovered = []
         for draft, (_, outcome) in zip(drafts, self.commit(ends).outcomes, strict=True):
@@ -189,9 +190,9 @@ class Journal:
                 recovered.append(draft)
         return recovered
 
-    def _recover_one(self, hold: HoldRow) -> list[UsageDraft]:
+    def _recover_one(self, hold: HoldRow, waived: Collection[str]) -> list[UsageDraft]:
         try:
-            return self._recover([hold])
+            return self._recover([hold], waived)
         except DuplicateRecord:
             self.commit([DropHold(hold.request_id, None)])  # it was settled; only the row was left over
         except Unwritable as error:

@@ -124,6 +124,7 @@ class Ledger(Members):
             self._sweep(everything=True)
             self._closing = True
             self._stop_reading()
+            self._writer.waivers.close()
             self._writer.stop(CLOSE_GRACE_S)
         try:
             async with asyncio.timeout(CLOSE_GRACE_S + 3):
@@ -223,6 +224,11 @@ class Ledger(Members):
             else:
                 await asyncio.sleep(LOOK_AGAIN_S)
         return False
+
+    async def waive(self, request_id: str) -> None:
+        """Note that this request, of which nothing can be recorded now, costs nothing: for the case that we are killed
+        before its record is durable. Returns once that is on the disk, or soon after it could not be."""
+        await self._writer.waivers.note(request_id)
 
     def record_tariff(self, log_id: str, draft: TariffDraft) -> Future[Receipt | None]:
         """Record the terms from now on, unless the log's newest tariff record says the same already (then None)."""

@@ -33,6 +33,7 @@ from app.ledger.sqlite.deliveries import PutDelivery
 from app.ledger.sqlite.journal import Committed, Journal
 from app.ledger.sqlite.schema import Ownership, explain
 from app.ledger.sqlite.transaction import Append, RenewHold, Write
+from app.ledger.sqlite.waivers import Waivers
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class Writer:
         self._recover = recover
         self._vfs = vfs
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self.waivers = Waivers(path.with_name(path.name + ".waivers"))
         self._fault: str | None = None
         self._wal_pages = 0
         self._clear_at = 0.0
@@ -190,7 +192,7 @@ class Writer:
                 journal, recovered = self._open()
                 try:
                     self._tell(self._opened, Opened(journal, recovered))
-                    if not self._reserve.take():
+                    if not self._ready():
                         self._set_fault(explain(apsw.FullError(), self._path))
                     self._serve(journal)
                 finally:
@@ -217,7 +219,7 @@ class Writer:
     def _open_and_recover(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
         journal = Journal(self._path, self._signer, self._vfs, self._remembered)
         try:
-            return journal, journal.recover() if self._recover else ()
+            return journal, journal.recover(self.waivers.read()) if self._recover else ()
         except apsw.Error as error:
             self._close(journal)
             raise LedgerError(explain(error, self._path)) from error
@@ -376,5 +378,9 @@ class Writer:
         """Called after a commit succeeded or in a quiet moment: the fault is over once the reserve is whole."""
         if (now := time.monotonic()) >= self._clear_at:
             self._clear_at = now + RETRY_S[-1]
-            if self._reserve.take():
+            if self._ready():
                 self._set_fault(None)
+
+    def _ready(self) -> bool:
+        """Have on the disk what a full one is met with; False where there is no room for it."""
+        return self.waivers.prepare() and self._reserve.take()
