@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from app.engine.host import NO_HOST_STATE, HostState
+from app.ledger.comparing import Comparison
 from app.ledger.invitation import Invitation
 from app.ledger.listing import Page
 from app.ledger.parties import Client
@@ -277,6 +278,9 @@ class DeliveriesFace(Protocol):
 
     async def withdraw(self, client: Client) -> bool:
         """Deliver it to no receiver of its own any more; False where it had none."""
+
+    async def reconcile(self, client: Client, *, every_record: bool) -> Comparison | None:
+        """This client's log held against its receiver's copy; None where it has no receiver. Raises LedgerError."""
 
 
 class KeysFace(Protocol):

@@ -62,9 +62,11 @@ def public(command: argparse.ArgumentParser) -> None:
 
 def receiver(command: argparse.ArgumentParser) -> None:
     """What may follow `receiver`."""
-    actions = ("run", "enrol", "list", "remove", "verify")
+    actions = ("run", "enrol", "list", "remove", "verify", "reconcile")
     command.add_argument("action", choices=actions, nargs="?", default="run")
-    command.add_argument("name", nargs="?", help="enrol, remove, verify: the gateway, as you call it")
+    command.add_argument(
+        "name", nargs="?", help="enrol, remove, verify, reconcile: the gateway, as you call it"
+    )
     command.add_argument("--host", default=None, help="run: listen on this address (default 127.0.0.1)")
     command.add_argument(
         "--port", type=int, default=None, help="run: listen on this port (default 8435; 0: a free one)"
@@ -90,3 +92,39 @@ def receiver(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--renew", action="store_true", help="enrol: give a known gateway a new secret")
     command.add_argument("--json", action="store_true", help="enrol, list: as JSON")
+    command.add_argument("--url", default=None, help="reconcile: the gateway's address")
+    command.add_argument(
+        "--key",
+        default=None,
+        help="reconcile: your key there (-: read it from standard input, so that none sees it)",
+    )
+    command.add_argument("--log", default=None, help="reconcile: which log, where the gateway sent several")
+    handed_over(command, "reconcile: ")
+
+
+def handed_over(command: argparse.ArgumentParser, about: str = "") -> None:
+    """The other side's copy as files, and where evidence goes; `about` begins each line of help."""
+    command.add_argument(
+        "--leaves",
+        default=None,
+        metavar="FILE",
+        help=about + "the other side's records, one a line (`GET /ledger/entries`)",
+    )
+    command.add_argument(
+        "--checkpoint",
+        default=None,
+        metavar="FILE",
+        help=about + "its newest checkpoint (`GET /ledger/checkpoint`)",
+    )
+    command.add_argument(
+        "--every-record",
+        action="store_true",
+        help=about
+        + "fetch every record of the other side's, instead of asking where the first difference is",
+    )
+    command.add_argument(
+        "--out",
+        default=None,
+        metavar="FILE",
+        help=about + "where evidence is written, if there is any (default: named after the log)",
+    )

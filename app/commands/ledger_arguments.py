@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from app.commands.arguments import handed_over
+
 Declare = Callable[[argparse.ArgumentParser], None]
 
 
@@ -96,6 +98,17 @@ def _deliver(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="list: one JSON object a line")
 
 
+def _reconcile(command: argparse.ArgumentParser) -> None:
+    _log(command)
+    handed_over(command)
+    command.add_argument(
+        "--cosigner",
+        default="",
+        metavar="KEY",
+        help="the receiver's public key, where it is not the enrolled one",
+    )
+
+
 def _file(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="the copy")
 
@@ -117,7 +130,7 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
     "check-proof": (
         "ledger_proofs",
         "check",
-        "check such a file, with nothing but the public key",
+        "check such a file, or evidence of a difference, with nothing but the public key",
         _check_proof,
     ),
     "export": ("ledger_export", "export", "write the records of a period", _export),
@@ -132,6 +145,12 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "restore",
         "put such a copy in the ledger's place, once it is verified; what was there is moved aside",
         _file,
+    ),
+    "reconcile": (
+        "ledger_reconcile",
+        "reconcile_ledger",
+        "hold the ledger against the client's copy, and name the first difference and who the signatures convict",
+        _reconcile,
     ),
     "rotate-key": (
         "ledger_keeping",

@@ -17,6 +17,7 @@ from app.commands.ledger_source import ledger_source
 from app.ledger.checkpoint import VerifierKey
 from app.ledger.cosignature import CosignerKey, find_cosignature
 from app.ledger.errors import BadProof, CheckpointError, UnsignedCheckpoint
+from app.ledger.evidence import Weighed, is_evidence, weigh
 from app.ledger.tlog_proof import LONGEST_B, SUFFIX, Proven, check_proof, write_proof
 
 K = TypeVar("K", bound=VerifierKey)
@@ -64,7 +65,10 @@ def check(options: argparse.Namespace) -> int:
     keys = [_parsed(VerifierKey, "--vkey", text) for text in options.vkey]
     cosigners = [_parsed(CosignerKey, "--cosigner", text) for text in options.cosigner]
     try:
-        proven = check_proof(_text(options.file), keys, options.log)
+        text = _text(options.file)
+        if is_evidence(text):
+            return _weighed(weigh(text, keys, cosigners))
+        proven = check_proof(text, keys, options.log)
         held = [_held(proven, cosigner) for cosigner in cosigners]
     except BadProof as error:
         print(f"NOT PROVEN: {error}")
@@ -79,6 +83,13 @@ def check(options: argparse.Namespace) -> int:
         print("This version does not know the record's form; it says:")
     print(proven.leaf.decode(errors="replace"))
     return 0
+
+
+def _weighed(found: Weighed) -> int:
+    print("PROVEN:" if found.proven else "NOT PROVEN:", found.sentences[0])
+    for sentence in found.sentences[1:]:
+        print(f"  {sentence}")
+    return 0 if found.proven else 1
 
 
 def _held(proven: Proven, cosigner: CosignerKey) -> str:

@@ -74,7 +74,7 @@ class _Running:
         self._owner = owner
 
     def named(self, word: str | None) -> str:
-        return _named(tuple(Client(log, client, log, 0) for log, client in self.logs), word)
+        return named_log(tuple(Client(log, client, log, 0) for log, client in self.logs), word)
 
     def entries(self, log: str) -> AsyncGenerator[bytes, None]:
         return self._owner.read("/ledger/entries", log=log)
@@ -95,7 +95,7 @@ class _Lying:
         self._reader = reader
 
     def named(self, word: str | None) -> str:
-        return _named(self._clients, word)
+        return named_log(self._clients, word)
 
     async def entries(self, log: str) -> AsyncGenerator[bytes, None]:
         at = 0
@@ -113,7 +113,8 @@ class _Lying:
             raise CommandError(str(error)) from None
 
 
-def _named(clients: tuple[Client, ...], word: str | None) -> str:
+def named_log(clients: tuple[Client, ...], word: str | None) -> str:
+    """The log that `word` names (see `parties.log_named`); CommandError where it names none."""
     name = log_named(clients, word)
     if name is not None:
         return name

@@ -10,30 +10,22 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from app.commands.common import CommandError, overrides
+from app.commands.common import CommandError
+from app.commands.receiver_ground import ReceiverGround, receiver_ground
+from app.commands.receiver_reconcile import reconcile_copy
 from app.commands.run import signals
 from app.commands.tables import TableColumn, show
 from app.ledger.invitation import Invitation
-from app.receiver.assembly import Receiver, now_s, own_folders, running, store_of
+from app.receiver.assembly import Receiver, now_s, running
 from app.receiver.audit import audit_copy
 from app.receiver.enrolling import enrol, find, remove
 from app.receiver.identity import ReceiverIdentity
-from app.receiver.settings import FILE, ReceiverSettings, load_settings
-from app.receiver.store import CopyStore
-from app.settings.folders import Folders
-from app.settings.instance import running as running_instance
 from app.settings.logs import Logs
-from app.vault.base import Vault
-from app.vault.choice import open_vault
 
 ASK_S = 10.0
 _COLUMNS = (
@@ -46,36 +38,9 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What these commands stand on: the receiver's own folders and settings, within the profile."""
-
-    profile: str
-    folders: Folders
-    settings: ReceiverSettings
-
-    async def vault(self) -> Vault:
-        return await open_vault(self.settings.vault, profile=self.profile, directory=self.folders.config)
-
-    def url(self) -> str | None:
-        """Where the receiver of this profile listens now."""
-        instance = running_instance(self.folders.state)
-        return None if instance is None else instance.url
-
-    @contextmanager
-    def store(self) -> Iterator[CopyStore]:
-        """The store, beside a receiver that may run."""
-        self.folders.prepare()
-        store = store_of(self.settings, self.folders.data)()
-        try:
-            yield store
-        finally:
-            store.close()
-
-
 def receiver(options: argparse.Namespace) -> int:
-    """`mortdecai-gateway receiver [run|enrol|list|remove|verify]`."""
-    place = _place(options)
+    """`mortdecai-gateway receiver [run|enrol|list|remove|verify|reconcile]`."""
+    place = receiver_ground(options)
     match options.action:
         case "run":
             place.folders.prepare()
@@ -87,26 +52,13 @@ def receiver(options: argparse.Namespace) -> int:
             return _list(place, options)
         case "remove":
             return _remove(place, options)
+        case "reconcile":
+            return asyncio.run(reconcile_copy(place, options))
         case _:
             return _verify(place, options)
 
 
-def _place(options: argparse.Namespace) -> _Place:
-    folders = own_folders(Folders.for_profile(options.profile))
-    given = overrides(options)
-    for name in ("database", "public_url"):
-        if getattr(options, name) is not None:
-            given[name] = getattr(options, name)
-    settings = load_settings(
-        cli=given,
-        env=os.environ,
-        env_file=Path(options.env_file) if options.env_file else None,
-        file=folders.config / FILE,
-    )
-    return _Place(options.profile, folders, settings)
-
-
-async def _run(place: _Place, options: argparse.Namespace) -> int:
+async def _run(place: ReceiverGround, options: argparse.Namespace) -> int:
     stop = asyncio.Event()
     vault = await place.vault()
     with signals(stop):
@@ -116,7 +68,7 @@ async def _run(place: _Place, options: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(place: _Place, options: argparse.Namespace, made: Receiver) -> None:
+def _announce(place: ReceiverGround, options: argparse.Namespace, made: Receiver) -> None:
     if options.print_connection:
         line = {
             "url": made.url,
@@ -130,7 +82,7 @@ def _announce(place: _Place, options: argparse.Namespace, made: Receiver) -> Non
         print(f"Receiving at {made.url}. Press Ctrl-C to stop.", file=sys.stderr, flush=True)
 
 
-async def _enrol(place: _Place, options: argparse.Namespace) -> int:
+async def _enrol(place: ReceiverGround, options: argparse.Namespace) -> int:
     name = _named(options)
     address, vkey = await _who(place)
     with place.store() as store:
@@ -151,7 +103,7 @@ async def _enrol(place: _Place, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _who(place: _Place) -> tuple[str, str]:
+async def _who(place: ReceiverGround) -> tuple[str, str]:
     """The address and the verifier key to print: the running receiver's own, or what it will have."""
     url = place.url()
     if url is not None:
@@ -189,7 +141,7 @@ def _named(options: argparse.Namespace) -> str:
     return str(options.name)
 
 
-def _list(place: _Place, options: argparse.Namespace) -> int:
+def _list(place: ReceiverGround, options: argparse.Namespace) -> int:
     with place.store() as store:
         everybody, logs = store.enrolments(), store.logs(None)
     rows: list[dict[str, Any]] = []
@@ -228,14 +180,14 @@ def _list(place: _Place, options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(place: _Place, options: argparse.Namespace) -> int:
+def _remove(place: ReceiverGround, options: argparse.Namespace) -> int:
     with place.store() as store:
         gone = remove(store, _named(options), now_s())
     print(f"Removed {gone.name}: its secret opens nothing any more, and what it sent stays.")
     return 0
 
 
-def _verify(place: _Place, options: argparse.Namespace) -> int:
+def _verify(place: ReceiverGround, options: argparse.Namespace) -> int:
     bad = 0
     with place.store() as store:
         enrolment = None

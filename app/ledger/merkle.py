@@ -126,22 +126,28 @@ def tree_root(node: NodeGetter, size: int) -> bytes:
     return _span_hash(node, 0, size) if size else EMPTY_ROOT
 
 
-def inclusion_proof(node: NodeGetter, index: int, size: int) -> list[bytes]:
-    """PATH(index, D[size]) of RFC 6962, the leaf's sibling first. ValueError unless 0 <= index < size."""
+def siblings(index: int, size: int) -> list[tuple[int, int]]:
+    """Which leaves [begin, end) each hash of `inclusion_proof(…, index, size)` is over, in its order. ValueError unless
+    0 <= index < size."""
     if not 0 <= index < size:
         raise ValueError(f"a tree of {size} leaves has no leaf {index}")
-    path: list[bytes] = []
+    spans: list[tuple[int, int]] = []
     begin, end = 0, size
     while end - begin > 1:
         middle = begin + _split(end - begin)
         if index < middle:
-            path.append(_span_hash(node, middle, end))
+            spans.append((middle, end))
             end = middle
         else:
-            path.append(_span_hash(node, begin, middle))
+            spans.append((begin, middle))
             begin = middle
-    path.reverse()
-    return path
+    spans.reverse()
+    return spans
+
+
+def inclusion_proof(node: NodeGetter, index: int, size: int) -> list[bytes]:
+    """PATH(index, D[size]) of RFC 6962, the leaf's sibling first. ValueError unless 0 <= index < size."""
+    return [_span_hash(node, begin, end) for begin, end in siblings(index, size)]
 
 
 def consistency_proof(node: NodeGetter, size1: int, size2: int) -> list[bytes]:
@@ -169,11 +175,12 @@ def _require_hashes(hashes: Iterable[bytes]) -> None:
         raise ProofError(f"every hash of a proof has {HASH_B} bytes")
 
 
-def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """Check that `leaf` (a leaf hash) is number `index` of the tree of `size` leaves with `root`, or ProofError."""
+def implied_root(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """The root of the tree of `size` leaves to which `proof` leads from `leaf` (a leaf hash), its number `index`;
+    ProofError where it leads nowhere."""
     if not 0 <= index < size:
         raise ProofError(f"a tree of {size} leaves has no leaf {index}")
-    _require_hashes((leaf, root, *proof))
+    _require_hashes((leaf, *proof))
     position, last, computed = index, size - 1, leaf
     for step in proof:
         if not last:
@@ -189,7 +196,13 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         last >>= 1
     if last:
         raise ProofError("the proof is too short")
-    if computed != root:
+    return computed
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """Check that `leaf` (a leaf hash) is number `index` of the tree of `size` leaves with `root`, or ProofError."""
+    _require_hashes((root,))
+    if implied_root(leaf, index, size, proof) != root:
         raise ProofError("the proof leads to another root")
 
 

@@ -17,14 +17,13 @@ from app.access.refusals import Refusal
 from app.billing.money import pico_to_float
 from app.ledger.canonical import INT_MAX
 from app.ledger.listing import LedgerRow, listed
-from app.ledger.merkle import inclusion_proof
 from app.ledger.records import decode
 from app.receiver.doorkeeper import Doorkeeper
+from app.receiver.held_copy import shown_record
 from app.receiver.keeper import Keeper
 from app.receiver.kept import KeptLog
 from app.receiver.parties import Listed
 from app.receiver.server import TEXT, Routes, reply
-from app.receiver.store import CopyStore
 
 LEAVES = "application/x-ndjson"
 AT_ONCE = 256
@@ -109,28 +108,27 @@ class ReadingEndpoints:
         return response
 
     async def proof(self, request: web.BaseRequest) -> web.Response:
-        """Record number … of the log with the proof that it is in the newest checkpoint's tree."""
+        """Record number … of the log with the proof that it is in the newest checkpoint's tree. With `?size=`, in that
+        of the first so many records, and `growth` proves that the checkpoint's only appended to it."""
         log = await self._log(request)
-        _require_newest(request, log)
+        size = whole(request, "size", log.size, 1, INT_MAX)
+        if size > log.size:
+            raise Refusal(400, "invalid_value", f"The log {log.name} holds {log.size} records, not {size}.")
         path = request.raw_path.partition("?")[0]
         seq = number(path.removeprefix(_PROOF), "The record's number", 0, INT_MAX)
-        if seq >= log.size:
+        if seq >= size:
             raise Refusal(
-                404, "record_not_found", f"The log {log.name} has no record {seq}; it holds {log.size}."
+                404, "record_not_found", f"There is no record {seq} among the first {size} of {log.name}."
             )
-
-        def prove(store: CopyStore) -> tuple[bytes, list[bytes]]:
-            (body,) = store.bodies(log, seq, 1)
-            return body, inclusion_proof(store.nodes(log), seq, log.size)
-
-        body, path_hashes = await self._keeper.read(prove)
+        shown = await self._keeper.read(lambda store: shown_record(store, log, seq, size))
         return reply(
             {
-                "leaf": body.decode(),
+                "leaf": shown.leaf.decode(),
                 "seq": seq,
-                "size": log.size,
-                "proof": [b64encode(step).decode() for step in path_hashes],
+                "size": size,
+                "proof": [b64encode(step).decode() for step in shown.path],
                 "checkpoint": self.cosigned(log),
+                "growth": [b64encode(step).decode() for step in shown.growth],
             }
         )
 

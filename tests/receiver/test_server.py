@@ -12,7 +12,7 @@ import pytest
 
 from app.ledger.checkpoint import verify_checkpoint
 from app.ledger.cosignature import find_cosignature
-from app.ledger.merkle import leaf_hash, verify_inclusion
+from app.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from app.receiver.assembly import now_s
 from app.receiver.submission import LEAVES_MAX, write_submission
 from tests.receiver.asking import Asked, Desk
@@ -80,7 +80,7 @@ async def test_anyone_with_the_key_verifies_everything_that_is_read(
         assert proof["leaf"].encode() == gateway.bodies[5]
         path = [b64decode(step) for step in proof["proof"]]
         verify_inclusion(leaf_hash(gateway.bodies[5]), 5, proof["size"], path, claim.root)
-        assert proof["checkpoint"] == note
+        assert (proof["checkpoint"], proof["growth"]) == (note, [])
         logs = (await asked.get("/ledger/logs", key)).json
         assert logs["vkey"] == asked.receiver.identity.cosigner.vkey
         assert logs["logs"] == [
@@ -91,6 +91,18 @@ async def test_anyone_with_the_key_verifies_everything_that_is_read(
         assert (recent["total_cost_pico"], recent["entries"]) == (str(gateway.cum), 10)
 
 
+async def test_a_record_is_proven_in_the_tree_of_every_past_size(
+    asked: Asked, secret: str, gateway: SendingLog
+) -> None:
+    await asked.push(secret, gateway.push())
+    root = gateway.root()
+    for size in range(1, 11):
+        proof = (await asked.get(f"/ledger/proof/{size - 1}?size={size}", secret)).json
+        path, growth = ([b64decode(step) for step in proof[name]] for name in ("proof", "growth"))
+        verify_inclusion(leaf_hash(gateway.bodies[size - 1]), size - 1, size, path, gateway.root(size))
+        verify_consistency(size, 10, growth, gateway.root(size), root)
+
+
 async def test_what_is_not_there_is_said(asked: Asked, secret: str, gateway: SendingLog) -> None:
     reply = await asked.get("/ledger/checkpoint", secret)
     assert (reply.status, reply.code) == (400, "log_required")
@@ -98,7 +110,9 @@ async def test_what_is_not_there_is_said(asked: Asked, secret: str, gateway: Sen
     for path, status, code in (
         ("/ledger/proof/10", 404, "record_not_found"),
         ("/ledger/proof/x", 400, "invalid_value"),
-        ("/ledger/proof/1?size=4", 400, "invalid_value"),
+        ("/ledger/proof/4?size=4", 404, "record_not_found"),
+        ("/ledger/proof/1?size=11", 400, "invalid_value"),
+        ("/ledger/proof/1?size=0", 400, "invalid_value"),
         ("/ledger/checkpoint?size=4", 400, "invalid_value"),
         ("/ledger/checkpoint?log=none", 404, "log_not_found"),
         ("/ledger/entries?from=-1", 400, "invalid_value"),

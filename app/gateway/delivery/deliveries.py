@@ -19,8 +19,10 @@ from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, recei
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
 from app.gateway.delivery.outgoing import Outgoing
 from app.gateway.delivery.pushing import LedgerPush
+from app.gateway.delivery.reconciling import reconcile
 from app.gateway.delivery.refilling import TailFetch
 from app.gateway.delivery.telling import SeedPush, SeedTerms
+from app.ledger.comparing import Comparison
 from app.ledger.cosignature import CosignerKey
 from app.ledger.delivery import DeliveryEvent, DeliveryRow, DeliveryTrouble, DeliveryWay, Refill, Standing
 from app.ledger.errors import CheckpointError
@@ -122,6 +124,24 @@ class Deliveries:
         self.changed()
         self.moved()
         return True
+
+    async def reconcile(self, client: Client, *, every_record: bool) -> Comparison | None:
+        """This client's log held against its receiver's copy; None where it has none. Raises LedgerError."""
+        courier = self._couriers.get((client.log, DeliveryWay.LEDGER))
+        if courier is None:
+            return None
+
+        async def credentials() -> dict[str, str]:
+            return {"Authorization": f"Bearer {await receiver_secret(self._vault, client.id)}"}
+
+        return await reconcile(
+            self._ledger,
+            self._ledger.vkey,
+            courier.row,
+            self._enrolled,
+            credentials,
+            every_record=every_record,
+        )
 
     # What is shown.
 
