@@ -9,10 +9,12 @@ from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
 from app.proxy.control import Control
+from app.proxy.dialects.anthropic import ANTHROPIC, MESSAGES
 from app.proxy.dialects.base import Dialect, Endpoint
 from app.proxy.dialects.embeddings import EMBED, EMBEDDINGS, EMBEDDINGS_OF_OLD
 from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS, COMPLETIONS, OPENAI
+from app.proxy.dialects.responses import RESPONSES
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
 from app.proxy.ledger_reading import LedgerReading
@@ -33,11 +35,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     CHAT_COMPLETIONS,
     COMPLETIONS,
     EMBEDDINGS,
+    RESPONSES,
+    MESSAGES,
 )
 """Every path of inference. A dialect is added by its file in proxy/dialects and its endpoints here."""
 
 DIALECTS: dict[str, Dialect] = {
     **{endpoint.path: endpoint.dialect for endpoint in ENDPOINTS},
+    "/v1/messages/*": ANTHROPIC,
     "/v1/*": OPENAI,
 }
 """What refusals are worded in, also where no such path exists; everywhere else as Ollama words them."""

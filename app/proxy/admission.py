@@ -103,10 +103,10 @@ class Admission:
         answer = endpoint.own_answer(parsed)
         if answer is not None:
             raise Answered(answer)
-        options = _options(parsed)
+        passing = _parts(parsed)
         frames = endpoint.prepare(parsed, principal.limits.output_tokens(policy.max_output_tokens))
-        kept = _options(parsed)
-        left_out = [f"options.{name}" for name in options if name not in kept]
+        kept = _parts(parsed)
+        left_out = [name for name in passing if name not in kept]
         left_out += _leave_out(parsed, endpoint.fields, policy.extra_fields)
         reference = headers.get("X-Request-Id")
         if reference is not None and not _REQUEST_ID.fullmatch(reference):
@@ -125,10 +125,13 @@ class Admission:
         )
 
 
-def _options(parsed: dict[str, Any]) -> tuple[str, ...]:
-    """The names of the engine's options in a body, where it has any."""
-    options = parsed.get("options")
-    return tuple(options) if isinstance(options, dict) else ()
+def _parts(parsed: dict[str, Any]) -> list[str]:
+    """The parts of a body that a dialect takes apart: the engine's options by name, tools by their type."""
+    options, tools = parsed.get("options"), parsed.get("tools")
+    parts = [f"options.{name}" for name in options] if isinstance(options, dict) else []
+    if isinstance(tools, list):
+        parts += [f"tools.{tool.get('type')}" for tool in tools if isinstance(tool, dict)]
+    return parts
 
 
 def _leave_out(parsed: dict[str, Any], known: frozenset[str], extra: frozenset[str]) -> list[str]:

@@ -23,13 +23,13 @@ from app.proxy.dialects.base import (
     json_object,
     splice,
 )
+from app.proxy.dialects.sse import ENDS, STREAM_TYPE, events, payload
 from app.proxy.strict_json import refuse_case_variants
 
 _SPECIAL = re.compile(rb'"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|data:\s*\[DONE\]|data:\s*\{\s*"error"')
 _DELTA = re.compile(rb'"(?:content|reasoning|reasoning_content|text)"\s*:\s*"(?!")|"tool_calls"')
 _NO_USAGE = re.compile(rb',"usage":\{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0\}')
 """What Ollama puts into every chunk of a completion once usage is asked for."""
-_EVENT_END = re.compile(rb"\r?\n\r?\n")
 DONE = b"data: [DONE]\n\n"
 _CHAT, _TEXT = "chat.completion.chunk", "text_completion"
 
@@ -79,7 +79,7 @@ class OpenAIEndpoint:
     """The `object` of a chunk."""
     fields: frozenset[str] = _PASSED
     dialect: Dialect = OPENAI
-    stream_type: str = "text/event-stream"
+    stream_type: str = STREAM_TYPE
 
     def own_answer(self, call: dict[str, Any]) -> bytes | None:
         """Nothing is answered here without the engine."""
@@ -172,7 +172,7 @@ class SseFrames:
         self._model = model
         self._kind = kind
         self._wants_usage = wants_usage
-        self._events = Unfinished(b"\n\n", b"\n\r\n")
+        self._events = Unfinished(*ENDS)
         self._held = b""
         self._last_seen = b""
         self._finished = False
@@ -195,25 +195,22 @@ class SseFrames:
 
     def _by_event(self, data: bytes) -> bytes:
         passed: list[bytes] = []
-        start = 0
-        for match in _EVENT_END.finditer(data):
-            event = data[start : match.end()]
-            start = match.end()
+        for event in events(data):
             self._take(event, passed)
             if self.ended:
                 break
         return b"".join(passed)
 
     def _take(self, event: bytes, passed: list[bytes]) -> None:
-        payload = _payload(event)
-        if payload == b"[DONE]":
+        data = payload(event)
+        if data == b"[DONE]":
             self.tokens.counted(self.deltas)
             self.ended = True
             return
-        if not payload:  # a comment, as servers send to keep a connection alive
+        if not data:  # a comment, as servers send to keep a connection alive
             passed.append(event)
             return
-        chunk = json_object(payload) if _SPECIAL.search(event) else None
+        chunk = json_object(data) if _SPECIAL.search(event) else None
         if chunk is None:
             self._release(passed)
             self.deltas += len(_DELTA.findall(event))
@@ -259,9 +256,9 @@ class SseFrames:
         if self.ended:
             return b""
         rest = self._events.rest().rstrip()
-        payload = _payload(rest)
+        data = payload(rest)
         passed: list[bytes] = []
-        if payload == b"[DONE]" or json_object(payload) is not None:
+        if data == b"[DONE]" or json_object(data) is not None:
             self._take(rest + b"\n\n", passed)
         if self._finished and not self.ended:
             self.tokens.counted(self.deltas)
@@ -271,14 +268,14 @@ class SseFrames:
     @property
     def fell_silent(self) -> bool:
         """Ollama ends an answer that repeats itself so. Where it failed, its last chunk is empty and names no model."""
-        last = json_object(_payload(self._last_seen)) or {}
+        last = json_object(payload(self._last_seen)) or {}
         return self.deltas > 0 and last.get("model") != ""
 
     def finish(self, gateway: bytes) -> bytes:
         """The last data event with `_gateway` in it, and `[DONE]`."""
         if not self._held:
             self._held = b"data: " + dump(self._chunk(None)) + b"\n\n"
-        last = b"data: " + splice(_payload(self._held), gateway) + b"\n\n"
+        last = b"data: " + splice(payload(self._held), gateway) + b"\n\n"
         return last if self.failure is not None else last + DONE
 
     def cut(self, gateway: bytes) -> bytes:
@@ -295,7 +292,7 @@ class SseFrames:
 
     def _chunk(self, finish_reason: str | None) -> dict[str, Any]:
         nothing: dict[str, Any] = {"text": ""} if self._kind == _TEXT else {"delta": {}}
-        seen = json_object(_payload(self._last_seen)) or {}
+        seen = json_object(payload(self._last_seen)) or {}
         return {
             "id": seen.get("id", "cmpl-0" if self._kind == _TEXT else "chatcmpl-0"),
             "object": seen.get("object", self._kind),
@@ -303,12 +300,6 @@ class SseFrames:
             "model": seen.get("model", self._model),
             "choices": [{"index": 0, **nothing, "finish_reason": finish_reason}],
         }
-
-
-def _payload(event: bytes) -> bytes:
-    """The data of an event's (last, when several events came together) `data:` line."""
-    at = event.rfind(b"\ndata:") + 1
-    return event[at + 5 :].strip() if at or event.startswith(b"data:") else b""
 
 
 CHAT_COMPLETIONS = OpenAIEndpoint("/v1/chat/completions", _CHAT)
