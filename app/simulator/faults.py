@@ -28,6 +28,8 @@ class Faults:
     """How much later than usual the answer begins, in real seconds."""
     tokens: int | None = None
     """No fault: how long the answer is."""
+    calls_tool: bool = False
+    """No fault: the first of the tools on offer is called, with arguments that fit its schema."""
     pull_breaks_after_b: int | None = None
     """Standing only: a pull breaks off once so many bytes have come; the next one goes on from there."""
     create_fails: bool = False
@@ -79,6 +81,8 @@ def read_faults(prompt: str, standing: Faults) -> Faults:
             faults = replace(faults, first_byte_s=float(slow[1] or 1.0))
         elif length := _LENGTH.fullmatch(words):
             faults = replace(faults, tokens=int(length[1]))
+        elif words == "call a tool":
+            faults = replace(faults, calls_tool=True)
         elif words == "out of memory":
             faults = replace(faults, out_of_memory=True)
     return faults

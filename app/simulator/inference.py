@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.simulator.faults import Faults
 from app.simulator.models import SimulatedModel
@@ -42,6 +43,15 @@ class ConnectionCut(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the answer asks the client to run."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What is asked of a model."""
 
@@ -54,7 +64,15 @@ class Task:
     """Most tokens to answer with; not positive: no limit."""
     stops: tuple[str, ...] = ()
     fixed_text: str | None = None
-    """The answer itself, where its form was prescribed."""
+    """The answer itself, where its form was prescribed, or the arguments of its `call`."""
+    thoughts: tuple[str, ...] = ()
+    """The tokens that come before the answer's own."""
+    call: ToolCall | None = None
+
+    def parted(self, tokens: Sequence[str], sent: int = 0) -> tuple[Sequence[str], Sequence[str]]:
+        """Of tokens after the first `sent`: those of thoughts, and those that are shown (a call is not)."""
+        at = max(0, len(self.thoughts) - sent)
+        return tokens[:at], () if self.call is not None else tokens[at:]
 
 
 @dataclass(slots=True)
@@ -70,6 +88,8 @@ class Timing:
     reason: str = "stop"
     text: list[str] = field(default_factory=list)
     """The tokens."""
+    call: ToolCall | None = None
+    """The task's, where the answer came to its end."""
 
 
 Emit = Callable[[Sequence[str]], Awaitable[None]]
@@ -132,9 +152,13 @@ class SimulatedInference:
             tokens = split_tokens(task.fixed_text)
         if task.stops:
             tokens = until_stop(tokens, task.stops)
+        if task.thoughts:
+            tokens = [*task.thoughts, *tokens]
         if 0 < task.limit < len(tokens):
             timing.reason = "length"
             tokens = tokens[: task.limit]
+        elif task.call is not None:
+            timing.call = task.call
         return tokens
 
     async def _prefill(

@@ -179,6 +179,23 @@ _NOMIC = SimulatedModel(
     head_dim=64,
 )
 
+_SEEING = SimulatedModel(
+    name="qwen3-vl:4b",
+    size_b=3_296_000_000,
+    family="qwen3vl",
+    parameters=4_440_000_000,
+    parameter_size="4.4B",
+    quantization="Q4_K_M",
+    context_length=262_144,
+    embedding_length=2560,
+    capabilities=("completion", "vision", "tools", "thinking"),
+    prefill_per_s=2400,
+    decode_per_s=76,
+    layers=36,
+    kv_heads=8,
+    head_dim=128,
+)
+
 MODELS: tuple[SimulatedModel, ...] = (_MORTDECAI, _LLAMA, _QWEN, _NOMIC)
 
 
@@ -225,7 +242,7 @@ def from_file(name: str, blob: str, size_b: int, modified_ns: int) -> SimulatedM
 
 REGISTRY: dict[str, SimulatedModel] = {
     **{offer.name: simulated(offer) for offer in CATALOGUE},
-    **{model.name: model for model in MODELS},
+    **{model.name: model for model in (*MODELS, _SEEING)},
 }
 """What can be pulled."""
 

@@ -6,51 +6,43 @@ the model is called what the client called it.
 
 from __future__ import annotations
 
-import math
-import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
-from app.simulator.faults import Faults, read_faults
 from app.simulator.gojson import Json, dumps, timestamp
-from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing
-from app.simulator.library import Library
-from app.simulator.models import SimulatedModel
+from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing, ToolCall
 from app.simulator.scheduler import Scheduler
-from app.simulator.text import count_tokens, embedding, example
-
-_KEEP_S = 300.0
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_TOKENS_A_MESSAGE = 4
-_TOKENS_OF_THE_TEMPLATE = 7
-
-token_json = lru_cache(maxsize=4096)(dumps)
-"""A token as JSON; answers are made of a small vocabulary."""
+from app.simulator.tasks import (
+    TOKENS_A_MESSAGE,
+    TOKENS_A_PICTURE,
+    SimulatedTasks,
+    functions,
+    keep_s,
+    logprobs,
+    stop_list,
+    token_json,
+)
+from app.simulator.text import count_tokens
 
 
 class NativeApi:
-    """The handlers of /api/*. `faults` gives the faults that stand at the moment."""
+    """The handlers of /api/*, but for embeddings and what changes the library."""
 
     def __init__(
         self,
         inference: SimulatedInference,
         scheduler: Scheduler,
         version: str,
-        faults: Callable[[], Faults],
-        library: Library,
+        tasks: SimulatedTasks,
     ) -> None:
-        self._library = library
+        self._tasks = tasks
         self._inference = inference
         self._scheduler = scheduler
         self._version = version
-        self._faults = faults
 
     async def version(self, request: web.BaseRequest) -> web.StreamResponse:
         """GET /api/version."""
@@ -70,7 +62,7 @@ class NativeApi:
                         "details": model.details(),
                         "capabilities": model.capabilities,
                     }
-                    for model in self._library.models()
+                    for model in self._tasks.models()
                 ]
             }
         )
@@ -101,7 +93,7 @@ class NativeApi:
         name = fields.text("model") or fields.text("name")
         if not name:
             raise SimulatedRefusal(400, "model is required")
-        model = self.found(name)
+        model = self._tasks.found(name)
         licensed = {"license": model.license} if model.license else {}
         return reply(
             {
@@ -123,20 +115,22 @@ class NativeApi:
         name = fields.text("model")
         if not name:
             raise SimulatedRefusal(400, "model is required")
-        model = self.found(name)
+        model = self._tasks.found(name)
         messages = fields.items("messages")
-        message = {"role": "assistant", "content": ""}
-        if not messages and _keep_s(fields) == 0:
+        if not messages and keep_s(fields) == 0:
             self._scheduler.unload(model)
-            return reply(_frame(name, "message", message, done=True, done_reason="unload"))
-        self._check(fields, name, model, "chat")
+            return reply(_frame(name, _CHAT.content(""), done=True, done_reason="unload"))
+        tools = fields.items("tools")
+        self._tasks.generating(name, "chat", thinks=fields.raw("think"), tools=tools)
         contents = [_content(one) for one in messages]
-        task = self._task(fields, model, "\n".join(contents), _TOKENS_A_MESSAGE * len(contents))
+        further = TOKENS_A_MESSAGE * len(contents) + TOKENS_A_PICTURE * sum(
+            _pictures(one) for one in messages
+        )
+        task = self._task(fields, "\n".join(contents), further, [] if _is_result(messages) else tools)
         if not messages:
             await self._inference.load(task)
-            return reply(_frame(name, "message", message, done=True, done_reason="load"))
-        shape = b'"message":{"role":"assistant","content":', b"}"
-        return await self._answer(request, fields, name, task, "message", shape)
+            return reply(_frame(name, _CHAT.content(""), done=True, done_reason="load"))
+        return await self._answer(request, fields, name, task, _CHAT)
 
     async def generate(self, request: web.BaseRequest) -> web.StreamResponse:
         """POST /api/generate."""
@@ -144,174 +138,65 @@ class NativeApi:
         name = fields.text("model")
         if not name:
             raise SimulatedRefusal(404, "model '' not found")
-        model = self.found(name)
+        model = self._tasks.found(name)
         prompt = fields.text("prompt")
-        if not prompt and _keep_s(fields) == 0:
+        if not prompt and keep_s(fields) == 0:
             self._scheduler.unload(model)
-            return reply(_frame(name, "response", "", done=True, done_reason="unload"))
-        self._check(fields, name, model, "generate")
-        task = self._task(fields, model, prompt, count_tokens(fields.text("system")))
+            return reply(_frame(name, _GENERATE.content(""), done=True, done_reason="unload"))
+        self._tasks.generating(name, "generate", thinks=fields.raw("think"))
+        further = count_tokens(fields.text("system")) + TOKENS_A_PICTURE * len(fields.items("images"))
+        task = self._task(fields, prompt, further, [])
         if not prompt:
             await self._inference.load(task)
-            return reply(_frame(name, "response", "", done=True, done_reason="load"))
-        return await self._answer(request, fields, name, task, "response", (b'"response":', b""))
+            return reply(_frame(name, _GENERATE.content(""), done=True, done_reason="load"))
+        return await self._answer(request, fields, name, task, _GENERATE)
 
-    async def embed(self, request: web.BaseRequest) -> web.StreamResponse:
-        """POST /api/embed."""
-        fields = Fields(await request.read(), "EmbedRequest")
-        name = fields.text("model")
-        texts = fields.raw("input")
-        if isinstance(texts, str):
-            texts = [texts] if texts else []
-        if texts is None:
-            texts = []
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise SimulatedRefusal(400, "invalid input type")
-        model = self.found(name)
-        vectors, timing = await self.embed_texts(
-            model,
-            texts,
-            _keep_s(fields),
-            fields.number("dimensions") or 0,
-            truncate=fields.flag("truncate") is not False,
-        )
-        answer: Json = {"model": name, "embeddings": vectors}
-        if texts:
-            answer["total_duration"] = timing.total_ns
-            answer["load_duration"] = timing.load_ns
-            answer["prompt_eval_count"] = timing.prompt_tokens
-        return reply(answer)
-
-    async def embeddings(self, request: web.BaseRequest) -> web.StreamResponse:
-        """POST /api/embeddings, the old form, which tells no usage."""
-        fields = Fields(await request.read(), "EmbeddingRequest")
-        name = fields.text("model")
-        if not name:
-            raise SimulatedRefusal(400, "model is required")
-        model = self._library.find(name)
-        if model is None:
-            raise SimulatedRefusal(404, f'model "{name}" not found, try pulling it first')
-        prompt = fields.text("prompt")
-        vectors, _ = await self.embed_texts(model, [prompt] if prompt else [], _keep_s(fields), 0)
-        return reply({"embedding": vectors[0] if vectors else []})
-
-    async def embed_texts(
-        self,
-        model: SimulatedModel,
-        texts: Sequence[str],
-        keep_s: float,
-        dimensions: int,
-        *,
-        truncate: bool = True,
-    ) -> tuple[list[list[float]], Timing]:
-        """Vectors for `texts`, shortened to `dimensions` where that is less than the model's."""
-        counts = [count_tokens(text) + 2 for text in texts]
-        if not truncate and counts and max(counts) > model.context_length:
-            raise SimulatedRefusal(400, "the input length exceeds the context length")
-        task = Task(
-            model=model,
-            prompt="",
-            prompt_tokens=sum(min(count, model.context_length) for count in counts),
-            keep_s=keep_s,
-            faults=read_faults("\n".join(texts), self._faults()),
-        )
-        timing = await self._inference.embed(task)
-        length = min(dimensions, model.embedding_length) if dimensions > 0 else model.embedding_length
-        return [embedding(model.name, text, length) for text in texts], timing
-
-    def models(self) -> tuple[SimulatedModel, ...]:
-        """All there are."""
-        return self._library.models()
-
-    def found(self, name: str) -> SimulatedModel:
-        """The model called `name`; refuses as Ollama does."""
-        model = self._library.find(name)
-        gone = self._faults().gone
-        if model is None or (gone and gone in model.name):
-            raise SimulatedRefusal(404, f"model '{name}' not found")
-        return model
-
-    def _check(self, fields: Fields, name: str, model: SimulatedModel, verb: str) -> None:
-        if fields.raw("think"):
-            raise SimulatedRefusal(400, f'"{name}" does not support thinking')
-        if not model.generates:
-            raise SimulatedRefusal(400, f'"{name}" does not support {verb}')
-        if fields.items("tools") and "tools" not in model.capabilities:
-            raise SimulatedRefusal(400, f"registry.ollama.ai/library/{model.name} does not support tools")
-
-    def _task(self, fields: Fields, model: SimulatedModel, prompt: str, further_tokens: int) -> Task:
+    def _task(self, fields: Fields, prompt: str, further_tokens: int, tools: Sequence[object]) -> Task:
         options = fields.object("options")
         limit = options.get("num_predict")
-        stops = options.get("stop")
-        return self.task(
-            model,
+        return self._tasks.task(
+            self._tasks.found(fields.text("model")),
             prompt,
             further_tokens,
-            keep_s=_keep_s(fields),
+            keep_s=keep_s(fields),
             limit=limit if isinstance(limit, int) else -1,
-            stops=stops if isinstance(stops, list) else [stops] if isinstance(stops, str) else [],
+            stops=stop_list(options.get("stop")),
             form=fields.raw("format"),
+            thinks=fields.raw("think"),
+            tools=functions(tools, inside="function", schema="parameters"),
         )
-
-    def task(
-        self,
-        model: SimulatedModel,
-        prompt: str,
-        further_tokens: int,
-        *,
-        keep_s: float = _KEEP_S,
-        limit: int,
-        stops: Sequence[object],
-        form: object,
-    ) -> Task:
-        """What is asked of the model; `form` is "json", a JSON schema, or nothing."""
-        fixed = None
-        if isinstance(form, dict):
-            fixed = dumps(example(form)).decode()
-        elif form == "json":
-            fixed = '{"simulated": true, "answer": "No model ran, and no GPU worked for this."}'
-        return Task(
-            model=model,
-            prompt=prompt,
-            prompt_tokens=count_tokens(prompt) + further_tokens + _TOKENS_OF_THE_TEMPLATE,
-            keep_s=keep_s,
-            faults=self._faults_of(model, prompt),
-            limit=limit,
-            stops=tuple(stop for stop in stops if isinstance(stop, str)),
-            fixed_text=fixed,
-        )
-
-    def _faults_of(self, model: SimulatedModel, prompt: str) -> Faults:
-        faults = read_faults(prompt, self._faults())
-        if faults.fails_to_generate and faults.fails_to_generate in model.name:
-            return replace(faults, error_after=0)
-        return faults
 
     async def _answer(
-        self,
-        request: web.BaseRequest,
-        fields: Fields,
-        name: str,
-        task: Task,
-        kind: str,
-        shape: tuple[bytes, bytes],
+        self, request: web.BaseRequest, fields: Fields, name: str, task: Task, shape: _Shape
     ) -> web.StreamResponse:
+        most_likely = (fields.number("top_logprobs") or 0) if fields.flag("logprobs") else -1
         if fields.flag("stream") is False:
             try:
                 timing = await self._inference.generate(task, None)
             except CutOff as cut:
-                content: object = (
-                    cut.text if kind == "response" else {"role": "assistant", "content": cut.text}
-                )
-                return reply(_frame(name, kind, content, done=False))
-            return reply(_last(name, kind, "".join(timing.text), task, timing))
+                return reply(_frame(name, shape.content(cut.text), done=False))
+            thoughts, shown = task.parted(timing.text)
+            content = shape.content("".join(shown), "".join(thoughts), timing.call)
+            return reply(_last(name, shape, content, task, timing, logprobs_of(shown, most_likely)))
         stream = Stream(request, "application/x-ndjson")
         head = b'{"model":' + dumps(name) + b',"created_at":"'
-        middle, tail = b'",' + shape[0], shape[1] + b',"done":false}\n'
+        sent = 0
+
+        closing = shape.closing + b',"done":false'
+
+        def line(before: bytes, opening: bytes, token: str) -> bytes:
+            told = b"," + dumps(logprobs_of([token], most_likely))[1:-1] if most_likely >= 0 else b""
+            return before + opening + token_json(token) + closing + told + b"}\n"
 
         async def emit(tokens: Sequence[str]) -> None:
-            before = head + timestamp(time.time_ns()).encode() + middle
-            await stream.write(b"".join([before + token_json(token) + tail for token in tokens]))
+            nonlocal sent
+            thoughts, shown = task.parted(tokens, sent)
+            sent += len(tokens)
+            before = head + timestamp(time.time_ns()).encode() + b'",'
+            lines = [line(before, shape.thinking, token) for token in thoughts]
+            lines += [line(before, shape.saying, token) for token in shown]
+            if lines:
+                await stream.write(b"".join(lines))
 
         try:
             timing = await self._inference.generate(task, emit)
@@ -322,18 +207,48 @@ class NativeApi:
                 raise
             await stream.write(dumps({"error": str(error)}) + b"\n")
             return await stream.end()
-        await stream.write(dumps(_last(name, kind, "", task, timing)) + b"\n")
+        if timing.call is not None:
+            await stream.write(dumps(_frame(name, shape.content("", "", timing.call), done=False)) + b"\n")
+        await stream.write(dumps(_last(name, shape, shape.content(""), task, timing, {})) + b"\n")
         return await stream.end()
 
 
-def _frame(name: str, kind: str, content: object, **further: object) -> Json:
-    return {"model": name, "created_at": timestamp(time.time_ns()), kind: content, **further}
+class _Shape:
+    """Where an answer's text stands in a frame: in a chat's message, or in `response`."""
+
+    def __init__(self, *, message: bool) -> None:
+        self.is_message = message
+        role = b'"message":{"role":"assistant","content":'
+        self.saying = role if message else b'"response":'
+        self.thinking = self.saying + b'"","thinking":'
+        self.closing = b"}" if message else b""
+
+    def content(self, text: str, thoughts: str = "", call: ToolCall | None = None) -> Json:
+        """The part of a frame that holds it."""
+        further: Json = {"thinking": thoughts} if thoughts else {}
+        if not self.is_message:
+            return {"response": text, **further}
+        if call is not None:
+            function = {"index": 0, "name": call.name, "arguments": call.arguments}
+            further["tool_calls"] = [{"id": call.id, "function": function}]
+        return {"message": {"role": "assistant", "content": text, **further}}
 
 
-def _last(name: str, kind: str, text: str, task: Task, timing: Timing) -> Json:
-    content: object = text if kind == "response" else {"role": "assistant", "content": text}
-    frame = _frame(name, kind, content, done=True, done_reason=timing.reason)
-    if kind == "response":
+_CHAT, _GENERATE = _Shape(message=True), _Shape(message=False)
+
+
+def logprobs_of(tokens: Sequence[str], most_likely: int) -> Json:
+    """The field with probabilities, where they are wanted: `most_likely` is at least 0."""
+    return {"logprobs": logprobs(tokens, most_likely)} if most_likely >= 0 and tokens else {}
+
+
+def _frame(name: str, content: Json, **further: object) -> Json:
+    return {"model": name, "created_at": timestamp(time.time_ns()), **content, **further}
+
+
+def _last(name: str, shape: _Shape, content: Json, task: Task, timing: Timing, further: Json) -> Json:
+    frame = _frame(name, content, done=True, done_reason=timing.reason, **further)
+    if not shape.is_message:
         # Ollama gives the conversation back as token numbers; ours are only as many, not the same.
         frame["context"] = [
             zlib.crc32(word.encode("utf-8", "replace")) % 128_256
@@ -349,6 +264,17 @@ def _last(name: str, kind: str, text: str, task: Task, timing: Timing) -> Json:
     return frame
 
 
+def _pictures(message: object) -> int:
+    pictures = message.get("images") if isinstance(message, dict) else None
+    return len(pictures) if isinstance(pictures, list) else 0
+
+
+def _is_result(messages: Sequence[object]) -> bool:
+    """Whether the last word is a tool's: what the prompt asked for has been done."""
+    last = messages[-1] if messages else None
+    return isinstance(last, dict) and last.get("role") == "tool"
+
+
 def _content(message: object) -> str:
     if not isinstance(message, dict):
         raise SimulatedRefusal(
@@ -360,21 +286,3 @@ def _content(message: object) -> str:
             400, "json: cannot unmarshal into Go struct field ChatRequest.messages.content of type string"
         )
     return content
-
-
-def _keep_s(fields: Fields) -> float:
-    """`keep_alive` in seconds, negative for ever: a number, or a duration as Go writes them."""
-    value = fields.raw("keep_alive")
-    if value is None:
-        return _KEEP_S
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, str):
-        sign, amount = (-1.0, value[1:]) if value.startswith("-") else (1.0, value.removeprefix("+"))
-        pieces = _DURATION.findall(amount)
-        if amount == "0":
-            return 0.0
-        if pieces and "".join(number + unit for number, unit in pieces) == amount:
-            return sign * sum(float(number) * _UNITS_S[unit] for number, unit in pieces)
-        raise SimulatedRefusal(400, f'time: invalid duration "{value}"')
-    raise SimulatedRefusal(400, f"Unsupported type: '{type(value).__name__}'")

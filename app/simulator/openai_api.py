@@ -6,9 +6,7 @@ in a stream only if asked for, and a failure in the middle of a stream leaves an
 
 from __future__ import annotations
 
-import base64
 import itertools
-import struct
 import time
 from collections.abc import Sequence
 
@@ -16,13 +14,20 @@ from aiohttp import web
 
 from app.simulator.exchange import Fields, SimulatedRefusal, Stream, reply
 from app.simulator.gojson import Json, dumps
-from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing
+from app.simulator.inference import CutOff, InferenceFailed, SimulatedInference, Task, Timing, ToolCall
 from app.simulator.models import SimulatedModel
-from app.simulator.native_api import NativeApi, token_json
+from app.simulator.tasks import (
+    TOKENS_A_MESSAGE,
+    TOKENS_A_PICTURE,
+    SimulatedTasks,
+    functions,
+    logprobs,
+    stop_list,
+    token_json,
+)
 from app.simulator.text import count_tokens
 
 _FINGERPRINT = "fp_ollama"
-_TOKENS_A_MESSAGE = 4
 _DONE = b"data: [DONE]\n\n"
 _TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
@@ -35,23 +40,23 @@ def error(status: int, message: str) -> web.Response:
 
 
 class OpenAIApi:
-    """The handlers of /v1/*, on top of the native ones."""
+    """The handlers of /v1/chat/completions, /v1/completions and /v1/models."""
 
-    def __init__(self, native: NativeApi, inference: SimulatedInference) -> None:
-        self._native = native
+    def __init__(self, tasks: SimulatedTasks, inference: SimulatedInference) -> None:
+        self._tasks = tasks
         self._inference = inference
         self._ids = itertools.count(1)
 
     async def models(self, request: web.BaseRequest) -> web.StreamResponse:
         """GET /v1/models."""
         return reply(
-            {"object": "list", "data": [_model(model, model.name) for model in self._native.models()]},
+            {"object": "list", "data": [_model(model, model.name) for model in self._tasks.models()]},
             newline=True,
         )
 
     async def model(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         """GET /v1/models/{id}."""
-        return reply(_model(self._native.found(name), name), newline=True)
+        return reply(_model(self._tasks.found(name), name), newline=True)
 
     async def chat(self, request: web.BaseRequest) -> web.StreamResponse:
         """POST /v1/chat/completions."""
@@ -60,22 +65,35 @@ class OpenAIApi:
         if not messages:
             raise SimulatedRefusal(400, "[] is too short - 'messages'")
         contents = [_content(message) for message in messages]
-        name, model = self._model(fields, "chat")
+        tools, last = fields.items("tools"), messages[-1]
+        effort = fields.object("reasoning").get("effort") or fields.text("reasoning_effort")
+        thinks = thinks_at(effort)
+        name, model = self._model(fields, "chat", thinks, tools)
+        if isinstance(last, dict) and last.get("role") == "tool":
+            tools = []
         response_format = fields.object("response_format")
         schema = response_format.get("json_schema")
         form: object = "json" if response_format.get("type") == "json_object" else None
         if response_format.get("type") == "json_schema" and isinstance(schema, dict):
             form = schema.get("schema")
-        task = self._task(fields, model, "\n".join(contents), _TOKENS_A_MESSAGE * len(contents), form)
+        further = TOKENS_A_MESSAGE * len(contents) + TOKENS_A_PICTURE * sum(
+            _pictures(one) for one in messages
+        )
+        task = self._task(fields, model, "\n".join(contents), further, form, thinks, tools)
         reply_id = f"chatcmpl-{next(self._ids) % 999}"
         created = int(time.time())
         if fields.flag("stream"):
             return await self._stream_chat(request, fields, task, reply_id, created, name)
-        timing, text, reason = await self._whole(task)
+        try:
+            timing = await self._inference.generate(task, None)
+        except CutOff as cut:
+            timing = Timing(text=[cut.text], reason="")
+        thoughts, shown = task.parted(timing.text)
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": reason,
+            "message": {"role": "assistant", "content": "".join(shown), **_further(thoughts, timing.call)},
+            "finish_reason": _reason(timing),
+            **_probabilities(fields, shown),
         }
         return reply(_whole(reply_id, "chat.completion", created, name, choice, timing), newline=True)
 
@@ -83,92 +101,76 @@ class OpenAIApi:
         """POST /v1/completions."""
         fields = Fields(await request.read(), "CompletionRequest")
         prompt = fields.text("prompt")
-        name, model = self._model(fields, "generate")
-        task = self._task(fields, model, prompt, count_tokens(fields.text("suffix")), None)
+        name, model = self._model(fields, "generate", None, [])
+        task = self._task(fields, model, prompt, count_tokens(fields.text("suffix")), None, False, [])
         reply_id = f"cmpl-{next(self._ids) % 999}"
         if fields.flag("stream"):
             return await self._stream_completion(request, fields, task, reply_id, name)
-        timing, text, reason = await self._whole(task)
-        choice = {"text": text, "index": 0, "finish_reason": reason}
+        try:
+            timing = await self._inference.generate(task, None)
+        except CutOff as cut:
+            timing = Timing(text=[cut.text], reason="")
+        choice = {"text": "".join(timing.text), "index": 0, "finish_reason": timing.reason or None}
         return reply(
             _whole(reply_id, "text_completion", int(time.time()), name, choice, timing), newline=True
         )
 
-    async def embeddings(self, request: web.BaseRequest) -> web.StreamResponse:
-        """POST /v1/embeddings."""
-        fields = Fields(await request.read(), "EmbedRequest")
-        encoding = fields.text("encoding_format").lower()
-        if encoding not in ("", "float", "base64"):
-            why = f"Invalid value for 'encoding_format' = {encoding}. Supported values: ['float', 'base64']."
-            raise SimulatedRefusal(400, why)
-        texts = fields.raw("input")
-        if isinstance(texts, str):
-            texts = [texts]
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise SimulatedRefusal(400, "invalid input")
-        name = fields.text("model")
-        vectors, timing = await self._native.embed_texts(
-            self._native.found(name), texts, 300.0, fields.number("dimensions") or 0
-        )
-        data = [
-            {
-                "object": "embedding",
-                "embedding": _base64(vector) if encoding == "base64" else vector,
-                "index": index,
-            }
-            for index, vector in enumerate(vectors)
-        ]
-        usage = {"prompt_tokens": timing.prompt_tokens, "total_tokens": timing.prompt_tokens}
-        return reply({"object": "list", "data": data, "model": name, "usage": usage}, newline=True)
-
-    def _model(self, fields: Fields, verb: str) -> tuple[str, SimulatedModel]:
+    def _model(
+        self, fields: Fields, verb: str, thinks: object, tools: Sequence[object]
+    ) -> tuple[str, SimulatedModel]:
         name = fields.text("model")
         if not name:
             raise SimulatedRefusal(400, "model is required")
-        model = self._native.found(name)
-        effort = fields.text("reasoning_effort")
-        if effort and effort != "none":
-            raise SimulatedRefusal(400, f'"{name}" does not support thinking')
-        if not model.generates:
-            raise SimulatedRefusal(400, f'"{name}" does not support {verb}')
-        return name, model
+        return name, self._tasks.generating(name, verb, thinks=thinks, tools=tools)
 
-    def _task(self, fields: Fields, model: SimulatedModel, prompt: str, further: int, form: object) -> Task:
-        stops = fields.raw("stop")
+    def _task(
+        self,
+        fields: Fields,
+        model: SimulatedModel,
+        prompt: str,
+        further: int,
+        form: object,
+        thinks: object,
+        tools: Sequence[object],
+    ) -> Task:
         limit = fields.number("max_tokens")
-        return self._native.task(
+        return self._tasks.task(
             model,
             prompt,
             further,
             limit=-1 if limit is None else limit,
-            stops=[stops] if isinstance(stops, str) else stops if isinstance(stops, list) else [],
+            stops=stop_list(fields.raw("stop")),
             form=form,
+            thinks=thinks,
+            tools=functions(tools, inside="function", schema="parameters"),
         )
-
-    async def _whole(self, task: Task) -> tuple[Timing, str, str | None]:
-        """The answer, its text and why it ended; one that was cut off says neither why nor how long it was."""
-        try:
-            timing = await self._inference.generate(task, None)
-        except CutOff as cut:
-            return Timing(), cut.text, None
-        return timing, "".join(timing.text), timing.reason
 
     async def _stream_chat(
         self, request: web.BaseRequest, fields: Fields, task: Task, reply_id: str, created: int, name: str
     ) -> web.StreamResponse:
-        with_usage = _wants_usage(fields)
         stream = Stream(request, "text/event-stream")
         frame: Json = {"id": reply_id, "object": "chat.completion.chunk", "created": created, "model": name}
         frame["system_fingerprint"] = _FINGERPRINT
         head = b"data: " + dumps(frame)[:-1] + b',"choices":[{"index":0,"delta":{"content":'
-        tail = b'},"finish_reason":null}]}\n\n'
-        with_role = head.replace(b'"delta":{', b'"delta":{"role":"assistant",')
+        thinking = head + b'"","reasoning":'
+        sent = 0
+
+        closing = b'},"finish_reason":null'
+        wanted = fields.flag("logprobs")
+
+        def chunk(before: bytes, token: str) -> bytes:
+            told = dumps(_probabilities(fields, [token]))[1:-1] if wanted else b""
+            return before + token_json(token) + closing + (b"," + told if wanted else b"") + b"}]}\n\n"
 
         async def emit(tokens: Sequence[str]) -> None:
-            chunks = [head + token_json(token) + tail for token in tokens]
-            if not stream.begun:
-                chunks[0] = with_role + token_json(tokens[0]) + tail
-            await stream.write(b"".join(chunks))
+            nonlocal sent
+            thoughts, shown = task.parted(tokens, sent)
+            sent += len(tokens)
+            chunks = [chunk(thinking, token) for token in thoughts] + [chunk(head, token) for token in shown]
+            if chunks and not stream.begun:
+                chunks[0] = chunks[0].replace(b'"delta":{', b'"delta":{"role":"assistant",', 1)
+            if chunks:
+                await stream.write(b"".join(chunks))
 
         try:
             timing = await self._inference.generate(task, emit)
@@ -184,11 +186,14 @@ class OpenAIApi:
             }
             await stream.write(_event(failed))
             return await stream.end()
-        if not stream.begun:
-            await emit([""])
-        finish = frame | {"choices": [{"index": 0, "delta": {}, "finish_reason": timing.reason}]}
-        last = _event(finish)
-        if with_usage:
+        last = b""
+        if timing.call is not None or not stream.begun:
+            role = {} if stream.begun else {"role": "assistant"}
+            delta = {**role, "content": "", **_further((), timing.call)}
+            last = _event(frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        finish = frame | {"choices": [{"index": 0, "delta": {}, "finish_reason": _reason(timing)}]}
+        last += _event(finish)
+        if _wants_usage(fields):
             last += _event(finish | {"choices": [], "usage": _usage(timing)})
         await stream.write(last + _DONE)
         return await stream.end()
@@ -255,6 +260,42 @@ def _usage(timing: Timing) -> Json:
     }
 
 
+def thinks_at(effort: object) -> bool | None:
+    """Whether a reasoning effort asks for thoughts; None where it leaves that to the model."""
+    return None if not effort else effort != "none"
+
+
+def tool_calls(call: ToolCall) -> list[Json]:
+    """A call as OpenAI words it: its arguments are a text."""
+    function = {"name": call.name, "arguments": dumps(call.arguments).decode()}
+    return [{"id": call.id, "index": 0, "type": "function", "function": function}]
+
+
+def _further(thoughts: Sequence[str], call: ToolCall | None) -> Json:
+    """What stands in a message beside its content."""
+    further: Json = {"reasoning": "".join(thoughts)} if thoughts else {}
+    return further | {"tool_calls": tool_calls(call)} if call is not None else further
+
+
+def _reason(timing: Timing) -> str | None:
+    """Why an answer ended; one that was cut off does not say."""
+    return "tool_calls" if timing.call is not None else timing.reason or None
+
+
+def _probabilities(fields: Fields, tokens: Sequence[str]) -> Json:
+    """A choice's `logprobs`, where they are wanted."""
+    if not fields.flag("logprobs") or not tokens:
+        return {}
+    return {"logprobs": {"content": logprobs(tokens, fields.number("top_logprobs") or 0)}}
+
+
+def _pictures(message: object) -> int:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return 0
+    return sum(isinstance(part, dict) and part.get("type") == "image_url" for part in content)
+
+
 def _wants_usage(fields: Fields) -> bool:
     return fields.object("stream_options").get("include_usage") is True
 
@@ -266,10 +307,6 @@ def _model(model: SimulatedModel, name: str) -> Json:
         "created": model.modified_ns // 1_000_000_000,
         "owned_by": "library",
     }
-
-
-def _base64(vector: Sequence[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
 def _content(message: object) -> str:

@@ -17,6 +17,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 
 from app.simulator import openai_api
+from app.simulator.anthropic_api import AnthropicApi, anthropic_error
+from app.simulator.embedding_api import EmbeddingApi
 from app.simulator.exchange import SimulatedRefusal, reply
 from app.simulator.faults import Faults
 from app.simulator.inference import ConnectionCut, InferenceFailed, SimulatedInference
@@ -24,9 +26,11 @@ from app.simulator.library import Library
 from app.simulator.management_api import ManagementApi
 from app.simulator.native_api import NativeApi
 from app.simulator.physics import SimulatedGpu, SimulatedGpuState
+from app.simulator.responses_api import ResponsesApi
 from app.simulator.scheduler import MAX_QUEUE, OutOfMemory, QueueFull, Scheduler
+from app.simulator.tasks import SimulatedTasks
 
-VERSION = "0.12.0-simulated"
+VERSION = "0.32.0-simulated"
 
 _BODY_LIMIT_B = 64 * 1024 * 1024
 _GRACE_S = 0.01
@@ -72,9 +76,11 @@ class Simulator:
             cpu_only=lambda: self.faults.cpu_only,
         )
         self._inference = SimulatedInference(self._scheduler, speed=speed, clock_us=clock_us)
-        native = NativeApi(self._inference, self._scheduler, VERSION, lambda: self.faults, library)
+        tasks = SimulatedTasks(library, lambda: self.faults)
+        native = NativeApi(self._inference, self._scheduler, VERSION, tasks)
+        vectors = EmbeddingApi(tasks, self._inference)
         self._management = ManagementApi(library, self._scheduler, speed=speed, faults=lambda: self.faults)
-        self._openai = openai_api.OpenAIApi(native, self._inference)
+        self._openai = openai_api.OpenAIApi(tasks, self._inference)
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": _front_page, "HEAD": _front_page},
             "/api/version": {"GET": native.version, "HEAD": native.version},
@@ -83,8 +89,8 @@ class Simulator:
             "/api/show": {"POST": native.show},
             "/api/chat": {"POST": native.chat},
             "/api/generate": {"POST": native.generate},
-            "/api/embed": {"POST": native.embed},
-            "/api/embeddings": {"POST": native.embeddings},
+            "/api/embed": {"POST": vectors.embed},
+            "/api/embeddings": {"POST": vectors.embeddings},
             "/api/pull": {"POST": self._management.pull},
             "/api/create": {"POST": self._management.create},
             "/api/copy": {"POST": self._management.copy},
@@ -92,7 +98,9 @@ class Simulator:
             "/v1/models": {"GET": self._openai.models},
             "/v1/chat/completions": {"POST": self._openai.chat},
             "/v1/completions": {"POST": self._openai.completions},
-            "/v1/embeddings": {"POST": self._openai.embeddings},
+            "/v1/embeddings": {"POST": vectors.compatible},
+            "/v1/responses": {"POST": ResponsesApi(tasks, self._inference).responses},
+            "/v1/messages": {"POST": AnthropicApi(tasks, self._inference).messages},
         }
         self._web: web.Server | None = None
         self._server: asyncio.Server | None = None
@@ -177,6 +185,8 @@ class Simulator:
         except ConnectionResetError:
             # The client is gone; nobody will read this.
             return web.Response(status=499)
+        if request.path == "/v1/messages":
+            return anthropic_error(status, message)
         if request.path.startswith("/v1/"):
             return openai_api.error(status, message)
         return reply({"error": message}, status=status)
