@@ -1,4 +1,4 @@
-"""The engine's questions that cost nothing: which models, which are loaded, what is this one.
+"""The engine's questions that cost nothing: which models, which are loaded, what is this one, how long is that text.
 
 They need a key, reach the engine as new requests, and leave no record, because no inference happens. Models that the
 settings do not share, and those the engine would run elsewhere, are left out of every answer.
@@ -6,6 +6,7 @@ settings do not share, and those the engine would run elsewhere, are left out of
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -16,12 +17,14 @@ from app.access.identify import Access
 from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.engine.base import Engine, EngineError
-from app.proxy.admission import Policy, may_use, require_dialect
+from app.engine.evidence import has_no_such_path
+from app.proxy.admission import PARSE_IN_THREAD_B, Policy, may_use, not_spoken, require_dialect
 from app.proxy.bodies import read_body
+from app.proxy.dialects.anthropic import COUNT_TOKENS, prepare_count
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.models import Models
-from app.proxy.strict_json import dump_object, parse_object, refuse_case_variants
+from app.proxy.strict_json import crowded, dump_object, parse_object, refuse_case_variants
 
 _SHOW_FIELDS = frozenset({"model", "name", "verbose", "system", "template", "options"})
 _SMALL_BODY_B = 64 * 1024
@@ -54,6 +57,7 @@ class ReadOnly:
             "/api/show": {"POST": self.show},
             "/v1/models": {"GET": self.list_models},
             "/v1/models/*": {"GET": self.one_model},
+            COUNT_TOKENS: {"POST": self.count_tokens},
         }
 
     async def version(self, request: web.BaseRequest) -> web.Response:
@@ -110,6 +114,20 @@ class ReadOnly:
                 return self._answer(status, self._public(entry) | {"id": self._models.sent_as(asked, name)})
         raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
 
+    async def count_tokens(self, request: web.BaseRequest) -> web.Response:
+        """How many tokens a message to come would be, where the engine can tell; nothing is guessed where it cannot."""
+        principal = self._access.identify(request.headers, request.remote)
+        body = await read_body(request, self._policy().max_body_b)
+        large = len(body) > PARSE_IN_THREAD_B or crowded(body)
+        call = await asyncio.to_thread(parse_object, body, in_steps=True) if large else parse_object(body)
+        asked = call.get("model")
+        if not isinstance(asked, str) or not asked:
+            raise Refusal(400, "model_required", "model is required")
+        call["model"] = self._models.sent_as(asked, await self._resolve(principal, asked))
+        prepare_count(call)
+        body = await asyncio.to_thread(dump_object, call, in_steps=True) if large else dump_object(call)
+        return self._answer(*await self._ask(COUNT_TOKENS, body))
+
     def _native(self, request: web.BaseRequest) -> Principal:
         principal = self._access.identify(request.headers, request.remote)
         require_dialect(OLLAMA, self._engine())
@@ -143,6 +161,8 @@ class ReadOnly:
         except EngineError as error:
             self._engine_failed(error)
             raise Refusal(503, "engine_unreachable", str(error), retry_after_s=10) from None
+        if has_no_such_path(reply.status, answer):
+            raise not_spoken(path)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
         return reply.status, answer

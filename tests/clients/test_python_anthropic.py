@@ -144,6 +144,12 @@ async def test_what_goes_wrong_is_raised_as_its_own_error(
     assert caught.value.body["error"]["code"]
 
 
+async def test_tokens_are_counted_by_the_engine_or_not_at_all(claude: anthropic.AsyncAnthropic) -> None:
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        await claude.messages.count_tokens(model=PLAIN, messages=ASK)
+    assert caught.value.status_code == 501  # Ollama has no such endpoint
+
+
 async def test_a_stream_that_breaks_raises(claude: anthropic.AsyncAnthropic) -> None:
     for words in ("[simulate: error after 3 tokens]", "[simulate: close after 3 tokens]"):
         ask: list[Any] = [{"role": "user", "content": words}]

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine.evidence import has_no_such_path
 from app.gateway.routes import ENDPOINTS
+from app.proxy.dialects.anthropic import COUNT_TOKENS
 from tests.engine import lookalikes as like
 from tests.proxy.test_v1_only import MODEL, Build, build
 
@@ -51,6 +52,34 @@ async def test_it_is_said_in_the_dialect_of_the_path_and_costs_nothing(
     assert f"does not have {path}" in answer["error"]["message"]
     (row,) = await house.usage()
     assert (row.outcome, row.cost_pico, row.tok_src) == ("refused", 0, "none")
+
+
+@pytest.mark.parametrize("page", NOWHERE.values(), ids=NOWHERE)
+async def test_tokens_are_not_guessed_where_the_engine_does_not_count(
+    build: Build, engine: like.LookAlike, page: like.Page
+) -> None:
+    engine.pages[COUNT_TOKENS] = page
+    house = await build(engine.url)
+    async with house.session.post(COUNT_TOKENS, json={"model": MODEL, "messages": []}) as reply:
+        assert reply.status == 501
+        answer = await reply.json()
+    assert (answer["type"], answer["error"]["code"]) == ("error", "not_spoken")
+    assert await house.usage() == []
+
+
+async def test_an_engine_that_counts_is_asked_with_what_is_counted_only(
+    build: Build, engine: like.LookAlike
+) -> None:
+    engine.pages[COUNT_TOKENS] = (200, {}, {"input_tokens": 12})
+    house = await build(engine.url, allowed_models=MODEL)
+    asked = {"model": MODEL, "system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}]}
+    async with house.session.post(COUNT_TOKENS, json={**asked, "lora": 1, "max_tokens": 5}) as reply:
+        assert (reply.status, await reply.json()) == (200, {"input_tokens": 12})
+    assert next(body for _, path, body in reversed(engine.asked) if path == COUNT_TOKENS) == asked
+    for body, status in (({"model": "my-lora", "messages": []}, 404), ({"Model": MODEL}, 400), ({}, 400)):
+        async with house.session.post(COUNT_TOKENS, json=body) as reply:
+            assert (reply.status, (await reply.json())["type"]) == (status, "error")
+    assert await house.usage() == []
 
 
 @pytest.mark.parametrize(

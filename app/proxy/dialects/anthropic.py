@@ -22,6 +22,7 @@ _PASSED = frozenset(
     "model messages max_tokens system stream temperature top_p top_k stop_sequences tools tool_choice thinking "
     "metadata output_config service_tier".split()
 )
+COUNT_TOKENS = "/v1/messages/count_tokens"
 _COUNTED = frozenset("model messages system tools tool_choice thinking output_config".split())
 _OWN_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 """Types of tools that the client runs: its own, and those that Anthropic has described for it."""
@@ -89,7 +90,7 @@ class MessagesEndpoint:
 
 
 def prepare_count(call: dict[str, Any]) -> None:
-    """`/v1/messages/count_tokens`: what is counted, and nothing else. Refusal 400 as for a message."""
+    """`COUNT_TOKENS`: what is counted, and nothing else. Refusal 400 as for a message."""
     refuse_case_variants(call, _PASSED)
     keep_the_clients_own(call, _OWN_TOOLS)
     for name in call.keys() - _COUNTED:
