@@ -82,6 +82,31 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", default=None, metavar="FILE", help="write to a file instead of printing it")
 
 
+def _statement(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--month", required=True, metavar="YYYY-MM", help="which month")
+    _log(command)
+    command.add_argument(
+        "--time-zone",
+        default=None,
+        metavar="ZONE",
+        help="in which the month begins and ends, such as Europe/Berlin (default: this machine's)",
+    )
+    command.add_argument("--out", default=None, metavar="FOLDER", help="where to write it (default: here)")
+
+
+def _check_statement(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="any file of the statement; the others lie beside it")
+    command.add_argument(
+        "--vkey", action="append", required=True, metavar="KEY", help="the log's public key (repeat for more)"
+    )
+    command.add_argument(
+        "--leaves",
+        default=None,
+        metavar="FILE",
+        help="the log's records, one a line: every figure is worked out anew",
+    )
+
+
 def _deliver(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "client", nargs="?", metavar="CLIENT", help="whose log (default: list all receivers)"
@@ -134,6 +159,18 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         _check_proof,
     ),
     "export": ("ledger_export", "export", "write the records of a period", _export),
+    "statement": (
+        "ledger_statement",
+        "statement",
+        "write a client's month as a signed page that a person can read, with the data beside it",
+        _statement,
+    ),
+    "check-statement": (
+        "ledger_statement",
+        "check_statement",
+        "check such a page and its data, with nothing but the public key",
+        _check_statement,
+    ),
     "backup": (
         "ledger_keeping",
         "backup",

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
 from app.commands.books import shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.compared import given_copy, told
-from app.commands.ledger_source import named_log
+from app.commands.ledger_source import Threaded, named_log
 from app.commands.operator import Operator, ask_running, operator
 from app.gateway.delivery.enrolling import receiver_secret
 from app.gateway.delivery.guard import Guard
@@ -29,7 +27,6 @@ from app.ledger.delivery import DeliveryRow, DeliveryWay
 from app.ledger.errors import BadProof
 from app.ledger.evidence import write_evidence
 from app.ledger.parties import Client
-from app.ledger.proofs import Inclusion
 from app.ledger.signing_keys import SigningKeys
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.schema import LEDGER_FILE
@@ -107,7 +104,7 @@ async def _lying_against(base: Ground, theirs: LogCopy | None, options: argparse
     """The log of a gateway that does not run."""
     if base.store.current.vault != "memory" and not (base.folders.data / LEDGER_FILE).exists():
         raise CommandError(f"The profile {base.profile} has no ledger yet.")
-    async with shut(base) as profile, _threaded(Reader(profile.path, profile.signer)) as ledger:
+    async with shut(base) as profile, Threaded.over(Reader(profile.path, profile.signer)) as ledger:
         log = named_log(await ledger.ask(ledger.reader.clients), options.log)
         client = next(one for one in await ledger.ask(ledger.reader.clients) if one.log == log)
         rows = await ledger.ask(ledger.reader.deliveries)
@@ -130,7 +127,7 @@ async def _lying_against(base: Ground, theirs: LogCopy | None, options: argparse
 
 
 async def _asking(
-    base: Ground, ledger: _Threaded, vkey: str, row: DeliveryRow, credentials: Any, every_record: bool
+    base: Ground, ledger: Threaded, vkey: str, row: DeliveryRow, credentials: Any, every_record: bool
 ) -> Comparison:
     settings = base.store.current
     own = f"http://127.0.0.1:{settings.port}"
@@ -147,31 +144,3 @@ def _fetch(owner: Operator) -> Any:
         return 200, b"".join([line + b"\n" async for line in owner.read(path)])
 
     return fetch
-
-
-class _Threaded:
-    """A reader whose calls are made in a thread."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self.ask = asyncio.to_thread
-
-    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
-        return await asyncio.to_thread(self.reader.entries, log_id, from_seq, limit)
-
-    async def checkpoint(self, log_id: str, size: int | None = None, *, cosigned: bool = False) -> str:
-        return await asyncio.to_thread(self.reader.checkpoint, log_id, size, cosigned=cosigned)
-
-    async def cosigned_size(self, log_id: str) -> int:
-        return await asyncio.to_thread(self.reader.cosigned_size, log_id)
-
-    async def inclusion(self, log_id: str, seq: int, size: int | None = None) -> Inclusion:
-        return await asyncio.to_thread(self.reader.inclusion, log_id, seq, size)
-
-
-@asynccontextmanager
-async def _threaded(reader: Reader) -> AsyncIterator[_Threaded]:
-    try:
-        yield _Threaded(reader)
-    finally:
-        await asyncio.to_thread(reader.close)

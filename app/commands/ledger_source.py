@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from typing import Protocol
 
 from app.commands.books import Shut, shut
@@ -122,3 +123,36 @@ def named_log(clients: tuple[Client, ...], word: str | None) -> str:
     if word is None:
         raise CommandError(f"There are {len(clients)} logs: name one with --log ({some}).")
     raise CommandError(f"There is no log {word!r:.80}; there are {some or 'none'}.")
+
+
+class Threaded:
+    """The file of a gateway that does not run, read in threads: what `Readings` answers of one that does."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.ask = asyncio.to_thread
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def over(cls, reader: Reader) -> AsyncIterator[Threaded]:
+        """Closed at the end."""
+        try:
+            yield cls(reader)
+        finally:
+            await asyncio.to_thread(reader.close)
+
+    async def entries(self, log_id: str, from_seq: int, limit: int) -> tuple[bytes, ...]:
+        """See `Readings.entries`."""
+        return await self.ask(self.reader.entries, log_id, from_seq, limit)
+
+    async def checkpoint(self, log_id: str, size: int | None = None, *, cosigned: bool = False) -> str:
+        """See `Readings.checkpoint`."""
+        return await self.ask(partial(self.reader.checkpoint, log_id, size, cosigned=cosigned))
+
+    async def cosigned_size(self, log_id: str) -> int:
+        """See `Readings.cosigned_size`."""
+        return await self.ask(self.reader.cosigned_size, log_id)
+
+    async def inclusion(self, log_id: str, seq: int, size: int | None = None) -> Inclusion:
+        """See `Readings.inclusion`."""
+        return await self.ask(self.reader.inclusion, log_id, seq, size)

@@ -25,6 +25,7 @@ from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.receivers import Receivers
 from app.proxy.server import Handler
+from app.proxy.statements import Statements
 from app.settings.store import SettingsStore
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -79,5 +80,6 @@ def routes(
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
     table |= Receivers(books.access, books.ledger, gateway.deliveries).routes()
+    table |= Statements(books.access, books.ledger).routes()
     table |= Public(books.access, books.ledger, store, look).routes()
     return table

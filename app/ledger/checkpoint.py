@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Self
@@ -133,20 +134,44 @@ class Signer:
         """The 64 bytes of the signature over `data`."""
         return self._private.sign(data)
 
-    def sign_checkpoint(self, origin: str, size: int, root: bytes) -> str:
-        """The signed note over `origin`, `size` and `root` (32 bytes). `origin` is trusted to be one line."""
-        text = f"{origin}\n{size}\n{b64(root)}\n"
+    def sign_note(self, text: str) -> str:
+        """The signed note over `text`, whose lines all end; what its first line says keeps it from being mistaken."""
         return f"{text}{self._prefix}{b64(self._stamp + self._private.sign(text.encode()))}\n"
 
+    def sign_checkpoint(self, origin: str, size: int, root: bytes) -> str:
+        """The signed note over `origin`, `size` and `root` (32 bytes). `origin` is trusted to be one line."""
+        return self.sign_note(f"{origin}\n{size}\n{b64(root)}\n")
 
-def parse_checkpoint(note: str) -> tuple[Checkpoint, Signatures]:
-    """The claim and its signatures, none of them checked; CheckpointError."""
+
+def verify_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, VerifierKey]:
+    """The text of any signed note, and the first of `keys` whose signature on it holds. Raises UnsignedCheckpoint where
+    none of them has signed, CheckpointError for everything else."""
+    text, signatures = _parse_note(note)
+    for key in keys:
+        own = [item[2] for item in signatures if item[:2] == (key.name, key.key_id)]
+        for signature in own:
+            key.check(signature, (text + "\n").encode())
+        if own:
+            return text + "\n", key
+    raise UnsignedCheckpoint(
+        "it carries no signature of " + (", ".join(key.name for key in keys) or "anybody")
+    )
+
+
+def _parse_note(note: str) -> tuple[str, Signatures]:
+    """The text without its last line's end, and the signatures."""
     text, separator, tail = note.rpartition("\n\n")
     lines = tail.split("\n")
     if not separator or lines.pop() or not 0 < len(lines) <= MAX_SIGNATURES:
         raise CheckpointError("the checkpoint is not a signed note")
     if _control(note):
         raise CheckpointError("the checkpoint holds control characters")
+    return text, tuple(map(_parse_signature, lines))
+
+
+def parse_checkpoint(note: str) -> tuple[Checkpoint, Signatures]:
+    """The claim and its signatures, none of them checked; CheckpointError."""
+    text, signatures = _parse_note(note)
     fields = text.split("\n")
     if len(fields) < 3 or "" in fields:
         raise CheckpointError("the checkpoint's text is not origin, size and root")
@@ -156,7 +181,7 @@ def parse_checkpoint(note: str) -> tuple[Checkpoint, Signatures]:
     root_hash = unb64(root, "root")
     if len(root_hash) != HASH_B:
         raise CheckpointError(f"the checkpoint's root has not {HASH_B} bytes")
-    return Checkpoint(origin, int(size), root_hash), tuple(map(_parse_signature, lines))
+    return Checkpoint(origin, int(size), root_hash), signatures
 
 
 def _parse_signature(line: str) -> tuple[str, bytes, bytes]:

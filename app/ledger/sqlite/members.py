@@ -92,6 +92,11 @@ class Members(Readings):
         return future
 
     @property
+    def signer(self) -> Signer:
+        """Who signs the checkpoints, for what else is signed in the ledger's name."""
+        return self._signer
+
+    @property
     def vkey(self) -> str:
         """The verifier key of the checkpoints, in the signed-note text form: what a client needs to check them."""
         return self._signer.vkey
