@@ -14,6 +14,7 @@ from typing import Any
 
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump
+from app.proxy.dialects.pictures import refuse_addresses
 from app.proxy.dialects.sse import STREAM_TYPE, NamedEventFrames, inner, named, with_gateway
 from app.proxy.dialects.tools import keep_the_clients_own
 from app.proxy.strict_json import refuse_case_variants
@@ -73,6 +74,7 @@ class MessagesEndpoint:
     def prepare(self, call: dict[str, Any], max_output_tokens: int) -> MessageFrames | None:
         """Clamp the answer's length and leave out what the engine would run itself."""
         refuse_case_variants(call, _PASSED)
+        refuse_addresses(call.get("messages"))
         keep_the_clients_own(call, _OWN_TOOLS)
         call["max_tokens"] = clamp_tokens(call.get("max_tokens"), "max_tokens", max_output_tokens)
         return MessageFrames(str(call["model"])) if boolean(call, "stream", False) else None
@@ -92,6 +94,7 @@ class MessagesEndpoint:
 def prepare_count(call: dict[str, Any]) -> None:
     """`COUNT_TOKENS`: what is counted, and nothing else. Refusal 400 as for a message."""
     refuse_case_variants(call, _PASSED)
+    refuse_addresses(call.get("messages"))
     keep_the_clients_own(call, _OWN_TOOLS)
     for name in call.keys() - _COUNTED:
         del call[name]

@@ -23,6 +23,7 @@ from app.proxy.dialects.base import (
     json_object,
     splice,
 )
+from app.proxy.dialects.pictures import refuse_addresses
 from app.proxy.dialects.sse import ENDS, STREAM_TYPE, events, payload
 from app.proxy.strict_json import refuse_case_variants
 
@@ -89,6 +90,7 @@ class OpenAIEndpoint:
         """Clamp the answer's length under either of its names and ask for usage."""
         refuse_case_variants(call, _FIELDS)
         streamed = boolean(call, "stream", False)
+        refuse_addresses(call.get("messages"))
         if "prompt" in call:
             call["prompt"] = _one_prompt(call["prompt"])
         for name in ("n", "best_of"):

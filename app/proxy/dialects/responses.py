@@ -18,6 +18,7 @@ from typing import Any
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens
 from app.proxy.dialects.openai import OPENAI
+from app.proxy.dialects.pictures import refuse_addresses
 from app.proxy.dialects.sse import STREAM_TYPE, NamedEventFrames, inner, named, with_gateway
 from app.proxy.dialects.tools import keep_the_clients_own
 from app.proxy.strict_json import refuse_case_variants
@@ -60,6 +61,7 @@ class ResponsesEndpoint:
             raise Refusal(400, "invalid_value", "background: an answer is given here or not at all.")
         call.pop("background", None)
         call["store"] = False
+        refuse_addresses(call.get("input"))
         keep_the_clients_own(call, _OWN_TOOLS)
         call["max_output_tokens"] = clamp_tokens(
             call.get("max_output_tokens"), "max_output_tokens", max_output_tokens
