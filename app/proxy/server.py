@@ -223,4 +223,7 @@ def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="mortdecai-gateway"'
+    if refusal.status == 501:
+        # OpenAI's and Anthropic's SDKs ask again after every 5xx, unless they are told that it does not help.
+        headers["X-Should-Retry"] = "false"
     return web.Response(body=dialect.error(refusal), status=refusal.status, headers=headers)
