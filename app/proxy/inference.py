@@ -182,7 +182,7 @@ class Inference:
             endpoint = job.call.endpoint
             tokens, outcome = endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
             if not endpoint.whole_ended(answer):
-                outcome = RequestOutcome.CUT_OFF
+                outcome = RequestOutcome.UPSTREAM_ERROR if answer.get("error") else RequestOutcome.CUT_OFF
         gateway = await self._record(job, outcome, tokens)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")

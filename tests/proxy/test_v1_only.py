@@ -237,3 +237,15 @@ async def simulator() -> AsyncIterator[Simulator]:
     await simulator.start()
     yield simulator
     await simulator.stop()
+
+
+async def test_a_whole_response_that_failed_is_the_engines_failure_and_no_early_end(
+    build: Build, engine: like.LookAlike
+) -> None:
+    failed = {"status": "failed", "error": {"code": "server_error", "message": "out of memory"}, "output": []}
+    engine.pages["/v1/responses"] = (200, {}, failed)
+    house = await build(engine.url)
+    async with house.session.post("/v1/responses", json={"model": MODEL, "input": "Hi"}) as reply:
+        assert (await reply.json())["error"]["message"] == "out of memory"
+    (row,) = await house.usage()
+    assert row.outcome == "upstream_error"
