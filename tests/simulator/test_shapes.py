@@ -209,7 +209,8 @@ async def test_it_says_what_it_is(engine: SimulatorEngine, simulator: Simulator)
 
 KEYS = (
     "model messages prompt input stream options keep_alive format stop max_tokens stream_options response_format tools "
-    "think system dimensions encoding_format truncate reasoning_effort name suffix"
+    "think system dimensions encoding_format truncate reasoning_effort name suffix images logprobs top_logprobs "
+    "thinking reasoning text instructions max_output_tokens stop_sequences"
 ).split()
 SCHEMA = {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "#/$defs/q"}]}}, "$defs": 3}
 VALUES: list[object] = [
@@ -235,10 +236,29 @@ VALUES: list[object] = [
     *({}, {"num_predict": "x"}, {"num_predict": 3}, {"stop": [1, "is"]}, {"include_usage": True}, SCHEMA),
     {"type": "json_schema", "json_schema": {"schema": SCHEMA}},
     {"type": "object", "properties": [], "enum": []},
+    *(
+        {"type": "enabled"},
+        {"effort": "low"},
+        {"format": 3},
+        {"format": {"type": "json_schema", "schema": SCHEMA}},
+    ),
+    *(
+        [{"name": "f", "input_schema": 3}],
+        [{"function": {"name": "f", "parameters": SCHEMA}}],
+        [{"name": None}],
+    ),
+    *(
+        [{"type": "image", "source": 3}],
+        [{"role": "user", "content": [{"type": "image"}]}],
+        [{"type": "reasoning"}],
+    ),
+    [{"role": "user", "content": "[simulate: call a tool]"}],
+    [{"role": "user", "content": [{"type": "tool_result", "content": [3]}]}],
+    [{"type": "function_call_output", "output": [{"type": "input_text"}]}],
 ]
 PATHS = (
     *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show"),
-    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"),
 )
 
 
@@ -249,7 +269,9 @@ async def test_no_request_body_makes_it_fall_over(engine: SimulatorEngine, path:
         body = {key: chance.choice(VALUES) for key in chance.sample(KEYS, 5)}
         if chance.random() < 0.7:
             body["model"] = chance.choice(["qwen2.5:3b", "nomic-embed-text", "mortdecai:0.5.0"])
-            body["messages"] = [{"role": "user", "content": "hi"}]
+            body.setdefault("messages", [{"role": "user", "content": "hi"}])
+            body.setdefault("input", "hi")
+            body.setdefault("max_tokens", 9)
         status, _, answer = await ask(engine, path, body)
         assert status in (200, 400, 404), (body, answer)
 
