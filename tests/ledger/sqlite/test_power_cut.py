@@ -188,8 +188,8 @@ class Life:
 
 def a_draft(id: str, t0: int, dice: random.Random) -> UsageDraft:
     return UsageDraft(
-        id, t0, t0 + 5, 5, None, "k", "m" * dice.randrange(1, 200), None, "/api/chat", 1, dice.randrange(9999), "engine",
-        "complete", 100, "nvml", "t", dice.randrange(9999),
+        id, t0, t0 + 5, 5, None, "k", "m" * dice.randrange(1, 200), None, "/api/chat", 1, dice.randrange(9999),
+        "engine", "complete", 100, "nvml", "t", dice.randrange(9999),
     )  # fmt: skip
 
 
