@@ -57,7 +57,8 @@ class LedgerPush:
         while True:
             try:
                 leaves = _fitting(await self._ledger.entries(self._log, old, self._most))
-                note = await self._ledger.checkpoint(self._log, old + len(leaves))
+                note = await self._ledger.checkpoint_for(self._log, old, old + len(leaves))
+                leaves = leaves[: parse_checkpoint(note)[0].size - old]
             except LedgerClosed:
                 raise
             except LedgerError as error:

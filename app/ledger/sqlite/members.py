@@ -16,6 +16,7 @@ from app.ledger.drafts import GenesisDraft
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
+from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.rotation import RotateKey
 from app.ledger.sqlite.transaction import Write
@@ -88,7 +89,8 @@ class Members(Readings):
                 self._sign_with(new)
 
         future.add_done_callback(passed)
-        self._submit(RotateKey(self._signer, new, self._clock_us(), self.new_id, future))
+        reader = Reader(self._path, self._signer, self._vfs)
+        self._submit(RotateKey(self._signer, new, self._clock_us(), self.new_id, reader, future))
         return future
 
     @property

@@ -14,7 +14,7 @@ from typing import cast
 
 import apsw
 
-from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
+from app.ledger.checkpoint import Checkpoint, Signer, parse_checkpoint, verify_checkpoint
 from app.ledger.cosignature import Cosignature, CosignerKey, find_cosignature
 from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
@@ -44,6 +44,7 @@ _BODIES = (
     "SELECT seq, leaf, CASE typeof(body) WHEN 'blob' THEN body END FROM record"
     " WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?"
 )
+_KEPT = "SELECT checkpoint FROM kept WHERE log = ? AND size > ? AND size <= ? ORDER BY size DESC"
 
 
 class Reader:
@@ -137,6 +138,21 @@ class Reader:
         with self._snapshot() as connection:
             claimed = self._claimed(connection, log, size)
             return claimed.note + (_cosignatures(connection, claimed.claim) if cosigned else "")
+
+    def checkpoint_for(self, log: str, known: int, size: int) -> str:
+        """A signed checkpoint for whoever has read the first `known` records and gets more, up to `size`: the one over
+        `size` or, where the key has passed on in a record beyond `known`, the longest up to there that is signed with
+        a key of before. NotInLog, LedgerTampered."""
+        with self._snapshot() as connection:
+            k, *_ = _log(connection, log)
+            for (note,) in connection.execute(_KEPT, (k, known, size)):
+                if not self._signed(note):
+                    return str(note)
+            return self._claimed(connection, log, size).note
+
+    def _signed(self, note: str) -> bool:
+        verifier = self.signer.verifier
+        return any(item[:2] == (verifier.name, verifier.key_id) for item in parse_checkpoint(note)[1])
 
     def cosigned_size(self, log: str) -> int:
         """How many records the newest checkpoint covers that a receiver has cosigned; NotInLog where none has."""

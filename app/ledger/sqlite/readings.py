@@ -113,6 +113,11 @@ class Readings:
         the cosignatures that are known of it where they are asked for."""
         return await self._read(partial(self._reader.checkpoint, log_id, size, cosigned=cosigned))
 
+    async def checkpoint_for(self, log_id: str, known: int, size: int) -> str:
+        """A signed checkpoint over at most `size` records, by a key that whoever has read `known` of them and reads on
+        up to there knows: see `ledger.signing_keys`."""
+        return await self._read(self._reader.checkpoint_for, log_id, known, size)
+
     async def cosigned_size(self, log_id: str) -> int:
         """How many records the newest checkpoint covers that a receiver has cosigned; NotInLog where none has."""
         return await self._read(self._reader.cosigned_size, log_id)

@@ -10,12 +10,14 @@ import pytest
 
 from app.ledger.checkpoint import Signer, UnsignedCheckpoint, parse_checkpoint, verify_checkpoint
 from app.ledger.errors import LedgerError, LedgerTampered
-from app.ledger.merkle import leaf_hash, root_from_leaves
+from app.ledger.merkle import Frontier, leaf_hash, root_from_leaves
 from app.ledger.records import RotationDraft, decode
 from app.ledger.signing_keys import SigningKeys
+from app.ledger.sqlite import rotation
 from app.ledger.sqlite.audit import audit
 from app.ledger.sqlite.rotation import signed_by
 from app.ledger.sqlite.schema import KEPT_EVERY
+from app.receiver.submission import LEAVES_MAX
 
 NEW = Signer(bytes([7]) * 32, "gw_test")
 NEWER = Signer(bytes([8]) * 32, "gw_test")
@@ -174,3 +176,31 @@ async def test_which_key_signed_last_is_told_by_the_file(rotated, path, signer, 
     connection.execute("UPDATE log SET checkpoint = ''")
     connection.close()
     assert signed_by(path, signer, NEW) is signer
+
+
+@pytest.mark.parametrize("part", [256, 300, 1024])
+async def test_whoever_reads_a_log_in_parts_knows_the_key_of_each(opening, path, drafts, signer, part):
+    assert rotation.SIGNED_EVERY <= part <= LEAVES_MAX
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    for new, count in ((NEW, 700), (NEWER, 300), (None, 20)):
+        await asyncio.gather(*[ledger.append(log, drafts()) for _ in range(count)])
+        if new is not None:
+            await ledger.rotate(new)
+    size = ledger.totals(log).requests + 3
+    keys, known, frontier = SigningKeys(log, signer.verifier), 0, Frontier()
+    while known < size:
+        upto = min(known + part, size)
+        note = await ledger.checkpoint_for(log, known, upto)
+        reached = parse_checkpoint(note)[0].size
+        assert known < reached <= upto
+        bodies = []
+        while len(bodies) < reached - known:
+            bodies += await ledger.entries(log, known + len(bodies), reached - known - len(bodies))
+        for record in map(decode, bodies):
+            frontier.append(leaf_hash(bodies[record.seq - known]))
+            if isinstance(record.draft, RotationDraft):
+                keys.follow(record.seq, record.draft)
+        assert keys.verify(note).root == frontier.root()
+        known = reached
+    assert audit(path, NEWER.verifier).verdict == "OK"
