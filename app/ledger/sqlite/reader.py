@@ -44,6 +44,10 @@ _BODIES = (
     "SELECT seq, leaf, CASE typeof(body) WHEN 'blob' THEN body END FROM record"
     " WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?"
 )
+_TOGETHER = (
+    "SELECT CAST(group_concat(CAST(body AS TEXT), char(10) ORDER BY seq) AS BLOB),"
+    " group_concat(hex(leaf), '' ORDER BY seq) FROM record WHERE log = ? AND seq >= ? AND seq < ?"
+)
 _KEPT = "SELECT checkpoint FROM kept WHERE log = ? AND size > ? AND size <= ? ORDER BY size DESC"
 
 
@@ -123,6 +127,8 @@ class Reader:
             if not 0 <= from_seq <= size:
                 raise NotInLog(f"The log {log} holds {size} records, so there are none from {from_seq} on.")
             count = max(0, min(limit, ENTRIES_MAX, size - from_seq))
+            if count > 1 and (sound := _together(connection, k, from_seq, count)) is not None:
+                return sound
             found: list[bytes] = []
             for seq, leaf, body in connection.execute(_BODIES, (k, from_seq, count)):
                 if seq != from_seq + len(found) or not isinstance(body, bytes) or leaf_hash(body) != leaf:
@@ -274,6 +280,21 @@ class _Claimed:
     nodes: StoredNodes
     claim: Checkpoint
     note: str
+
+
+def _together(connection: apsw.Connection, k: int, begin: int, count: int) -> tuple[bytes, ...] | None:
+    """So many records from `begin` on, or None where one of them is not plainly in order.
+
+    As one row: between two rows SQLite gives the interpreter lock away and must win it back from the loop, which at
+    1,024 records a push cost every request a tenth of its time.
+    """
+    ((bodies, leaves),) = connection.execute(_TOGETHER, (k, begin, begin + count))
+    if not isinstance(bodies, bytes):
+        return None
+    found = tuple(bodies.split(b"\n"))
+    if len(found) != count or b"".join(map(leaf_hash, found)).hex().upper() != leaves:
+        return None
+    return found
 
 
 def _cosigned(connection: apsw.Connection, log: str) -> list[Cosignature]:

@@ -11,6 +11,7 @@ import pytest
 
 from app.ledger.errors import LedgerCorrupt, LedgerTampered
 from app.ledger.sqlite.audit import audit
+from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.rough import CLIENT, HOLD, KEPT, KEY, LOG, RECORD, SPAN
 from app.ledger.sqlite.schema import SPAN_RECORDS
 
@@ -198,3 +199,26 @@ async def test_a_damaged_record_is_listed_as_unreadable_and_is_not_handed_out(an
         with pytest.raises(LedgerCorrupt, match="11"):
             await ledger.inclusion(anna, 11)
     assert (await ledger.verify()).verdict == "TAMPERED"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM record WHERE seq = 11",
+        "UPDATE record SET body = NULL WHERE seq = 11",
+        "UPDATE record SET leaf = NULL WHERE seq = 11",
+        f"UPDATE record SET body = {NO_TEXT} WHERE seq = 11",
+        "UPDATE record SET body = CAST(replace(body, '26', '27') AS BLOB) WHERE seq = 11",
+        "UPDATE record SET body = CAST(body || char(10) || body AS BLOB) WHERE seq = 11",
+        "UPDATE record SET body = x'' WHERE seq >= 11",
+        "UPDATE record SET leaf = zeroblob(32) WHERE seq >= 11",
+    ],
+)
+async def test_many_records_at_once_end_before_the_one_that_is_damaged(anna, path, signer, change):
+    with contextlib.closing(Reader(path, signer)) as reader:
+        whole = reader.entries(anna, 2, 40)
+    assert len(whole) == 40
+    damage(path, change)
+    with contextlib.closing(Reader(path, signer)) as reader:
+        assert reader.entries(anna, 2, 40) == whole[:9]
+        assert reader.entries(anna, 9, 2) == whole[7:9]
