@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 DISTANCE_S = 0.25
 """Between the beginnings of two pushes; the first record after a quiet moment goes at once."""
-CROWD = 256
+CROWD = 1024
 """With so many records waiting nobody waits for more."""
 LOOK_S = 30.0
 KEPT_S = 2.0
