@@ -16,6 +16,7 @@ from typing import Any
 
 from app.billing.budget import Budget
 from tests.bench import (
+    delivery_rates,
     docker_loop,
     engine_room,
     gguf_update,
@@ -42,6 +43,7 @@ def main() -> None:
     )
     print(f"{'what':<58} {'goal':>10} {'measured':>12}")
     _part(_rates, throughput.measure, *((2, 2.0) if quick else (5, 4.0)))
+    _part(_delivery, delivery_rates.measure, *((3, 2.0) if quick else (9, 4.0)))
     _part(_chunks, streams.measure, 1 if quick else 3)
     _part(_loop, loop_ratio.measure, *((3, 2.0) if quick else (15, 2.0)))
     _part(_idle, idle.measure, 10.0 if quick else 30.0)
@@ -79,6 +81,16 @@ def _rates(seen: dict[str, Any]) -> None:
     _row("added latency p50, bare pass-through, nothing kept", "", seen["bare_added_ms"], "ms", None)
     for kind in ("bare", "headless", "tray"):
         _row(f"CPU a request, {kind}", "", seen[f"{kind}_cpu_us"], "µs", None)
+
+
+def _delivery(seen: dict[str, Any]) -> None:
+    ratio = seen["elsewhere"]
+    _row("requests/s with delivery, of those without", "≥ 0.97 ×", ratio, "×", ratio >= 0.97)
+    _row("  the same, and the receiver works on these cores too", "", seen["here"], "×", None)
+    _row("  that receiver's CPU", "", seen["receiver_percent"], "%", None)
+    for kind in ("off", "elsewhere", "here"):
+        _row(f"requests/s of a bare pass-through, delivery {kind}", "", seen[f"{kind}_bare"], "×", None)
+        _row("  CPU a request", "", seen[f"{kind}_cpu_us"], "µs", None)
 
 
 def _fleet(seen: dict[str, Any]) -> None:
