@@ -241,6 +241,8 @@ class FakeGateway:
     def __init__(self, present: Snapshot | None = None, records: int = 0) -> None:
         self.present = present or a_snapshot()
         self.records = records
+        self.odd_rows: dict[int, dict[str, Any]] = {}
+        """What is different about some records, by their number."""
         self.calls: list[tuple[Any, ...]] = []
         self.watchers: set[object] = set()
         self.asked_snapshots = 0
@@ -298,7 +300,7 @@ class FakeGateway:
         rows: list[LedgerRow] = []
         n = first
         while n > 0 and len(rows) < limit:
-            row = a_row(n)
+            row = a_row(n, **self.odd_rows.get(n, {}))
             if not search or search in f"{row.key} {row.model} {row.outcome}":
                 rows.append(row)
             n -= 1

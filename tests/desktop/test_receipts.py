@@ -271,6 +271,25 @@ def test_a_receipt_that_comes_changes_marks_line_and_record_at_once(bench: Make)
     ledger.play(story)
 
 
+def test_a_heartbeat_that_is_late_is_a_record_as_any_other(bench: Make) -> None:
+    ledger = bench(MILLION)
+    nothing = dict.fromkeys(("key", "model", "tok_in", "tok_out", "dur_us", "e_uj", "outcome"))
+    ledger.face.odd_rows[MILLION] = {"kind": "heartbeat", "cost_pico": 0, **nothing}
+
+    async def story() -> None:
+        late = replace(OVERDUE, acked=MILLION)
+        see(ledger, late)
+        assert [ledger.cell(row, Column.MODEL) for row in (0, 1)] == ["heartbeat", "qwen2.5:3b"]
+        assert marks(ledger, 2) == [MARKS[ReceiptState.OVERDUE].words, "Acknowledged"]
+        assert ledger.page.receipts.text.startswith(f"1 record waits for a receipt since {SINCE}.")
+        assert ledger.page.receipts.tone is Tone.WARN
+        ledger.page.table.selectRow(0)
+        await settled(ledger.tasks)
+        assert ledger.page.record.shown_receipt.startswith(f"Waiting since {SINCE}.")
+
+    ledger.play(story)
+
+
 def test_where_nobody_keeps_a_copy_nothing_is_said_and_no_room_taken(bench: Make) -> None:
     ledger = bench(MILLION)
 

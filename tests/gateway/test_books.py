@@ -118,6 +118,41 @@ async def test_reconcile_says_what_is_damaged_and_what_is_gone(start, tmp_path):
         assert (answer["status"], answer["ledger_entries"]) == ("ROLLBACK", 0)
 
 
+async def test_a_hash_that_does_not_hold_is_counted_and_its_transaction_named(start, tmp_path):
+    async with start() as gateway, aiohttp.ClientSession(gateway.address) as session:
+        bearer = {"Authorization": f"Bearer {await gateway.keys.plain()}"}
+
+        async def told(path):
+            async with session.get(path, headers=bearer) as answer:
+                assert answer.status == 200
+                return await answer.json()
+
+        question = {"model": "qwen2.5:3b", "messages": [], "stream": False}
+        for _ in range(3):
+            async with session.post("/api/chat", json=question, headers=bearer) as answer:
+                assert answer.status == 200
+        before = (await told("/reconcile"))["hash_verification"]
+        assert (before["valid"], before["invalid"]) == (before["total"], 0)
+        second = (await told("/ledger"))["transactions"][1]
+        log = gateway.ledger.clients()[0].log
+        body = (await gateway.ledger.entries(log, second["seq"], 1))[0]
+        cheaper = body.replace(b'"dur_us":', b'"dur_us":1')
+        connection = apsw.Connection(str(ledger_file(tmp_path)))
+        connection.execute("UPDATE record SET body = ? WHERE body = ?", (cheaper, body))
+        assert connection.changes() == 1
+        connection.close()
+        answer = await told("/reconcile")
+        assert answer["status"] == "TAMPERED"
+        # What follows the first bad record is counted as nothing: its place in the log hangs on that record.
+        counted = {**before, "valid": second["seq"], "invalid": before["total"] - second["seq"]}
+        assert answer["hash_verification"] == counted
+        (said,) = answer["findings"]
+        assert (
+            said
+            == f"The body of record {second['seq']} of {log} is not the one that was hashed: it was changed."
+        )
+
+
 # When it is remembered.
 
 

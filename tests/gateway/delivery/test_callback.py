@@ -86,6 +86,40 @@ async def test_both_are_live_and_what_was_not_told_before_is_told_then(
     assert len({said["id"] for said in told(strange)}) == 4
 
 
+async def test_another_template_holds_from_the_next_transaction_on(build: Build, strange: Receiver) -> None:
+    house = await build(callback_url=strange.url, ledger_secret="agreed")
+    await ask(house)
+    await until(lambda: len(strange.heard) == 1)
+    change = {"ledger_template": "{secret}|{id}|{model}|{cost}"}
+    async with house.post("/config", change, key=house.operator) as reply:
+        assert reply.status == 200, await reply.text()
+    await ask(house, 2)
+    await until(lambda: len(strange.heard) == 3)
+    before, *after = told(strange)
+    tokens = before["prompt_tokens"] + before["completion_tokens"]
+    texts = [
+        f"{before['id']}{tokens}{before['cost']}agreed",
+        *(f"agreed|{said['id']}|{said['model']}|{said['cost']}" for said in after),
+    ]
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    assert [said["hash"] for said in told(strange)] == hashes
+
+
+@pytest.mark.parametrize("template", ["{id}{tokens}{cost}", "{tokens}{secret}", "{id}{secret}{prompt}"])
+async def test_a_template_that_proves_nothing_is_refused_and_the_old_one_goes_on(
+    build: Build, strange: Receiver, template: str
+) -> None:
+    house = await build(callback_url=strange.url, ledger_secret="agreed")
+    async with house.post("/config", {"ledger_template": template}, key=house.operator) as reply:
+        assert reply.status == 400
+        assert "ledger_template" in (await reply.json())["error"]
+    await ask(house)
+    await until(lambda: len(strange.heard) == 1)
+    (said,) = told(strange)
+    tokens = said["prompt_tokens"] + said["completion_tokens"]
+    assert said["hash"] == hashlib.sha256(f"{said['id']}{tokens}{said['cost']}agreed".encode()).hexdigest()
+
+
 async def test_another_address_is_tried_at_once(build: Build, strange: Receiver) -> None:
     async with receiver() as gone:
         url = gone.url

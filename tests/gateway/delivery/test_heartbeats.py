@@ -10,6 +10,7 @@ import pytest
 from app.basics.clock import wall_us
 from app.face import ReceiptState
 from app.gateway.delivery import courier as courier_module
+from app.gateway.delivery import deliveries as deliveries_module
 from app.gateway.delivery import telling as telling_module
 from app.ledger.delivery import DAY_S, DeliveryWay
 from app.receiver import assembly as receiver_assembly
@@ -198,3 +199,27 @@ async def test_while_a_receiver_is_down_for_days_the_log_grows_by_no_heartbeat(
     clock.pass_s(DAY_S)
     await until(lambda: courier.standing.acked == bench.size)
     assert kinds(copy) == ["genesis"]
+
+
+async def test_a_heartbeat_that_is_not_acknowledged_is_overdue_as_any_record_is(
+    build: Build, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries_module, "wall_us", clock)
+    house = await build(private_receivers=True)
+    async with Desk(tmp_path / "client").open() as asked:
+        await enrolled(house, (await invite(asked)).line)
+        await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+    clock.pass_s(DAY_S)
+    await until(lambda: receipts(house).sentence)
+    assert receipts(house).state is ReceiptState.WAITING
+    since_us = clock.us
+    clock.pass_s(600)
+    await until(lambda: receipts(house).state is ReceiptState.OVERDUE)
+    late = receipts(house)
+    assert (late.size - late.acked, late.since_us) == (1, since_us)
+    assert "cannot be reached" in late.sentence
+    (newest,) = (await house.gateway.ledger.page(None, 1)).rows
+    assert (newest.kind, newest.seq) == ("heartbeat", late.acked)
+    said = await reconciled(house, house.operator)
+    assert said["status"] == "LAGGING"
+    assert said["findings"][0].startswith(f"{late.log}: 1 record waits for a receipt. ")
