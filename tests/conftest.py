@@ -6,7 +6,9 @@ machine is not.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -26,6 +28,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not reason.removeprefix("Skipped: ").startswith("platform:"):
             _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
+    """Tests marked `both_loops` run on Python's own loop and on uvloop, which `serve` prefers."""
+    if item.get_closest_marker("both_loops") is None or os.name == "nt":
+        return None
+    import uvloop
+
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 
+from app.commands import loops
 from app.commands.common import Ground, ground, kept_or_not
 from app.commands.parts import parts
 from app.commands.sentences import for_people
@@ -32,7 +33,8 @@ Ready = Callable[[Gateway, asyncio.Event], Awaitable[None]]
 def serve(options: argparse.Namespace) -> int:
     """`mortdecai-gateway serve`."""
     with kept_or_not(ground(options)) as base, logs(base):
-        return asyncio.run(run(base, options.simulate, contribute=True, ready=_announce(base, options)))
+        serving = run(base, options.simulate, contribute=True, ready=_announce(base, options))
+        return loops.run(serving, fast=base.store.current.uvloop)
 
 
 def tray(options: argparse.Namespace) -> int:

@@ -105,6 +105,13 @@ class Settings(Declared, EngineSettings, CostSettings):
         "Serve as soon as the gateway starts, instead of waiting for you.",
         group="System",
     )
+    uvloop: Flag = parameter(
+        True,
+        "Fast event loop",
+        "serve runs on uvloop where that is installed. The tray has a loop of its own.",
+        group="System",
+        restart=True,
+    )
     log_level: LogLevel = parameter(
         "INFO", "Detail of the log", "DEBUG says the most, ERROR the least.", group="System", restart=True
     )

@@ -13,7 +13,7 @@ PACKAGES = """
 aiohappyeyeballs aiohttp aiosignal apsw attrs certifi cffi charset-normalizer cryptography docker frozenlist
 httptools idna jaraco-classes jaraco-context jaraco-functools jeepney keyring markdown-it-py mdurl
 more-itertools multidict nvidia-ml-py platformdirs propcache psutil pycparser pygments python-dotenv
-requests rich secretstorage tomli-w urllib3 yarl
+requests rich secretstorage tomli-w urllib3 uvloop yarl
 """.split()
 RECEIVER = "psycopg psycopg-binary".split()
 

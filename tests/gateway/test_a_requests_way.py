@@ -12,6 +12,8 @@ import pytest
 from app.presence.conduct import STARTING
 from tests.gateway.conftest import MODEL, Build, House, chat
 
+pytestmark = pytest.mark.both_loops
+
 
 async def lines(reply: Any) -> list[dict[str, Any]]:
     return [json.loads(line) async for line in reply.content]

@@ -18,6 +18,8 @@ from yarl import URL
 from tests.gateway.conftest import Build, House, chat
 from tests.gateway.processes import gateway
 
+pytestmark = pytest.mark.both_loops
+
 MARK = "MARKED-PROMPT"
 
 
