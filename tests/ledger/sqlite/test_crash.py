@@ -1,4 +1,7 @@
-"""kill -9 under load: nothing acknowledged is lost, nothing is doubled, nothing is skipped."""
+"""kill -9 under load: nothing acknowledged is lost, nothing is doubled, nothing is skipped.
+
+`make test` kills it thirty times, `make soak` a thousand times (some twenty minutes).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import pytest
 
 from app.ledger.records import decode
 
-ROUNDS = 30
+ROUNDS = 1000 if "SOAK" in os.environ else 30
 ROOT = Path(__file__).resolve().parents[3]
 
 # Sixteen requests at a time, held in both ways and settled; it says on its output what a client would have seen:
@@ -84,6 +87,7 @@ def run_and_kill(path, patience_s):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform == "win32", reason="platform: kill -9 is a POSIX notion")
 async def test_a_ledger_survives_being_killed_again_and_again(opening, path):
     dice = random.Random(9)
@@ -117,6 +121,9 @@ async def test_a_ledger_survives_being_killed_again_and_again(opening, path):
         if getattr(record.draft, "outcome", "") == "crash_recovered"
     } == set(recovered)
     assert not acknowledged.keys() & set(recovered)
+    print(
+        f"{ROUNDS} kills: {len(acknowledged)} acknowledged, {len(recovered)} recovered, {at} records in all"
+    )
     report = await ledger.verify()
     assert report.verdict == "OK", report.sentence
     await ledger.close()
