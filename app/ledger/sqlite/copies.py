@@ -18,7 +18,7 @@ from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.schema import Ownership, explain, open_reader
 
 PAGES_A_STEP = 1024
-COMPANIONS = ("-wal", "-shm")
+COMPANIONS = ("-journal", "-wal", "-shm")
 """What SQLite keeps beside a file; what they hold belongs to it."""
 
 
@@ -27,21 +27,22 @@ def copy(
     target: Path,
     check: Callable[[Path], None],
     progress: Callable[[int, int], None] | None = None,
+    vfs: str | None = None,
 ) -> None:
     """Copy the ledger at `source`, as it is at this moment, to the new file `target`, mode 0600. Whoever writes to it
     goes on meanwhile. `check` may look at the copy before it has its name, and raise; `progress` is called with (pages
-    copied, pages in all).
+    copied, pages in all); `vfs` names SQLite's file layer, for tests.
 
     Raises LedgerError; there is no `target` then, and one that there was before is as it was.
     """
     if target.exists():
         raise LedgerError(f"{target} exists already: choose another name, or move it away.")
     part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    reader = open_reader(source)
+    _remove(part)
+    reader = open_reader(source, vfs)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        _copy_pages(reader, part, progress)
+        _copy_pages(reader, part, progress, vfs)
         check(part)
         os.rename(part, target)
         sync_folder(target.parent)
@@ -54,30 +55,44 @@ def copy(
         raise LedgerError(f"{target} could not be written ({why}): nothing was changed.") from error
     finally:
         reader.close()
-        part.unlink(missing_ok=True)
+        _remove(part)
 
 
-def _copy_pages(reader: apsw.Connection, part: Path, progress: Callable[[int, int], None] | None) -> None:
-    connection = apsw.Connection(str(part))
+def _remove(part: Path) -> None:
+    for suffix in ("", *COMPANIONS):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+def _copy_pages(
+    reader: apsw.Connection, part: Path, progress: Callable[[int, int], None] | None, vfs: str | None
+) -> None:
+    connection = apsw.Connection(str(part), vfs=vfs)
     try:
         # A moment held by a transaction: commits that come meanwhile do not begin the copy anew.
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM log").fetchall()
-        with connection.backup("main", reader, "main") as backup:
+        backup = connection.backup("main", reader, "main")
+        try:
             while not backup.done:
                 backup.step(PAGES_A_STEP)
                 if progress is not None:
                     progress(backup.page_count - backup.remaining, backup.page_count)
+        finally:
+            backup.finish()
         reader.execute("ROLLBACK")
-        # All in one file: a copy that is carried elsewhere must not lack what lies beside it.
-        connection.execute("PRAGMA journal_mode = DELETE")
+        # All in one file: a copy that is carried elsewhere must not lack what lies beside it. Where that cannot be
+        # written, SQLite does not raise.
+        if connection.execute("PRAGMA journal_mode = DELETE").get != "delete":
+            raise apsw.IOError("it cannot be made one file, for the disk refused its last pages")
     finally:
         connection.close()
     with part.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, copied: Path, aside: Path, check: Callable[[Path], None]) -> bool:
+def replace(
+    path: Path, copied: Path, aside: Path, check: Callable[[Path], None], vfs: str | None = None
+) -> bool:
     """Put a copy of the ledger `copied` in the place of the one at `path`, once `check` has not raised for it, and move
     that one to `aside`. False where there was none to move.
 
@@ -87,8 +102,8 @@ def replace(path: Path, copied: Path, aside: Path, check: Callable[[Path], None]
         fresh = path.with_name(path.name + ".restoring")
         fresh.unlink(missing_ok=True)
         try:
-            copy(copied, fresh, check)
-            _gather(path)
+            copy(copied, fresh, check, vfs=vfs)
+            _gather(path, vfs)
             moved = _move(path, aside)
             os.replace(fresh, path)
             sync_folder(path.parent)
@@ -99,12 +114,12 @@ def replace(path: Path, copied: Path, aside: Path, check: Callable[[Path], None]
     return moved
 
 
-def _gather(path: Path) -> None:
+def _gather(path: Path, vfs: str | None) -> None:
     """Move what the write-ahead log holds into the file, where that can be done."""
     if not path.exists():
         return
     try:
-        connection = apsw.Connection(str(path))
+        connection = apsw.Connection(str(path), vfs=vfs)
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:

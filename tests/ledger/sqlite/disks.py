@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -29,6 +30,32 @@ class Disk(apsw.VFS):
             raise self.error("injected")
 
 
+class Filling:
+    """A disk's answer to every write: the `nth` finds it full, and so do those that follow. Giving up `reserve` makes
+    room where it is `spared`, for all that comes after; otherwise so do some more tries."""
+
+    PATIENCE = 7
+
+    def __init__(self, nth: int, reserve: Path, *, spared: bool) -> None:
+        self.nth = nth
+        self.asked = 0
+        self._reserve = reserve
+        self._spared = spared
+        self._more = self.PATIENCE
+
+    @property
+    def met(self) -> bool:
+        """Whether it came to that write."""
+        return self.asked >= self.nth
+
+    def __call__(self, name: str) -> bool:
+        self.asked += 1
+        if not self.met or (self._spared and not self._reserve.exists()) or not self._more:
+            return False
+        self._more -= not self._reserve.exists()
+        return True
+
+
 class DiskFile(apsw.VFSFile):
     """A file on it."""
 
@@ -40,6 +67,10 @@ class DiskFile(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:
         self.disk.check(self.file_name)
         super().xWrite(data, offset)
+
+    def xTruncate(self, newsize: int) -> None:
+        self.disk.check(self.file_name)
+        super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:
         self.disk.check(self.file_name)
