@@ -32,13 +32,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests marked `both_loops` run on Python's own loop and on uvloop, which `serve` prefers."""
-    if item.get_closest_marker("both_loops") is None or os.name == "nt":
-        return None
-    import uvloop
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops") is not None and os.name != "nt":
+        import uvloop
 
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.hookimpl(tryfirst=True)
