@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from app.settings import values
+from app.settings import network_values, values
 
 Who = Literal["operator", "nobody"]
 """Who may change a parameter while the gateway runs. `nobody`: only before a start."""
@@ -28,6 +28,8 @@ Daemon = Annotated[str, values.DAEMON]
 Ports = Annotated[tuple[int, ...], values.PORTS]
 Fields = Annotated[tuple[str, ...], values.FIELDS]
 Hosts = Annotated[tuple[str, ...], values.HOSTS]
+Networks = Annotated[tuple[str, ...], network_values.NETWORKS]
+Origins = Annotated[tuple[str, ...], network_values.ORIGINS]
 EngineKind = Annotated[Literal["endpoint", "container"], values.CHOICE]
 Processor = Annotated[Literal["auto", "nvidia", "rocm", "cpu"], values.CHOICE]
 Public = Annotated[Literal["off", "quick", "named"], values.CHOICE]

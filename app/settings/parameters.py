@@ -1,7 +1,7 @@
 """Every parameter of the gateway, declared once.
 
 Rule 1: the file, the environment, the command line, `/config`, the settings window and docs/settings.md all come
-from this one class; a parameter is added here, or to one of the two classes it is made of, and nowhere else.
+from this one class; a parameter is added here, or to one of the classes it is made of, and nowhere else.
 Rule 2: nothing here reads or writes anything, and values are as `catalogue.parse` gives them.
 """
 
@@ -12,63 +12,20 @@ from app.settings.declare import (
     Declared,
     Fields,
     Flag,
-    Host,
-    Image,
     LogLevel,
     Models,
-    OptionalUrl,
-    Public,
     VaultKind,
     Whole,
     parameter,
 )
 from app.settings.engine_parameters import EngineSettings
+from app.settings.network_parameters import NetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(Declared, EngineSettings, CostSettings):
+class Settings(Declared, NetworkSettings, EngineSettings, CostSettings):
     """One consistent set of values. Frozen: a change makes a new one (see `store.py`)."""
 
-    host: Host = parameter(
-        "127.0.0.1",
-        "Listen address",
-        "127.0.0.1 serves this machine only; 0.0.0.0 serves everyone who can reach it.",
-        group="Network",
-        restart=True,
-    )
-    port: Whole = parameter(
-        8434,
-        "Port",
-        "The port clients connect to; 0 takes any free one.",
-        group="Network",
-        ge=0,
-        le=65535,
-        restart=True,
-    )
-    remote_admin: Flag = parameter(
-        False,
-        "Administration from elsewhere",
-        "Let the operator's token work from other machines too.",
-        group="Network",
-    )
-    public_address: Public = parameter(
-        "off",
-        "Public address",
-        "off: none. quick: a Cloudflare address that changes with every start. named: your own tunnel and its token.",
-        group="Network",
-    )
-    public_hostname: OptionalUrl = parameter(
-        "",
-        "Address of the named tunnel",
-        "Where clients reach the named tunnel, as set up at Cloudflare.",
-        group="Network",
-    )
-    tunnel_image: Image = parameter(
-        "cloudflare/cloudflared:latest",
-        "Image of the tunnel",
-        "What the tunnel's container is made from.",
-        group="Network",
-    )
     allowed_models: Models = parameter(
         (), "Models on offer", "Only these may be asked for. Empty: all of them.", group="Limits"
     )

@@ -252,14 +252,14 @@ def _optional_url(value: object) -> str:
 def _models(value: object) -> tuple[str, ...]:
     """Names from a list, or from a text with commas; a name given twice counts once."""
     names = []
-    for name in _list(value):
+    for name in items(value):
         if not isinstance(name, str) or not _MODEL.fullmatch(name):
             raise ValueError(f"{shown(name)} is not a model's name")
         names.append(name)
     return tuple(dict.fromkeys(names))
 
 
-def _list(value: object) -> list[object]:
+def items(value: object) -> list[object]:
     """The items of a list, or of a text with commas."""
     if isinstance(value, str):
         return [item for item in map(str.strip, value.split(",")) if item]
@@ -291,7 +291,7 @@ def _daemon(value: object) -> str:
 
 def _ports(value: object) -> tuple[int, ...]:
     """Ports from a list, or from a text with commas; a port given twice counts once."""
-    ports = [_whole(item) for item in _list(value)]
+    ports = [_whole(item) for item in items(value)]
     for port in ports:
         if not 1 <= port <= 65535:
             raise ValueError(f"{shown(port)} is not a port")
@@ -301,7 +301,7 @@ def _ports(value: object) -> tuple[int, ...]:
 def _hosts(value: object) -> tuple[str, ...]:
     """Host names, each may begin with `*.` for everything below it; lower case, because hosts have none."""
     hosts = []
-    for item in _list(value):
+    for item in items(value):
         host = _text(item, 255).lower()
         if not is_host(host.removeprefix("*.")):
             raise ValueError(f"{shown(host)} is not a host's name")
@@ -311,7 +311,7 @@ def _hosts(value: object) -> tuple[str, ...]:
 
 def _fields(value: object) -> tuple[str, ...]:
     """Names of fields in a request's body, as they are spelled there."""
-    names = [_text(item, 64) for item in _list(value)]
+    names = [_text(item, 64) for item in items(value)]
     for name in names:
         if not _FIELD.fullmatch(name):
             raise ValueError(f"{shown(name)} is not a field's name")

@@ -80,6 +80,16 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             return st.lists(
                 st.sampled_from(("a.example", "*.b.example", "127.0.0.1")), max_size=3, unique=True
             ).map(tuple)
+        case "networks":
+            return st.lists(
+                st.sampled_from(("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32")), max_size=3, unique=True
+            ).map(tuple)
+        case "origins":
+            return st.lists(
+                st.sampled_from(("https://a.example", "http://[::1]:3000", "app://b.example")),
+                max_size=3,
+                unique=True,
+            ).map(tuple)
         case "fields":
             return st.lists(st.sampled_from(("top_a", "min_tokens", "x.y-z")), max_size=3, unique=True).map(
                 tuple
