@@ -27,7 +27,7 @@ def bare(text: str) -> str:
     """An IP address in its one spelling, IPv4 mapped into IPv6 as IPv4, so that two can be compared; "" where it is
     none."""
     address = parsed(text)
-    return "" if address is None else str(_mapped(address) or address)
+    return "" if address is None else str(unmapped(address))
 
 
 def is_loopback(text: str | None) -> bool:
@@ -35,7 +35,7 @@ def is_loopback(text: str | None) -> bool:
     if text == "127.0.0.1":
         return True
     address = parsed(text or "")
-    return address is not None and (_mapped(address) or address).is_loopback
+    return address is not None and unmapped(address).is_loopback
 
 
 def is_here(host: str) -> bool:
@@ -71,8 +71,9 @@ def is_metadata(text: str) -> bool:
     )
 
 
-def _mapped(address: Address) -> ipaddress.IPv4Address | None:
-    return address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+def unmapped(address: Address) -> Address:
+    """The address itself, or the IPv4 one that is mapped into it."""
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
 def _hidden(address: Address) -> ipaddress.IPv4Address | None:
