@@ -35,5 +35,16 @@ def management_forbidden() -> Refusal:
 def foreign_page() -> Refusal:
     """The answer to what a web page of somebody else's had a browser send."""
     return Refusal(
-        403, "foreign_page", "A web page of another origin sent this request; only the gateway's own may."
+        403,
+        "foreign_page",
+        "A web page of another origin sent this request; only the gateway's own and those in cors_origins may.",
+    )
+
+
+def unknown_host() -> Refusal:
+    """The answer to what a program on this machine sent under a name that is not this machine's."""
+    return Refusal(
+        403,
+        "unknown_host",
+        "The Host header names another machine: use localhost or an address, or add the name to allowed_hosts.",
     )

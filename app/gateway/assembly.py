@@ -184,9 +184,8 @@ async def running(
             changes,
         )
         table = routes(books, gateway, jobs, conduct, store)
-        server = Server(
-            table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS, front=Front(books.access)
-        )
+        front = Front(books.access, lambda: store.current)
+        server = Server(table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS, front=front)
 
         opened.push_async_callback(server.stop)
         # First what operators may still wait for, a pull or a start: their answers end with it.

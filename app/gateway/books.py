@@ -72,7 +72,12 @@ class Books:
         )
         newest.follow(ledger)
         try:
-            access = Access(mono_us, remote_admin=lambda: settings().remote_admin)
+            access = Access(
+                mono_us,
+                remote_admin=lambda: settings().remote_admin,
+                proxies=lambda: settings().trusted_proxies,
+                pages=lambda: settings().cors_origins,
+            )
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()

@@ -42,6 +42,7 @@ class Connection(web.RequestHandler):
         "_answered",
         "_ended",
         "_house",
+        "_is_proxy",
         "_mishaps",
         "_probe_handle",
         "_probes",
@@ -51,14 +52,22 @@ class Connection(web.RequestHandler):
         "broken",
         "local",
         "partial",
+        "proxy",
         "since",
         "stuck_since",
     )
 
     def __init__(
-        self, manager: web.Server, house: Connections, mishaps: Mishaps, bodies: Bodies, **options: Any
+        self,
+        manager: web.Server,
+        house: Connections,
+        mishaps: Mishaps,
+        bodies: Bodies,
+        is_proxy: Callable[[str], bool],
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
+        self._is_proxy = is_proxy
         self._house = house
         self._mishaps = mishaps
         self.bodies = bodies
@@ -70,6 +79,7 @@ class Connection(web.RequestHandler):
         self._probe_handle: asyncio.TimerHandle | None = None
         self.address = "?"
         self.local = False
+        self.proxy = False
         self.asked = False
         self.partial = False
         self.since = FOREVER
@@ -82,6 +92,7 @@ class Connection(web.RequestHandler):
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else "?"
         self.local = is_loopback(host)
+        self.proxy = self._is_proxy(host)
         self.address = neighbourhood(host)
         self.since = self._loop.time()
         if self._house.admit(self):
@@ -245,16 +256,32 @@ class Host(web.Server):
     """aiohttp's server, of connections that are counted."""
 
     def __init__(
-        self, handler: _Handler, house: Connections, mishaps: Mishaps, bodies: Bodies, **options: Any
+        self,
+        handler: _Handler,
+        house: Connections,
+        mishaps: Mishaps,
+        bodies: Bodies,
+        is_proxy: Callable[[str], bool] = is_loopback,
+        **options: Any,
     ) -> None:
+        """`is_proxy` tells of a connection's address whether it brings the requests of many."""
         super().__init__(handler, **options)
+        self._is_proxy = is_proxy
         self._bodies = bodies
         self._house = house
         self._mishaps = mishaps
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one more connection."""
-        return Connection(self, self._house, self._mishaps, self._bodies, loop=self._loop, **self._kwargs)
+        return Connection(
+            self,
+            self._house,
+            self._mishaps,
+            self._bodies,
+            self._is_proxy,
+            loop=self._loop,
+            **self._kwargs,
+        )
 
 
 def begun(writer: AbstractStreamWriter) -> bool:

@@ -29,7 +29,7 @@ class Bounds:
 
     total: int
     per_address: int
-    """This machine's own addresses have no such bound: a proxy or a tunnel on it brings everybody."""
+    """This machine's own addresses and the proxies that are believed have no such bound: they bring everybody."""
     kept_local: int
     """Of `total`, for this machine only."""
     head_s: float = 15.0
@@ -50,6 +50,8 @@ class Waiting(Protocol):
 
     address: str
     local: bool
+    proxy: bool
+    """It may bring the requests of many."""
     asked: bool
     """It has sent a whole request before."""
     partial: bool
@@ -116,7 +118,7 @@ class Connections:
         if newcomer.local:
             return self._everybody() if full else None
         mates = self._by_address.get(newcomer.address, {})
-        if len(mates) >= bounds.per_address:
+        if len(mates) >= bounds.per_address and not newcomer.proxy:
             return mates
         if full or self._count - self._local >= bounds.total - bounds.kept_local:
             return (each for each in self._everybody() if not each.local)

@@ -17,6 +17,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden, not_found
+from app.basics.addresses import is_loopback
 from app.basics.door import Door, listen_error
 from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
@@ -81,6 +82,7 @@ class Server:
             self._connections,
             self._mishaps,
             Bodies(self._max_body_b),
+            is_loopback if self._front is None else self._front.is_proxy,
             request_factory=self._request,
             # A client that goes away cancels its handler, so the engine stops; settling needs no task.
             handler_cancellation=True,
@@ -196,7 +198,7 @@ class Server:
 def _other_method(method: str, methods: list[str], dialect: Dialect) -> web.Response:
     """The answer to OPTIONS, and to a method that an endpoint does not have."""
     if method == "OPTIONS":
-        # Nothing of CORS: no page of anybody else's may ask.
+        # Whether a page may ask is said at the door; see `front`.
         return web.Response(status=204, headers={"Allow": allow(methods)})
     refusal = Refusal(405, "method_not_allowed", f"This endpoint answers {', '.join(methods)} only.")
     response = refuse(refusal, dialect)

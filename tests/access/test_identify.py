@@ -114,16 +114,18 @@ def test_only_the_operator_passes_where_only_the_operator_may() -> None:
         assert caught.value.status == status
 
 
-def test_an_expired_key_says_so_and_is_no_failure_of_its_address() -> None:
+def test_an_expired_key_is_refused_and_counted_as_every_wrong_one() -> None:
     door = Door()
     door.access.replace([replace(CLIENT, limits=Limits(expires_us=door.wall_us + 1))])
     assert door.knock(KEY) == 200
     door.wall_us += 1
-    for _ in range(30):
-        with pytest.raises(Refusal, match="expired") as caught:
-            door.access.identify({"x-api-key": KEY}, "192.0.2.7")
-        assert (caught.value.status, caught.value.code) == (401, "key_expired")
-    assert door.knock("mg_no") == 401
+    said = set()
+    for key in [KEY, "mg_no"] * 10:
+        with pytest.raises(Refusal) as caught:
+            door.access.identify({"x-api-key": key}, "192.0.2.7")
+        said.add((caught.value.status, caught.value.code, caught.value.sentence))
+    assert len(said) == 1
+    assert door.knock(KEY) == 429
 
 
 def test_a_key_that_was_taken_away_since_is_refused_where_its_work_would_begin() -> None:
@@ -156,6 +158,7 @@ def test_this_machine_sees_all_figures_without_a_key_and_a_client_elsewhere_its_
         ({}, "127.0.0.1", 401),
         ({**LOCAL, "X-Forwarded-For": "203.0.113.7"}, "127.0.0.1", 401),
         ({**LOCAL, "Origin": "http://evil.example"}, "127.0.0.1", 403),
+        ({**LOCAL, "Origin": "http://chat.example"}, "127.0.0.1", 403),
         ({**LOCAL, "Origin": "null"}, "127.0.0.1", 403),
         ({**LOCAL, "Sec-Fetch-Site": "cross-site"}, "127.0.0.1", 403),
     ],
@@ -182,3 +185,59 @@ def test_a_key_that_is_taken_away_stops_working() -> None:
     door = Door()
     door.access.replace([OPERATOR])
     assert door.knock(KEY) == 401
+
+
+PAGE = {"Origin": "https://chat.example", "Sec-Fetch-Site": "cross-site", "Host": "127.0.0.1:8434"}
+
+
+def named_page() -> Access:
+    access = Access(lambda: 0, remote_admin=lambda: True, pages=lambda: ("https://chat.example",))
+    access.replace([CLIENT, OPERATOR])
+    return access
+
+
+def test_a_page_that_is_named_may_ask_with_a_key_and_sees_nothing_without_one() -> None:
+    access = named_page()
+    assert access.identify(CIMultiDict({**PAGE, "x-api-key": KEY}), "127.0.0.1") is CLIENT
+    assert access.viewer(CIMultiDict({**PAGE, "x-api-key": KEY}), "127.0.0.1") == "log/1"
+    for ask in (access.identify, access.viewer):
+        with pytest.raises(Refusal) as caught:
+            ask(CIMultiDict(PAGE), "127.0.0.1")
+        assert caught.value.status == 401, "what this machine sees without a key, its pages do not"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://chat.example:444", "http://chat.example", "https://chat.example.evil", "null"]
+)
+def test_a_page_of_nearly_the_same_origin_is_another_one(origin: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        named_page().identify(CIMultiDict({**PAGE, "Origin": origin, "x-api-key": KEY}), "127.0.0.1")
+    assert caught.value.code == "foreign_page"
+
+
+def test_what_is_the_operators_stays_closed_to_a_page_that_is_named() -> None:
+    with pytest.raises(Refusal) as caught:
+        named_page().operator(CIMultiDict({**PAGE, "x-api-key": TOKEN}), "127.0.0.1")
+    assert caught.value.code == "foreign_page"
+
+
+def test_failures_are_counted_by_the_address_behind_a_proxy_that_is_named() -> None:
+    access = Access(lambda: 0, remote_admin=lambda: False, proxies=lambda: ("10.0.0.0/8",))
+
+    def status(client: str, peer: str) -> int:
+        with pytest.raises(Refusal) as caught:
+            access.identify(CIMultiDict({"X-Forwarded-For": client}), peer)
+        return caught.value.status
+
+    assert [status("203.0.113.7", "10.0.0.2") for _ in range(21)] == [401] * 20 + [429]
+    assert status("203.0.113.8", "10.0.0.2") == 401
+    assert [status(f"198.51.100.{number}", "192.0.2.9") for number in range(21)] == [401] * 20 + [429]
+
+
+def test_the_operator_is_not_local_through_any_proxy() -> None:
+    access = Access(lambda: 0, remote_admin=lambda: False, proxies=lambda: ("10.0.0.0/8",))
+    access.replace([OPERATOR])
+    for peer in ("10.0.0.2", "127.0.0.1"):
+        with pytest.raises(Refusal) as caught:
+            access.identify(CIMultiDict({"x-api-key": TOKEN, "X-Forwarded-For": "127.0.0.1"}), peer)
+        assert caught.value.code == "operator_is_local"

@@ -69,7 +69,7 @@ async def _read(url: str, key: str) -> list[float]:
     body = json.dumps({**CHAT, "stream": True}).encode()
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(
-        b"POST /api/chat HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        b"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
         b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b" % (key.encode(), len(body), body)
     )
     delays = []

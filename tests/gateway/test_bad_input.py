@@ -70,7 +70,7 @@ async def test_a_web_page_in_a_local_browser_locks_nobody_out_and_gets_nothing(h
         async with house.session.get("/api/tags", headers=foreign) as reply:
             assert await refused(reply) == (
                 403,
-                "A web page of another origin sent this request; only the gateway's own may.",
+                "A web page of another origin sent this request; only the gateway's own and those in cors_origins may.",
             )
     async with house.session.post("/v1/chat/completions", data=b"{}", headers=foreign) as reply:
         error = (await reply.json())["error"]
@@ -210,7 +210,7 @@ async def test_the_dashboards_figures_are_open_to_this_machine_and_not_to_a_rebo
     async with house.session.get("/dashboard/data") as reply:
         assert (await reply.json())["spending_cap"] == 10
     async with house.session.get("/dashboard/data", headers={"Host": "evil.example"}) as reply:
-        assert reply.status == 401
+        assert reply.status == 403
 
 
 async def test_no_key_and_no_prompt_is_ever_in_an_error(house: House) -> None:

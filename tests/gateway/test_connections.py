@@ -46,7 +46,7 @@ async def wire(house: House, *pieces: bytes, pause_s: float = 0.1, half_close: b
 
 def head(house: House, *lines: str, path: str = "/api/chat") -> bytes:
     """The head of a POST with the key."""
-    said = (f"POST {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {house.key}", *lines)
+    said = (f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {house.key}", *lines)
     return ("\r\n".join(said) + "\r\n\r\n").encode()
 
 
@@ -121,7 +121,7 @@ async def test_no_body_is_logged_and_none_is_a_fault_of_ours(
 
 @pytest.mark.parametrize("path", ["/v1/models/%ED%A0%80", "/v1/models/\udcff", "/\udcff", "/v1/models/%00"])
 async def test_a_path_that_is_no_text_is_404(house: House, path: str) -> None:
-    said = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {house.key}\r\n\r\n"
+    said = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {house.key}\r\n\r\n"
     heard = await wire(house, said.encode("utf-8", "surrogateescape"))
     assert heard[:13] in (b"HTTP/1.1 404 ", b"HTTP/1.0 400 "), heard
 

@@ -14,8 +14,14 @@ import pytest
 from yarl import URL
 
 from app import __version__
-from tests.gateway.conftest import House, chat
+from tests.gateway.conftest import Build, House, chat
 from tests.gateway.manners import CHAT, TABLE, Line, get, post
+
+
+@pytest.fixture
+async def house(build: Build) -> House:
+    """The usual house, under the name that the table calls it by."""
+    return await build(allowed_hosts="gateway.example")
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,13 @@ async def test_who_waits_for_100_continue_hears_a_refusal_without_sending_its_bo
 ) -> None:
     shown = [line.replace("KEY", f"Authorization: Bearer {house.key}") for line in lines]
     said = "\n".join(
-        [f"POST {path} HTTP/1.1", "Host: x", *shown, "Expect: 100-continue", f"Content-Length: {size}"]
+        [
+            f"POST {path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            *shown,
+            "Expect: 100-continue",
+            f"Content-Length: {size}",
+        ]
     )
     heard = await ask(house, said, b"", keyed=False)
     assert (heard.status, heard.interim) == (status, ())
@@ -180,7 +192,7 @@ async def test_trailers_after_a_chunked_body_are_read_and_mean_nothing(house: Ho
         + CHAT
         + b"\r\n0\r\nX-Checksum: abc\r\nAuthorization: Bearer mg_x\r\n\r\n"
     )
-    said = "POST /api/chat HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\nTrailer: X-Checksum"
+    said = "POST /api/chat HTTP/1.1\nHost: 127.0.0.1\nTransfer-Encoding: chunked\nTrailer: X-Checksum"
     heard = await ask(house, said, body)
     assert (heard.status, heard.stays) == (200, True)
 

@@ -49,8 +49,8 @@ async def test_every_answer_has_an_id_that_no_other_has(
     ("sent", "status"),
     [
         (b"no HTTP at all\r\n\r\n", b"400"),
-        (b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n", b"400"),
-        (b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n", b"401"),
+        (b"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ten\r\n\r\n", b"400"),
+        (b"GET /stats HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"401"),
     ],
 )
 async def test_also_what_is_no_request_is_answered_with_an_id_of_its_own(
@@ -60,7 +60,7 @@ async def test_also_what_is_no_request_is_answered_with_an_id_of_its_own(
     ids = set()
     for _ in range(2):
         reader, writer = await asyncio.open_connection(url.host, url.port)
-        writer.write(sent.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n"))
+        writer.write(sent.replace(b"Host: 127.0.0.1\r\n", b"Host: 127.0.0.1\r\nConnection: close\r\n"))
         head, _, _ = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
         assert head.split()[1] == status

@@ -192,9 +192,10 @@ async def test_an_answer_that_takes_long_outlives_every_time_of_waiting(stand: A
 class Guest:
     """A connection as it is counted."""
 
-    def __init__(self, address: str, *, since: float = 0.0, asked: bool = False) -> None:
+    def __init__(self, address: str, *, since: float = 0.0, asked: bool = False, proxy: bool = False) -> None:
         self.address = address
         self.local = address == "127.0.0.1"
+        self.proxy = proxy
         self.asked = asked
         self.partial = False
         self.since = since
@@ -210,6 +211,13 @@ async def counted() -> AsyncIterator[Connections]:
     connections = Connections(USUAL, Mishaps(), asyncio.get_running_loop())
     yield connections
     connections.close()
+
+
+async def test_a_proxy_that_is_believed_brings_as_many_as_there_are(counted: Connections) -> None:
+    assert all(counted.admit(Guest("10.0.0.9", since=1.0, proxy=True)) for _ in range(USUAL.per_address + 1))
+    mine = [Guest("10.0.0.2", since=2.0) for _ in range(USUAL.per_address + 1)]
+    assert all(map(counted.admit, mine))
+    assert [guest.dismissed for guest in mine].count(True) == 1, "whoever is none stays within its own room"
 
 
 async def test_an_address_makes_room_among_its_own(counted: Connections) -> None:
