@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -110,9 +111,9 @@ class Pair:
             await self.gateway.end()
             await self.receiver.end()
 
-    async def ask_on(self, chance: Random) -> None:
-        """A client that asks one thing after the other, for ever, and minds no failure."""
-        while True:
+    async def ask_on(self, chance: Random, until: float = math.inf) -> None:
+        """A client that asks one thing after the other and minds no failure, until there are so many answers."""
+        while self.answered < until:
             process = self.gateway.process
             if process is None:
                 await asyncio.sleep(0.02)
@@ -120,7 +121,7 @@ class Pair:
             headers = {"Authorization": f"Bearer {process.connection['api_key']}"}
             try:
                 async with aiohttp.ClientSession(process.connection["url"], headers=headers) as session:
-                    while self.gateway.process is process:
+                    while self.gateway.process is process and self.answered < until:
                         await self._ask(session, chance)
             except (aiohttp.ClientError, ConnectionError, TimeoutError):
                 await asyncio.sleep(0.02)

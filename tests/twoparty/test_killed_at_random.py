@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.gateway.processes import run
-from tests.twoparty.pair import SETTINGS, VAULT, Pair
+from tests.twoparty.pair import VAULT, Pair
 
 KILLS = 1000 if "SOAK" in os.environ else 12
 SEED = int(os.environ.get("SEED", "1"))
 CLIENTS = 5
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with Pair(tmp_path).enrolled() as made:
-        yield made
 
 
 async def killed(pair: Pair, chance: Random) -> None:
@@ -74,32 +65,3 @@ async def test_killed_again_and_again_both_agree_to_the_last_picounit(pair: Pair
     ):
         done = await asyncio.to_thread(run, home, *words, *VAULT)
         assert (done.returncode, done.stdout[:3]) == (0, "OK:"), done.stdout + done.stderr
-
-
-async def test_an_older_copy_of_all_that_the_gateway_has_gets_its_tail_back_before_it_serves(
-    pair: Pair, tmp_path: Path
-) -> None:
-    """The vault goes back with the ledger, so nobody but the receiver knows of the newest records."""
-    home, kept = pair.gateway.home, tmp_path / "kept"
-    asking = asyncio.create_task(pair.ask_on(Random(1)))
-    await pair.answers(5)
-    await pair.gateway.end()
-    shutil.copytree(home, kept)
-    await pair.gateway.begin()
-    await pair.answers(40)
-    asking.cancel()
-    await asyncio.wait([asking])
-    before = await pair.require_agreed()
-    pair.gateway.kill()
-    shutil.rmtree(home)
-    shutil.copytree(kept, home)
-    await pair.gateway.begin()
-    back = await pair.require_agreed()
-    assert back[: len(before)] == before
-    asking = asyncio.create_task(pair.ask_on(Random(2)))
-    await pair.answers(5)
-    asking.cancel()
-    await asyncio.wait([asking])
-    assert len(await pair.require_agreed()) >= len(before) + 5
-    compared = await asyncio.to_thread(run, home, "ledger", "reconcile", *VAULT, *SETTINGS)
-    assert (compared.returncode, compared.stdout[:3]) == (0, "OK:"), compared.stdout + compared.stderr
