@@ -13,21 +13,18 @@ import sys
 from datetime import datetime
 from typing import Any
 
-import aiohttp
-
 from app.commands.common import CommandError
 from app.commands.receiver_ground import ReceiverGround, receiver_ground
 from app.commands.receiver_reconcile import reconcile_copy
+from app.commands.receiver_verify import verify_copy
 from app.commands.run import signals
 from app.commands.tables import TableColumn, show
 from app.ledger.invitation import Invitation
 from app.receiver.assembly import Receiver, now_s, running
-from app.receiver.audit import audit_copy
-from app.receiver.enrolling import enrol, find, remove
+from app.receiver.enrolling import enrol, remove
 from app.receiver.identity import ReceiverIdentity
 from app.settings.logs import Logs
 
-ASK_S = 10.0
 _COLUMNS = (
     TableColumn("NAME", whole=False),
     TableColumn("ENROLLED"),
@@ -41,11 +38,12 @@ _COLUMNS = (
 def receiver(options: argparse.Namespace) -> int:
     """`mortdecai-gateway receiver [run|enrol|list|remove|verify|reconcile]`."""
     place = receiver_ground(options)
+    if options.action == "run":
+        place.folders.prepare()
+        with Logs(place.folders.logs, place.settings.log_level):
+            return asyncio.run(_run(place, options))
+    asyncio.run(place.require_same_store())
     match options.action:
-        case "run":
-            place.folders.prepare()
-            with Logs(place.folders.logs, place.settings.log_level):
-                return asyncio.run(_run(place, options))
         case "enrol":
             return asyncio.run(_enrol(place, options))
         case "list":
@@ -55,7 +53,7 @@ def receiver(options: argparse.Namespace) -> int:
         case "reconcile":
             return asyncio.run(reconcile_copy(place, options))
         case _:
-            return _verify(place, options)
+            return verify_copy(place, options)
 
 
 async def _run(place: ReceiverGround, options: argparse.Namespace) -> int:
@@ -107,7 +105,7 @@ async def _who(place: ReceiverGround) -> tuple[str, str]:
     """The address and the verifier key to print: the running receiver's own, or what it will have."""
     url = place.url()
     if url is not None:
-        return place.settings.public_url.rstrip("/") or url, await _vkey_at(url)
+        return place.settings.public_url.rstrip("/") or url, await place.vkey_at(url)
     if place.settings.vault == "memory":
         raise CommandError(
             "The memory vault keeps no key: start the receiver first, or name another --vault."
@@ -122,17 +120,6 @@ async def _who(place: ReceiverGround) -> tuple[str, str]:
     place.folders.prepare()
     identity = await ReceiverIdentity.load(await place.vault())
     return address, identity.cosigner.vkey
-
-
-async def _vkey_at(url: str) -> str:
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session,
-            session.get(url + "/health") as reply,
-        ):
-            return str((await reply.json(content_type=None))["vkey"])
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-        raise CommandError(f"The receiver at {url} did not answer as it should: {error}.") from None
 
 
 def _named(options: argparse.Namespace) -> str:
@@ -185,31 +172,6 @@ def _remove(place: ReceiverGround, options: argparse.Namespace) -> int:
         gone = remove(store, _named(options), now_s())
     print(f"Removed {gone.name}: its secret opens nothing any more, and what it sent stays.")
     return 0
-
-
-def _verify(place: ReceiverGround, options: argparse.Namespace) -> int:
-    bad = 0
-    with place.store() as store:
-        enrolment = None
-        if options.name:
-            found = find(store, options.name)
-            if found is None:
-                raise CommandError(f"No gateway is called {options.name}: `receiver list` names them.")
-            enrolment = found.id
-        for listed in store.logs(enrolment):
-            report = audit_copy(store, listed.log)
-            if report.sentence:
-                bad += 1
-                print(
-                    f"TAMPERED: {report.log}: {report.sentence} {report.valid} of {report.size} are in order."
-                )
-            else:
-                print(f"OK: {report.log}: all {report.size} records are as they were signed.")
-        for charge in store.charges(enrolment, 1000):
-            if charge.proof:
-                bad += 1
-                print(f"FORK: {charge.log}: {charge.sentence}")
-    return 1 if bad else 0
 
 
 def _when(at_s: int | None) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from app.commands.common import overrides
-from app.receiver.assembly import own_folders, store_of
+import aiohttp
+
+from app.commands.common import CommandError, overrides
+from app.receiver.assembly import kind_of, own_folders, store_of
 from app.receiver.settings import FILE, ReceiverSettings, load_settings
 from app.receiver.store import CopyStore
 from app.settings.folders import Folders
 from app.settings.instance import running as running_instance
 from app.vault.base import Vault
 from app.vault.choice import open_vault
+
+ASK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,28 @@ class ReceiverGround:
         instance = running_instance(self.folders.state)
         return None if instance is None else instance.url
 
+    async def vkey_at(self, url: str) -> str:
+        """By which key the receiver that runs there cosigns. Raises CommandError where it does not answer."""
+        return str((await _health(url))["vkey"])
+
+    async def require_same_store(self) -> None:
+        """Raise CommandError where a receiver of this profile runs on another kind of store than this command was told
+        of: whoever is enrolled in the other one is unknown to it."""
+        url = self.url()
+        if url is None:
+            return
+        try:
+            theirs = (await _health(url))["store"]
+        except CommandError:
+            return  # it does not answer now, and the store is asked without it
+        if theirs != kind_of(self.settings):
+            way = (
+                "name the same one, with --database or MORTDECAI_RECEIVER_DATABASE"
+                if not self.settings.database
+                else "leave out the database"
+            )
+            raise CommandError(f"The receiver that runs keeps its copy in {theirs}: {way}.")
+
     @contextmanager
     def store(self) -> Iterator[CopyStore]:
         """The store, beside a receiver that may run."""
@@ -45,6 +72,22 @@ class ReceiverGround:
             yield store
         finally:
             store.close()
+
+
+async def _health(url: str) -> Mapping[str, Any]:
+    """What it says of itself: `store` and `vkey` are in it."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session,
+            session.get(url + "/health") as reply,
+        ):
+            said = await reply.json(content_type=None)
+            if {"store", "vkey"} <= said.keys():
+                return dict(said)
+            problem = "it is no receiver"
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+        problem = str(error) or type(error).__name__
+    raise CommandError(f"The receiver at {url} did not answer as it should: {problem}.")
 
 
 def receiver_ground(options: argparse.Namespace) -> ReceiverGround:

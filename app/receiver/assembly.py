@@ -62,6 +62,11 @@ def now_s() -> int:
     return wall_us() // 1_000_000
 
 
+def kind_of(settings: ReceiverSettings) -> str:
+    """What the store that the settings name calls itself, without opening it."""
+    return "PostgreSQL" if settings.database else SqliteCopy.kind
+
+
 def store_of(settings: ReceiverSettings, data: Path) -> Callable[[], CopyStore]:
     """Opens the store that the settings name; it blocks, and raises StoreFault.
 
@@ -73,7 +78,7 @@ def store_of(settings: ReceiverSettings, data: Path) -> Callable[[], CopyStore]:
         from app.receiver.postgres.store import PostgresCopy
     except ImportError:
         raise ReceiverError(
-            "The library for PostgreSQL is not installed: install it with pip install 'mortdecai-gateway[postgres]'."
+            "The library for PostgreSQL is not installed: install it with pip install 'psycopg[binary]'."
         ) from None
     return lambda: PostgresCopy(settings.database, now_s)
 
@@ -100,6 +105,8 @@ async def running(settings: ReceiverSettings, folders: Folders, vault: Vault) ->
             doorkeeper,
             counts,
             refused_pushes,
+            secret=settings.ledger_secret,
+            template=settings.ledger_template,
             silence_s=settings.silence_hours * 3600,
             now_s=now_s,
             connections=lambda: server.connections,

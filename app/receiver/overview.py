@@ -17,8 +17,9 @@ from app.billing.money import pico_to_float
 from app.receiver.counts import CONTENT_TYPE, Counts
 from app.receiver.doorkeeper import Doorkeeper
 from app.receiver.errors import StoreFault
+from app.receiver.flat_audit import AT_ONCE, FlatAudit, FlatReport
 from app.receiver.keeper import Keeper
-from app.receiver.parties import Charge, FlatCount, Listed
+from app.receiver.parties import Charge, Listed
 from app.receiver.refused import RefusedPush, RefusedPushes
 from app.receiver.server import Routes, reply
 from app.receiver.store import CopyStore
@@ -37,6 +38,8 @@ class Overview:
         counts: Counts,
         refused_pushes: RefusedPushes,
         *,
+        secret: str,
+        template: str,
         silence_s: int,
         now_s: Callable[[], int],
         connections: Callable[[], int],
@@ -45,6 +48,8 @@ class Overview:
         self._doorkeeper = doorkeeper
         self._counts = counts
         self._refused = refused_pushes
+        self._secret = secret
+        self._template = template
         self._silence_s = silence_s
         self._now_s = now_s
         self._connections = connections
@@ -80,14 +85,15 @@ class Overview:
         reading = await self._doorkeeper.reader(request.headers, request.remote)
         enrolment, now_s, silence_s = reading.enrolment, self._now_s(), self._silence_s
 
-        def look(store: CopyStore) -> tuple[list[tuple[Listed, LogVerdict]], tuple[Charge, ...], FlatCount]:
+        def look(store: CopyStore) -> tuple[list[tuple[Listed, LogVerdict]], tuple[Charge, ...]]:
             judged = []
             for each in store.logs(enrolment):
                 newest = store.newest(None, each.log, 1)
                 judged.append((each, judge(each, newest[0] if newest else b"", now_s, silence_s)))
-            return judged, store.charges(enrolment, CHARGES_SHOWN), store.flat_count(enrolment)
+            return judged, store.charges(enrolment, CHARGES_SHOWN)
 
-        judged, charges, flat = await self._keeper.read(look)
+        judged, charges = await self._keeper.read(look)
+        flat = await self._flat(enrolment)
         told = sum(verdict.told_pico for _, verdict in judged) + flat.cost_pico
         held = sum(each.log.head.cum for each, _ in judged) + flat.cost_pico
         findings = [verdict.finding for _, verdict in judged if verdict.finding]
@@ -100,10 +106,7 @@ class Overview:
                 name = self._doorkeeper.name_of(push.enrolment)
                 findings.append(f"What {name} sent last was refused: {push.sentence}")
                 statuses.append("LAGGING")
-        if flat.invalid:
-            findings.append(
-                f"{flat.invalid} transactions in the seed's form carry a hash that is not theirs."
-            )
+        findings += flat.findings
         return reply(
             {
                 "ledger_entries": sum(each.log.size for each, _ in judged) + flat.total,
@@ -120,6 +123,23 @@ class Overview:
                 "refused": [self._told(push) for push in refused],
             }
         )
+
+    async def _flat(self, enrolment: str | None) -> FlatReport:
+        """Every transaction in the seed's form hashed anew, in many short reads."""
+        audit = FlatAudit(self._secret, self._template)
+
+        def some(after: int) -> Callable[[CopyStore], int | None]:
+            def take(store: CopyStore) -> int | None:
+                rows = store.flat_rows(enrolment, after, AT_ONCE)
+                audit.take(row for _, row in rows)
+                return rows[-1][0] if rows else None
+
+            return take
+
+        after: int | None = 0
+        while after is not None:
+            after = await self._keeper.read(some(after))
+        return audit.report()
 
     async def metrics(self, request: web.BaseRequest) -> web.Response:
         """For Prometheus, with the owner's key."""

@@ -69,16 +69,6 @@ class FlatOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FlatCount:
-    """How many of an enrolment's (or of all) there are, how many hashes hold or do not, and what they cost in all."""
-
-    total: int
-    valid: int
-    invalid: int
-    cost_pico: int
-
-
-@dataclass(frozen=True, slots=True)
 class Listed:
     """A log as it is listed: when its first and its newest submission came (s since the epoch), and how many charges
     against it are proven."""

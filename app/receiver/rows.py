@@ -25,6 +25,7 @@ CHARGE = (
     "enrolment, log, at, code, sentence, seq, proof, held_note, held_cosigned, held_body, shown_note, shown_body,"
     " n"
 )
+FLAT = "enrolment, id, received, genuine, cost, body"
 
 
 def enrolment_of(row: Sequence[Any]) -> Enrolment:
@@ -60,7 +61,7 @@ def charge_of(row: Sequence[Any]) -> Charge:
 
 
 def flat_of(row: Sequence[Any]) -> FlatRow:
-    """From the columns of a flat transaction."""
+    """From the columns FLAT."""
     enrolment, identity, received, genuine, cost, body = row
     return FlatRow(
         enrolment, identity, received, None if genuine is None else bool(genuine), int(cost), bytes(body)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from app.ledger.merkle import Frontier
 from app.ledger.tiled import TiledNodes
 from app.receiver.kept import Growth, HeldRecords, KeptLog
-from app.receiver.parties import Charge, Enrolment, FlatCount, FlatOutcome, FlatRow, Listed
+from app.receiver.parties import Charge, Enrolment, FlatOutcome, FlatRow, Listed
 
 CHARGES_A_LOG = 64
 """More are not kept: a gateway that forks with every request would fill the disk."""
@@ -110,11 +110,8 @@ class CopyStore(Protocol):
     def charges(self, enrolment: str | None, limit: int) -> tuple[Charge, ...]:
         """What speaks against one gateway, or all, the newest first."""
 
-    def flat_count(self, enrolment: str | None) -> FlatCount:
-        """The sums over what came in the seed's form."""
-
-    def flat_rows(self, enrolment: str | None, limit: int) -> tuple[FlatRow, ...]:
-        """The newest of them first."""
+    def flat_rows(self, enrolment: str | None, after: int, limit: int) -> Sequence[tuple[int, FlatRow]]:
+        """What came in the seed's form, oldest first: up to `limit` with their numbers, which are above `after`."""
 
     def stretch(self, log: KeptLog, begin: int, limit: int) -> Iterable[tuple[int, bytes, bytes]]:
         """(seq, leaf hash as stored, body) of records from number `begin` on, for an audit."""

@@ -18,7 +18,9 @@ import pytest
 from app.ledger.cosignature import CosignerKey, find_cosignature
 from app.ledger.invitation import parse_invitation
 from app.settings.logs import redact
+from tests.real.postgres_server import PostgresServer
 from tests.receiver.sending import SendingLog, usage
+from tests.receiver.test_server import flat
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -183,6 +185,56 @@ def test_whoever_changed_the_copy_is_told_by_verify(
     assert told.returncode == 1
     assert told.stdout.startswith(f"TAMPERED: {gateway.log}: Record 2")
     assert "2 of 4 are in order" in told.stdout
+
+
+def test_verify_hashes_the_seeds_transactions_anew_and_says_where_it_cannot(
+    start: Callable[..., Started], run: Run, tmp_path: Path
+) -> None:
+    import apsw
+
+    assert (run("verify").returncode, run("verify").stdout) == (0, "Nothing is held yet.\n")
+    started = start("--set", "ledger_secret=shh")
+    secret = json.loads(run("enrol", "garage", "--json").stdout)["secret"]
+    for number in range(2):
+        assert started.ask("/transaction", secret, flat("shh", id=f"tx-{number}"))[0] == 200
+    told = run("verify", LEDGER_SECRET="shh")
+    assert told.returncode == 0
+    assert told.stdout == "OK: The transactions in the seed's form carry their own hash, all 2.\n"
+    told = run("verify", "garage")
+    assert (told.returncode, told.stdout.split(":")[0]) == (0, "UNCHECKED")
+    with apsw.Connection(str(tmp_path / "data" / "default" / "receiver" / "receiver.sqlite3")) as file:
+        file.execute(
+            "UPDATE flat SET body = CAST(replace(CAST(body AS TEXT), '298', '29') AS BLOB) WHERE id = 'tx-1'"
+        )
+    told = run("verify", LEDGER_SECRET="shh")
+    assert told.returncode == 1
+    assert told.stdout.startswith(
+        "TAMPERED: The hash of 1 transaction in the seed's form (tx-1) held when it came"
+    )
+    assert told.stdout.endswith(" 1 of 2 carry their own hash.\n")
+
+
+@pytest.mark.parametrize("words", [("enrol", "garage"), ("list",), ("remove", "garage"), ("verify",)])
+def test_a_command_that_would_work_on_another_store_than_the_receiver_that_runs_is_refused(
+    start: Callable[..., Started], run: Run, postgres_server: PostgresServer, words: tuple[str, ...]
+) -> None:
+    database = postgres_server.database()
+    start("--database", database)
+    told = run(*words)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "keeps its copy in PostgreSQL: name the same one, with --database" in told.stderr
+    if words[0] == "enrol":
+        assert run(*words, "--database", database).returncode == 0
+        assert run("list", MORTDECAI_RECEIVER_DATABASE=database).stdout.count("garage") == 1
+
+
+def test_a_database_that_the_receiver_that_runs_does_not_use_is_refused(
+    start: Callable[..., Started], run: Run
+) -> None:
+    start()
+    told = run("list", "--database", "postgresql://nobody@127.0.0.1:1/nothing")
+    assert told.returncode == 2
+    assert told.stderr.endswith("keeps its copy in SQLite: leave out the database.\n")
 
 
 def test_secrets_are_in_no_log_and_files_are_private(

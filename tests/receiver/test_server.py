@@ -8,12 +8,14 @@ import json
 from base64 import b64decode
 from collections.abc import AsyncIterator
 
+import apsw
 import pytest
 
 from app.ledger.checkpoint import verify_checkpoint
 from app.ledger.cosignature import find_cosignature
 from app.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from app.receiver.assembly import now_s
+from app.receiver.sqlite.schema import RECEIVER_FILE
 from app.receiver.submission import LEAVES_MAX, write_submission
 from tests.receiver.asking import Asked, Desk
 from tests.receiver.sending import SendingLog, usage
@@ -359,6 +361,27 @@ async def test_the_seeds_transactions_are_kept_with_a_key_or_with_a_hash(desk: D
         assert (state["status"], state["ledger_entries"]) == ("TAMPERED", 2)
         assert state["ledger_total_cost_pico"] == str(2 * 8_407_500)
         assert (await asked.get("/reconcile", secret)).json["hash_verification"]["total"] == 1
+
+
+async def test_a_transaction_that_was_changed_in_the_copy_fails_in_reconcile(desk: Desk) -> None:
+    async with desk.open(ledger_secret="shh") as asked:
+        for number in range(3):
+            reply = await asked.ask("POST", "/transaction", None, flat("shh", id=f"tx-{number}"))
+            assert reply.json["valid"] is True
+        state = (await asked.get("/reconcile", asked.owner)).json
+        assert (state["status"], state["findings"]) == ("OK", [])
+        with apsw.Connection(str(desk.folders.data / RECEIVER_FILE)) as file:
+            file.execute(
+                "UPDATE flat SET body = CAST(replace(CAST(body AS TEXT), '298', '29') AS BLOB) WHERE id = 'tx-1'"
+            )
+            assert file.changes() == 1
+        state = (await asked.get("/reconcile", asked.owner)).json
+        assert state["hash_verification"] == {"total": 3, "valid": 2, "invalid": 1}
+        assert state["status"] == "TAMPERED"
+        (finding,) = state["findings"]
+        assert "(tx-1) held when it came and does not now" in finding
+    async with desk.open(ledger_secret="other") as asked:
+        assert (await asked.get("/reconcile", asked.owner)).json["hash_verification"]["invalid"] == 3
 
 
 async def test_without_a_secret_only_gateways_with_keys_send_unless_the_door_is_opened(desk: Desk) -> None:

@@ -13,11 +13,11 @@ import psycopg
 
 from app.receiver.errors import EnrolmentError, StoreAway, StoreDamaged
 from app.receiver.kept import KeptLog
-from app.receiver.parties import Charge, Enrolment, FlatCount, FlatRow, Listed
+from app.receiver.parties import Charge, Enrolment, FlatRow, Listed
 from app.receiver.postgres.connection import PostgresConnection, Rows
 from app.receiver.postgres.schema import add_month, month_of
 from app.receiver.postgres.work import PostgresNodes, PostgresWork
-from app.receiver.rows import CHARGE, ENROLMENT, LOG, PROOFS, charge_of, enrolment_of, flat_of, log_of
+from app.receiver.rows import CHARGE, ENROLMENT, FLAT, LOG, PROOFS, charge_of, enrolment_of, flat_of, log_of
 from app.receiver.store import LogName
 
 T = TypeVar("T")
@@ -147,23 +147,13 @@ class PostgresCopy:
         )
         return tuple(map(charge_of, rows))
 
-    def flat_count(self, enrolment: str | None) -> FlatCount:
-        """See CopyStore."""
-        (row,) = self._read(
-            "SELECT count(*), count(*) FILTER (WHERE genuine), count(*) FILTER (WHERE NOT genuine),"
-            " coalesce(sum(cost), 0)::text FROM flat WHERE %s::text IS NULL OR enrolment = %s",
-            (enrolment, enrolment),
-        )
-        return FlatCount(*map(int, row))
-
-    def flat_rows(self, enrolment: str | None, limit: int) -> tuple[FlatRow, ...]:
+    def flat_rows(self, enrolment: str | None, after: int, limit: int) -> list[tuple[int, FlatRow]]:
         """See CopyStore."""
         rows = self._read(
-            "SELECT enrolment, id, received, genuine, cost, body FROM flat"
-            " WHERE %s::text IS NULL OR enrolment = %s ORDER BY n DESC LIMIT %s",
-            (enrolment, enrolment, limit),
+            f"SELECT n, {FLAT} FROM flat WHERE n > %s AND (%s::text IS NULL OR enrolment = %s) ORDER BY n LIMIT %s",
+            (after, enrolment, enrolment, limit),
         )
-        return tuple(map(flat_of, rows))
+        return [(n, flat_of(row)) for n, *row in rows]
 
     def stretch(self, log: KeptLog, begin: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """See CopyStore."""

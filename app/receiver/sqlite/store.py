@@ -15,8 +15,8 @@ import apsw
 from app.ledger.sqlite.nodes import StoredNodes
 from app.receiver.errors import EnrolmentError, StoreDamaged
 from app.receiver.kept import KeptLog
-from app.receiver.parties import Charge, Enrolment, FlatCount, FlatRow, Listed
-from app.receiver.rows import CHARGE, ENROLMENT, LOG, PROOFS, charge_of, enrolment_of, flat_of, log_of
+from app.receiver.parties import Charge, Enrolment, FlatRow, Listed
+from app.receiver.rows import CHARGE, ENROLMENT, FLAT, LOG, PROOFS, charge_of, enrolment_of, flat_of, log_of
 from app.receiver.sqlite.schema import open_file, told
 from app.receiver.sqlite.work import SqliteWork
 from app.receiver.store import LogName
@@ -134,23 +134,13 @@ class SqliteCopy:
         )
         return tuple(map(charge_of, rows))
 
-    def flat_count(self, enrolment: str | None) -> FlatCount:
-        """See CopyStore."""
-        (row,) = self._all(
-            "SELECT count(*), count(*) FILTER (WHERE genuine), count(*) FILTER (WHERE NOT genuine),"
-            " coalesce(sum(cost), 0) FROM flat WHERE ?1 IS NULL OR enrolment = ?1",
-            (enrolment,),
-        )
-        return FlatCount(*row)
-
-    def flat_rows(self, enrolment: str | None, limit: int) -> tuple[FlatRow, ...]:
+    def flat_rows(self, enrolment: str | None, after: int, limit: int) -> list[tuple[int, FlatRow]]:
         """See CopyStore."""
         rows = self._all(
-            "SELECT enrolment, id, received, genuine, cost, body FROM flat WHERE ?1 IS NULL OR enrolment = ?1"
-            " ORDER BY n DESC LIMIT ?2",
-            (enrolment, limit),
+            f"SELECT n, {FLAT} FROM flat WHERE n > ?1 AND (?2 IS NULL OR enrolment = ?2) ORDER BY n LIMIT ?3",
+            (after, enrolment, limit),
         )
-        return tuple(map(flat_of, rows))
+        return [(n, flat_of(row)) for n, *row in rows]
 
     def stretch(self, log: KeptLog, begin: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """See CopyStore."""
