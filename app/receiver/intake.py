@@ -57,9 +57,9 @@ class Rejected:
     proof: bool = False
     """The gateway's own signatures contradict each other."""
     suspect: bool = False
-    """The gateway has signed what does not follow from the records; these may have been damaged on their way."""
+    """The gateway has signed what the records do not bear out; these may have been damaged on their way."""
     shown: bytes = b""
-    """The leaf that came in the place of a held one."""
+    """The leaf that is refused, where there is one."""
     held: str = ""
     """The signed checkpoint that is held, where the two contradict each other."""
 
@@ -219,6 +219,8 @@ def _grow(log: KeptLog, sent: Prepared, skipped: int, now_s: int) -> Growth:
                     "wrong_total",
                     f"Record {record.seq} says that all cost {record.cum_pico} so far, and it is {head.cum}.",
                     record.seq,
+                    suspect=True,
+                    shown=body,
                 )
             )
         head.count(draft)
@@ -235,7 +237,11 @@ def _grow(log: KeptLog, sent: Prepared, skipped: int, now_s: int) -> Growth:
 
 def _doubled(leaf: Leaf) -> Rejected:
     return Rejected(
-        "doubled", f"Record {leaf.seq} carries the id of another one: it would be billed twice.", leaf.seq
+        "doubled",
+        f"Record {leaf.seq} carries the id of another one: it would be billed twice.",
+        leaf.seq,
+        suspect=True,
+        shown=leaf.body,
     )
 
 

@@ -29,7 +29,7 @@ class Charge:
     """What speaks against a gateway: what is held of a log, and what the gateway has signed besides.
 
     `proof`: the two signed notes contradict each other, whoever reads them; otherwise the records that came with
-    `shown_note` do not lead to its root, and may have been damaged on their way. `n` is given by the store.
+    `shown_note` do not bear it out, and may have been damaged on their way. `n` is given by the store.
     """
 
     enrolment: str

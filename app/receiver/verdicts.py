@@ -53,7 +53,7 @@ def judge(listed: Listed, newest: bytes, now_s: int, silence_s: int) -> LogVerdi
         return LogVerdict("TAMPERED", f"The copy of {log.name} is not as it was signed: {wrong}.", told_pico)
     if log.suspected:
         sentence = (
-            f"The gateway has signed a checkpoint of {log.name} that the records it sent do not lead to."
+            f"The gateway has signed a checkpoint of {log.name} that the records it sent do not bear out."
         )
         return LogVerdict("UNVERIFIABLE", sentence, told_pico)
     if now_s - listed.heard_s > silence_s:

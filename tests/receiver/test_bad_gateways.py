@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from app.ledger.drafts import UsageDraft
+from app.ledger.records import decode, encode
 from app.receiver.assembly import now_s
 from app.receiver.enrolling import remove
 from app.receiver.submission import LEAVES_MAX, write_submission
@@ -49,8 +51,9 @@ def another_log(log: SendingLog) -> bytes:
 
 
 def another_total(log: SendingLog) -> bytes:
+    note = log.note()
     changed(log, 7, cum="12345")
-    return log.push(6)
+    return log.push(6, note=note)
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,20 @@ class Case:
     words: str
 
 
+NOT_BORNE_OUT = "signed a checkpoint of gw_1/c_1 that the records it sent do not bear out"
 CASES = {
     "out of order": Case(swapped, 422, "out_of_order", "Record 8 came where number 7 belongs."),
     "twice": Case(twice, 422, "out_of_order", "Record 6 came where number 7 belongs."),
     "of another schema": Case(another_schema, 422, "bad_record", "Record 7 is none that is understood here"),
     "of another log": Case(another_log, 422, "other_log", "Record 7 is of the log gw_1/other, not of gw_1/c_1."),
-    "of another total": Case(another_total, 422, "wrong_total", "Record 7 says that all cost 12345 so far"),
+    "of another total": Case(another_total, 422, "wrong_total", NOT_BORNE_OUT),
     "a changed byte": Case(
         lambda log: log.push(6).replace(b"llama3.1:8b", b"llama3.1:9b", 1), 422, "other_root",
-        "signed a checkpoint of gw_1/c_1 that the records it sent do not lead to",
+        NOT_BORNE_OUT,
     ),
     "a changed byte of what is held": Case(
         lambda log: log.push(5).replace(b"llama3.1:8b", b"llama3.1:9b", 1), 422, "other_record",
-        "signed a checkpoint of gw_1/c_1 that the records it sent do not lead to",
+        NOT_BORNE_OUT,
     ),
     "without a signature": Case(
         lambda log: log.push(6).rpartition(b"\xe2\x80\x94")[0] + SendingLog(2).push(0).rpartition(b"\n\n")[2],
@@ -178,3 +182,44 @@ async def test_another_number_of_records_and_a_store_that_is_away_are_no_refusal
     monkeypatch.setattr("app.receiver.keeper.WAITING_B", 0)
     assert (await asked.push(secret, gateway.push(3))).status == 503
     assert (await state(asked, secret))["refused"] == []
+
+
+def added_up_wrongly(log: SendingLog) -> None:
+    changed(log, 7, cum="12345")
+
+
+def billed_twice(log: SendingLog) -> None:
+    draft = decode(log.bodies[3]).draft
+    log.bodies[7] = encode(draft, log.log, 7, decode(log.bodies[6]).cum_pico + draft.cost)
+
+
+def of_an_edited_history(log: SendingLog) -> None:
+    cum = 0
+    for seq, body in enumerate(log.bodies):
+        draft = decode(body).draft
+        if seq == 3 and isinstance(draft, UsageDraft):
+            draft = replace(draft, cost=draft.cost + 5)
+        cum += draft.cost
+        log.bodies[seq] = encode(draft, log.log, seq, cum)
+
+
+@pytest.mark.parametrize("cheat", [added_up_wrongly, billed_twice, of_an_edited_history])
+async def test_what_was_signed_and_refused_and_then_taken_back_is_a_proven_fork(
+    asked: Asked, cheat: Callable[[SendingLog], None]
+) -> None:
+    gateway = SendingLog(records=9)
+    honest = gateway.bodies.copy()
+    secret = await asked.enrol("garage")
+    assert (await asked.push(secret, gateway.push(0, 6))).status == 200
+    cheat(gateway)
+    shown = gateway.note()
+    assert (await asked.push(secret, gateway.push(6))).status == 422
+    told = await state(asked, secret)
+    assert told["status"] == "UNVERIFIABLE"
+    assert NOT_BORNE_OUT in told["findings"][0]  # type: ignore[index]
+    gateway.bodies = honest
+    assert (await asked.push(secret, gateway.push(6))).status == 200
+    told = await state(asked, secret)
+    assert told["status"] == "FORK"
+    (charge,) = told["charges"]  # type: ignore[misc]
+    assert (charge["proof"], charge["shown_checkpoint"]) == (True, shown)

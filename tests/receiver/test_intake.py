@@ -209,7 +209,7 @@ def test_a_request_that_is_billed_twice_is_found(gateway: SendingLog, held: int)
     if held == 6:
         desk.take(gateway.push(0, 6))
     found = refused(desk.take(gateway.push(0)), "doubled")
-    assert found.seq == 6
+    assert (found.seq, found.proof, found.suspect) == (6, False, True)
 
 
 def test_records_that_were_damaged_on_their_way_are_refused_and_accepted_when_they_come_whole(
@@ -342,7 +342,7 @@ def test_a_continuation_of_another_history_is_refused_and_is_no_proof_by_itself(
     decision = desk.take(other.push(6))
     assert isinstance(decision, Rejected)
     # A running total that does not fit says it first; with an equal one the root does.
-    assert (decision.code, decision.proof) == ("wrong_total", False)
+    assert (decision.code, decision.proof, decision.suspect) == ("wrong_total", False, True)
     other = gateway.twin()
     other.bodies[4] = encode(
         decode(other.bodies[4]).draft, other.log, 4, decode(other.bodies[4]).cum_pico
