@@ -1,6 +1,6 @@
-"""Requests a second and added latency, side by side in one run: bare pass-through, `serve`, the tray process.
+"""Requests a second and added latency, side by side in one run: bare pass-through, `serve` on both loops, the tray.
 
-All three are up all the time and are driven in turns, so that whatever else the machine does hits all of them; what is
+All are up all the time and are driven in turns, so that whatever else the machine does hits all of them; what is
 reported is the median of the ratios round by round.
 """
 
@@ -15,23 +15,30 @@ from typing import Any
 
 from tests.bench.tools import cpu_s, first_line, gateway, nginx, started, wrk
 
+KINDS = (
+    ("headless", "serve", "--set", "uvloop=false"),
+    ("uvloop", "serve"),
+    ("tray", "tray"),
+)
+
 
 def measure(rounds: int = 5, seconds: float = 4.0) -> dict[str, Any]:
-    """`headless` and `tray`: requests a second over the bare pass-through's at 32 connections; `*_added_ms`: median
+    """`headless`, `uvloop` and `tray`: requests a second over the bare pass-through's at 32 connections, where only
+    `uvloop` runs on another loop than Python's own; `*_added_ms`: median
     latency over nginx's own at one connection; `*_cpu_us`: CPU time a request."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        for part in ("nginx", "serve", "tray"):
-            (folder / part).mkdir()
+        (folder / "nginx").mkdir()
         engine = stack.enter_context(nginx(folder / "nginx"))
         bare = stack.enter_context(started([sys.executable, "-m", "tests.bench.passthrough", engine]))
         targets: dict[str, tuple[int | None, str, str]] = {
             "nginx": (None, engine, "none"),
             "bare": (bare.pid, first_line(bare), "none"),
         }
-        for command, kind in (("serve", "headless"), ("tray", "tray")):
+        for kind, command, *more in KINDS:
+            (folder / kind).mkdir()
             process, connection = stack.enter_context(
-                gateway(folder / command, "--upstream", engine, command=command)
+                gateway(folder / kind, "--upstream", engine, *more, command=command)
             )
             targets[kind] = (process.pid, connection["url"], connection["api_key"])
         return _drive(targets, folder, rounds, seconds)
