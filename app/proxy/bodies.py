@@ -88,10 +88,7 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
     if length is not None and length > most_b:
         raise too_large(most_b)
     if request.content.is_eof():  # it is all here already, as it is for nearly every request
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise too_large(most_b) from None
+        body = request.content.read_nowait()
         if len(body) > most_b:
             raise too_large(most_b)
         if len(body) > UNCOUNTED_B:

@@ -136,6 +136,12 @@ class Connection(web.RequestHandler):
             self.partial = True
             self.since = self._loop.time()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on where reading was paused. aiohttp asks for it whenever a body is taken out of its buffer, and would
+        have the parser look for more each time, which takes as long as parsing a request does."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def _break_off(self) -> None:
         """What came is no HTTP. Where it was to be a request's body, that request says so; nobody waits for more."""
         if len(self._messages) > 1:

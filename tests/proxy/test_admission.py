@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -89,10 +90,7 @@ class Request:
         self._body = json.dumps(body).encode()
         self.headers = CIMultiDict(headers or {})
         self.content_length = len(self._body)
-        self.content = cast(Any, type("Content", (), {"is_eof": lambda self: True})())
-
-    async def read(self) -> bytes:
-        return self._body
+        self.content = SimpleNamespace(is_eof=lambda: True, read_nowait=lambda: self._body)
 
 
 def principal(limits: Limits = UNLIMITED) -> Principal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -50,11 +51,8 @@ class Request:
         self.body = body
         self.headers = CIMultiDict[str]()
         self.content_length = len(body)
-        self.content = cast(Any, type("Content", (), {"is_eof": lambda self: True})())
+        self.content = SimpleNamespace(is_eof=lambda: True, read_nowait=lambda: self.body)
         self.protocol = None
-
-    async def read(self) -> bytes:
-        return self.body
 
 
 async def admit(body: Any, blocker: Blocker | None = None, max_body_b: int = 1 << 21) -> Any:
