@@ -1,4 +1,4 @@
-"""docs/receiver.md is true: its commands do what they say, typed one after the other in one home."""
+"""docs/receiver.md is true, and so is what docs/ledger.md has two sides do: the commands do what they say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from app.cli import parser
 from app.ledger.invitation import parse_invitation
 from tests.gateway.processes import gateway
 from tests.gateway.processes import run as run_command
@@ -25,6 +26,7 @@ from tests.real.postgres_server import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "receiver.md").read_text()
+LEDGER_PAGE = (ROOT / "docs" / "ledger.md").read_text()
 PROGRAM = Path(sys.executable).with_name("mortdecai-gateway")
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 ELSEWHERE = ("sudo", "docker", "pip")
@@ -134,14 +136,32 @@ def test_a_reader_who_types_what_stands_there_ends_with_a_cosigned_copy(
         assert "acknowledged" in contributor(tmp_path, delivered)
         assert re.search(rf"garage +\S+ \S+ +active +1 +{records} ", client.types(*listing))
         assert client.types(*verify).endswith(f"all {records} records are as they were signed.\n")
-        at = reconcile.index("--url") + 1
-        there = [*reconcile[:at], connection["url"], *reconcile[at + 1 :]]
-        assert client.types(*there, given=connection["api_key"] + "\n").startswith(
-            "OK: Both sides hold the same"
-        )
+        assert " ".join(reconcile) in LEDGER_PAGE, "where it is tried"
+        both_sides_prove(tmp_path, client, connection, parse_invitation(line).vkey)
         assert "Removed garage" in client.types(*remove)
         assert "removed" in client.types(*listing)
     assert client.types(*verify).startswith("OK: "), "without a receiver that runs, too"
+
+
+def both_sides_prove(tmp_path: Path, client: Reader, connection: dict[str, Any], cosigner: str) -> None:
+    """What docs/ledger.md says of one record and of two copies."""
+    blocks = re.findall(r"```bash\n(.*?)```", LEDGER_PAGE, re.DOTALL)
+    (record,) = (block for block in blocks if "ledger prove" in block)
+    prove, check = commands(record)
+    (compared,) = (block for block in blocks if "ledger reconcile" in block)
+    reconcile, theirs = commands(compared)
+    proof = client.home / prove[-1]
+    assert contributor(tmp_path, [*prove[:-1], str(proof)]).startswith(
+        f"{proof} proves that record 1 is among"
+    )
+    vkey = contributor(tmp_path, ["mortdecai-gateway", "ledger", "vkey"]).strip()
+    told = client.types(*(vkey if word == "$VKEY" else word for word in check), "--cosigner", cosigner)
+    assert told.startswith("OK: record 1 is among the first ")
+    assert f"{cosigner.split('+')[0]} has cosigned it" in told
+    assert contributor(tmp_path, reconcile).startswith("OK: Both sides hold the same")
+    at = theirs.index("--url") + 1
+    there = [*theirs[:at], connection["url"], *theirs[at + 1 :]]
+    assert client.types(*there, given=connection["api_key"]).startswith("OK: Both sides hold the same")
 
 
 def contributor(tmp_path: Path, words: list[str], **given: str) -> str:
@@ -173,6 +193,14 @@ def test_the_fleets_command_keeps_the_copy_in_its_database(
         assert ask(url + "/health", "")["store"] == "PostgreSQL"
         line = reader.types("mortdecai-gateway", "receiver", "enrol", "garage").strip().splitlines()[-1]
         assert ask(url + "/ledger/logs", parse_invitation(line).secret)["logs"] == []
+
+
+@pytest.mark.parametrize("command", re.findall(r"(?m)^\| `ledger ([a-z-]+)", LEDGER_PAGE))
+def test_every_command_in_the_ledgers_table_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["ledger", command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: ")
 
 
 def test_the_pages_example_of_a_push_is_the_form_that_is_taken() -> None:
