@@ -2,13 +2,15 @@
 
 Rule 1: only failures are counted and only failures are refused; whoever has a valid key never notices, so nobody can
 lock anybody out by failing from the same address. Rule 2: what is remembered is bounded, and the address that has
-been quiet for longest is forgotten first.
+been quiet for longest is forgotten first. Rule 3: an IPv6 customer's whole /64 is one address.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+
+from app.basics.addresses import neighbourhood
 
 FAILURES_A_MINUTE = 20
 ADDRESSES_REMEMBERED = 10_000
@@ -30,7 +32,7 @@ class Throttle:
 
         What is refused with «wait» does not count again: a minute after its twentieth failure an address may try.
         """
-        now_us = self._now_us()
+        address, now_us = neighbourhood(address), self._now_us()
         times = self._failures.setdefault(address, deque(maxlen=FAILURES_A_MINUTE))
         while times and times[0] <= now_us - _MINUTE_US:
             times.popleft()

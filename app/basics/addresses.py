@@ -76,6 +76,15 @@ def unmapped(address: Address) -> Address:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
+def neighbourhood(text: str) -> str:
+    """What counts as one address where anybody is counted: an IPv6 customer has a whole /64 of them."""
+    address = parsed(text)
+    if address is None:
+        return text
+    address = unmapped(address)
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
 def _hidden(address: Address) -> ipaddress.IPv4Address | None:
     if isinstance(address, ipaddress.IPv4Address):
         return None

@@ -15,10 +15,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
-from app.basics.addresses import is_loopback
+from app.basics.addresses import is_loopback, neighbourhood
 from app.basics.traces import where
 from app.proxy.bodies import Bodies
-from app.proxy.connections import Connections, neighbourhood
+from app.proxy.connections import Connections
 from app.proxy.dialects.base import JSON
 from app.proxy.mishaps import Mishaps, log
 

@@ -10,7 +10,6 @@ longer than proxies keep one (nginx 60 s, Go 90 s), since whoever closes first m
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -149,15 +148,3 @@ class Connections:
                 each.dismiss()
         self._mishaps.tell()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep) if self._count else None
-
-
-def neighbourhood(peer: str) -> str:
-    """What counts as one address: an IPv6 customer has a whole /64 of them."""
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        return str(mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else peer

@@ -81,3 +81,12 @@ def test_waiting_addresses_are_not_forgotten_before_quiet_ones_that_failed_earli
 
 def test_twenty_failures_a_minute_are_allowed_and_ten_thousand_addresses_remembered() -> None:
     assert (FAILURES_A_MINUTE, ADDRESSES_REMEMBERED) == (20, 10_000)
+
+
+def test_an_ipv6_customer_is_one_however_many_addresses_it_has() -> None:
+    times = Times()
+    for number in range(FAILURES_A_MINUTE):
+        assert not times.fail(f"2001:db8:1:2::{number:x}")
+    assert times.fail("2001:db8:1:2:ffff::1")
+    assert not times.fail("2001:db8:1:3::1"), "its neighbour is somebody else"
+    assert not times.fail("::ffff:192.0.2.7")

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.basics.addresses import bare, is_here, is_loopback, is_metadata, is_public, parsed, url_is_here
+from app.basics.addresses import (
+    bare,
+    is_here,
+    is_loopback,
+    is_metadata,
+    is_public,
+    neighbourhood,
+    parsed,
+    url_is_here,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +109,17 @@ def test_a_metadata_service_is_one_also_inside_another_address(text: str) -> Non
 )
 def test_an_address_has_one_spelling_to_be_compared_in(text: str, same: str) -> None:
     assert bare(text) == same
+
+
+@pytest.mark.parametrize(
+    ("peer", "one"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("?", "?"),
+    ],
+)
+def test_what_counts_as_one_address(peer: str, one: str) -> None:
+    assert neighbourhood(peer) == one

@@ -18,7 +18,7 @@ from app.basics.descriptors import WANTED
 from app.basics.door import Door
 from app.basics.traces import where
 from app.proxy.connection import Connection
-from app.proxy.connections import KEPT_FOR_US, Bounds, Connections, neighbourhood
+from app.proxy.connections import KEPT_FOR_US, Bounds, Connections
 from app.proxy.mishaps import Mishaps
 from app.proxy.server import Server
 
@@ -249,20 +249,6 @@ async def test_who_is_gone_is_counted_out_once(counted: Connections) -> None:
     counted.gone(guest)
     counted.gone(guest)
     assert len(counted) == 0
-
-
-@pytest.mark.parametrize(
-    ("peer", "one"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("?", "?"),
-    ],
-)
-def test_what_counts_as_one_address(peer: str, one: str) -> None:
-    assert neighbourhood(peer) == one
 
 
 def test_the_bounds_leave_descriptors_for_everything_else() -> None:
