@@ -122,6 +122,11 @@ def parser() -> argparse.ArgumentParser:
     )
     keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
+    audit = _command(commands, "audit", "audit", "audit", "list what was refused and what was administered")
+    audit.add_argument("--from", dest="begin", type=int, default=None, metavar="N", help="from this line on")
+    audit.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many lines")
+    audit.add_argument("--json", action="store_true", help="one JSON object a line")
+
     ledger = _command(commands, "ledger", "ledger", "newest", "list, verify, prove or export the ledger")
 
     receiver = _command(
@@ -138,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
     )
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
-    for command in (keys, ledger, receiver, doctor, *more):
+    for command in (keys, audit, ledger, receiver, doctor, *more):
         _profile_options(command)
     ledger_arguments.ledger(ledger, _profile_options)
     return top

@@ -62,6 +62,11 @@ class Access:
         """Whether connections from `remote` bring the requests of many."""
         return is_proxy(remote, networks(self._proxies()))
 
+    def known(self, headers: Mapping[str, str]) -> Principal | None:
+        """Whose key a request carries, whether or not it opens anything; counts nothing and refuses nothing."""
+        digest = hashlib.sha256(presented_key(headers)).digest()
+        return (self._addresses if by_address(headers) else self._keys).get(digest)
+
     def identify(self, headers: Mapping[str, str], remote: str | None) -> Principal:
         """The principal of a request over a connection from `remote`; Refusal 401, 403 or 429."""
         if from_foreign_page(headers, self._pages()):

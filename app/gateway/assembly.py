@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from app.access.trail import TRAIL_FILE, Trail, TrailFile
 from app.basics.clock import wall_us
 from app.basics.door import Door
 from app.billing.pricing import BillingMode
@@ -40,6 +41,7 @@ from app.presence.conduct import Conduct
 from app.proxy.front import Front
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
+from app.proxy.witness import Witness
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
@@ -183,9 +185,15 @@ async def running(
             view,
             changes,
         )
-        table = routes(books, gateway, jobs, conduct, store)
-        front = Front(books.access, lambda: store.current)
-        server = Server(table, lambda: store.current.max_body_mb << 20, dialects=DIALECTS, front=front)
+        trail = Trail(TrailFile(folders.data / TRAIL_FILE), lambda: store.current.audit_days)
+        opened.push_async_callback(trail.close)
+        server = Server(
+            routes(books, gateway, jobs, conduct, store, trail),
+            lambda: store.current.max_body_mb << 20,
+            dialects=DIALECTS,
+            front=Front(books.access, lambda: store.current),
+            witness=Witness(books.access, trail.note),
+        )
 
         opened.push_async_callback(server.stop)
         # First what operators may still wait for, a pull or a start: their answers end with it.

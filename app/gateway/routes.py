@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from app.access.trail import Trail
 from app.gateway.books import Books
 from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
 from app.proxy.admission import Admission, Policy
+from app.proxy.audit_reading import AuditReading
 from app.proxy.control import Control
 from app.proxy.dialects.anthropic import ANTHROPIC, MESSAGES
 from app.proxy.dialects.base import Dialect, Endpoint
@@ -50,7 +52,7 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def routes(
-    books: Books, gateway: Gateway, jobs: Jobs, conduct: Conduct, store: SettingsStore
+    books: Books, gateway: Gateway, jobs: Jobs, conduct: Conduct, store: SettingsStore, trail: Trail
 ) -> dict[str, dict[str, Handler]]:
     """Path → method → handler."""
     upstream, settings, look = gateway.upstream, gateway.settings, gateway.view.look
@@ -81,5 +83,6 @@ def routes(
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
     table |= Receivers(books.access, books.ledger, gateway.deliveries).routes()
     table |= Statements(books.access, books.ledger).routes()
+    table |= AuditReading(books.access, books.keys, trail).routes()
     table |= Public(books.access, books.ledger, store, look).routes()
     return table

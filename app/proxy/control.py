@@ -27,6 +27,7 @@ from app.proxy.figures import figures, running
 from app.proxy.metadata import three_figures
 from app.proxy.receipts import findings, of_log, peers_json, receipts_json, verdict_of
 from app.proxy.strict_json import parse_object
+from app.proxy.witness import told
 from app.settings.errors import SettingError
 from app.settings.store import SettingsStore
 
@@ -83,9 +84,11 @@ class Control:
         self._access.operator(request.headers, request.remote)
         changes = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            return reply(await self._settings.configure(changes))
+            done = await self._settings.configure(changes)
         except SettingError as error:
             raise Refusal(400, "invalid_setting", str(error)) from None
+        told(request, done["changed"])
+        return reply(done)
 
     async def recent(self, request: web.BaseRequest) -> web.Response:
         """The newest records (`?limit=`, `?before=` the last answer's `next`) and what they cost in all."""
@@ -172,9 +175,12 @@ class Control:
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         if body.get("address_of") is not None:
-            return reply(await self._new_address(_name(body, "address_of")), 201)
+            address = await self._new_address(_name(body, "address_of"))
+            told(request, (f"{address['id']} of {address['address_of']}",))
+            return reply(address, 201)
         client = None if body.get("client") is None else _name(body, "client")
         made = await self._keys.create(_name(body, "label"), client, _limits(body))
+        told(request, (made["id"],))
         if body.get("address") is True:
             made = {**made, "address": await self._new_address(made["id"])}
         return reply(made, 201)
@@ -191,9 +197,11 @@ class Control:
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            return reply(await self._keys.revoke(_name(body, "key")))
+            gone = await self._keys.revoke(_name(body, "key"))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
+        told(request, (gone["id"],))
+        return reply(gone)
 
 
 def _name(body: Mapping[str, Any], field: str) -> str:

@@ -17,6 +17,7 @@ from app.face import DutyFace, PublicFace, Snapshot, UpstreamFace
 from app.proxy.bodies import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object
+from app.proxy.witness import told
 from app.settings.errors import SettingError
 
 _SMALL_BODY_B = 4096
@@ -97,6 +98,7 @@ class MachineControl:
             raise Refusal(400, "invalid_value", str(error)) from None
         except ContainerError as error:
             raise Refusal(502, "engine_failed", str(error)) from None
+        told(request, (verb,))
         return reply({"said": said, **engine(self._look())})
 
     async def engine_log(self, request: web.BaseRequest) -> web.Response:
@@ -117,6 +119,7 @@ class MachineControl:
         mode = (await self._body(request)).get("mode")
         if mode not in _MODES:
             raise Refusal(400, "invalid_value", f"mode must be one of {', '.join(_MODES)}.")
+        told(request, (str(mode),))
         try:
             await self._public.set_mode(str(mode))
         except ContainerError as error:

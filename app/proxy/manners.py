@@ -46,6 +46,8 @@ class Request(web.BaseRequest):
         """`dress` is told each answer before its headers leave."""
         super().__init__(message, *args, **more)
         self._dress = dress
+        self.told = ""
+        """What its handler wants noted of it; see `witness`."""
 
     @property
     def raw_path(self) -> str:

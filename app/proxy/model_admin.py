@@ -26,6 +26,7 @@ from app.models.source import Refused
 from app.proxy.bodies import read_body
 from app.proxy.control import reply
 from app.proxy.strict_json import parse_object, refuse_case_variants
+from app.proxy.witness import told
 from app.settings.parameters import Settings
 
 _BODY_B = 16 * 1024
@@ -149,7 +150,9 @@ class ModelAdmin:
 
     async def _model(self, request: web.BaseRequest) -> str:
         self._access.operator(request.headers, request.remote)
-        return _text(await _object(request, _MODEL), "model")
+        name = _text(await _object(request, _MODEL), "model")
+        told(request, (name,))
+        return name
 
 
 @contextmanager

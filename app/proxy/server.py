@@ -29,6 +29,7 @@ from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.front import Front
 from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
+from app.proxy.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,14 @@ class Server:
         bounds: Callable[[], Bounds] = Bounds.here,
         dialects: Mapping[str, Dialect] | None = None,
         front: Front | None = None,
+        witness: Witness | None = None,
     ) -> None:
-        """`front`: what is asked of every request before its path is looked up, if anything. `dialects`: what a path
-        speaks, or with `/*` everything below it that is not named; the rest is Ollama's."""
+        """`front`: what is asked of every request before its path is looked up, if anything. `witness`: who notes what
+        came of them. `dialects`: what a path speaks, or with `/*` everything below it that is not named; the rest is
+        Ollama's."""
         self._dialects = dialects or {}
         self._front = front
+        self._witness = witness
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
@@ -158,8 +162,13 @@ class Server:
                     handler = methods["GET"]
                 else:
                     return _other_method(request.method, list(methods), self._dialect(path))
-            return await handler(request)
+            response = await handler(request)
+            if self._witness is not None:
+                self._witness.answered(request, self._endpoint(path), response.status)
+            return response
         except Refusal as refusal:
+            if self._witness is not None:
+                self._witness.refused(request, self._endpoint(path), refusal)
             response = refuse(refusal, self._dialect(path))
             if not request.content.is_eof():
                 # The client need not send the rest, and must not take what follows for a new request's answer.
@@ -182,6 +191,13 @@ class Server:
             return found
         below = [name for name in self._dialects if name.endswith("/*") and path.startswith(name[:-1])]
         return self._dialects[max(below, key=len)] if below else OLLAMA
+
+    def _endpoint(self, path: str) -> str:
+        """The path as the table has it; empty where it is not there."""
+        if path in self._exact:
+            return path
+        below = next((prefix + "*" for prefix in self._below if path.startswith(prefix)), "")
+        return below or next((name for name in MANAGEMENT if path == name or path.startswith(name + "/")), "")
 
     def _find_below(self, path: str) -> Mapping[str, Handler]:
         if path == "*":  # «OPTIONS *» asks about the whole server

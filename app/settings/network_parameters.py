@@ -63,6 +63,15 @@ class NetworkSettings:
         "Let the operator's token work from other machines too.",
         group="Network",
     )
+    audit_days: Whole = parameter(
+        90,
+        "Audit trail kept for",
+        "What was refused and what was administered stays listed for so long.",
+        group="Network",
+        unit="days",
+        ge=1,
+        le=3650,
+    )
     public_address: Public = parameter(
         "off",
         "Public address",
