@@ -84,7 +84,7 @@ def sample(room: Room, files: Sequence[str], count: int, seed: str) -> Iterator[
 def baseline(room: Room, children: Children) -> float:
     """Seconds that the room's tests take as they are. Raises SystemExit where they fail."""
     tests = room.tests_for(ROOT, room.sources(ROOT)[0])
-    for _, outcome in children.run([Task("", None, tuple(tests))], time.monotonic() + 1):
+    for _, outcome in children.run([Task("", None, tuple(tests), room.but)], time.monotonic() + 1):
         if outcome.killed:
             sys.exit("\n".join([f"{room.name}: the tests fail as they are.", *output_of(outcome, 20)]))
         return outcome.seconds
@@ -107,7 +107,7 @@ def score(room: Room, files: Sequence[str], count: int, seed: str, jobs: int, un
                 result.equivalent += 1
                 continue
             mutants[mutant.text] = mutant
-            yield Task(mutant.file, mutant.text, tuple(room.tests_for(ROOT, ROOT / mutant.file)))
+            yield Task(mutant.file, mutant.text, tuple(room.tests_for(ROOT, ROOT / mutant.file)), room.but)
 
     for task, outcome in children.run(tasks(), until):
         assert task.text is not None

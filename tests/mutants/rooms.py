@@ -16,6 +16,8 @@ class Room:
     tests: tuple[str, ...]
     without: tuple[str, ...] = ()
     """Tests that start processes or load the machine: they say nothing sooner than the others."""
+    but: str = ""
+    """A word in the names of tests that are left out: of what is tried over each database, one is enough."""
 
     def sources(self, root: Path) -> list[Path]:
         """The files to mutate."""
@@ -49,6 +51,8 @@ _PURE = (
     "listing",
 )
 _QUICK = ("transaction", "heads", "one_commit", "store", "holds", "parties", "proofs")
+_DELIVERY = ("delivery", "cosignature", "seed_form", "invitation", "remembered", "signing_keys")
+_RECEIVER = ("taking", "verdicts", "intake", "submission", "flat_audit", "audit", "refused")
 _LEDGER_SLOW = (
     "tests/ledger/**/test_crash.py",
     "tests/ledger/**/test_faults.py",
@@ -79,7 +83,7 @@ ROOMS: Sequence[Room] = (
     Room("admission", ("app/proxy/**/admission*.py",), _ACCESS_TESTS),
     Room(
         "ledger: tree and records",
-        _ledger("merkle", "checkpoint", "canonical", "records"),
+        _ledger("merkle", "checkpoint", "canonical", "records", "usage"),
         tuple(f"tests/ledger/**/test_{name}.py" for name in _PURE),
     ),
     Room(
@@ -89,6 +93,27 @@ ROOMS: Sequence[Room] = (
             f"tests/ledger/**/test_{name}.py"
             for name in ("tiled", "tlog_proof", "past_sizes", "proofs", "pages")
         ),
+    ),
+    Room(
+        "ledger: two copies",
+        tuple(f"app/ledger/{name}.py" for name in ("descent", "comparing", "copies", "evidence")),
+        ("tests/ledger/test_comparing.py", "tests/ledger/test_copies.py", "tests/ledger/test_evidence.py"),
+    ),
+    Room(
+        "ledger: statement",
+        ("app/ledger/statement.py",),
+        ("tests/ledger/test_statement.py",),
+    ),
+    Room(
+        "ledger: delivery",
+        tuple(f"app/ledger/{name}.py" for name in _DELIVERY),
+        tuple(f"tests/ledger/test_{name}.py" for name in (*_DELIVERY, "checkpoint")),
+    ),
+    Room(
+        "receiver: its rules",
+        tuple(f"app/receiver/{name}.py" for name in _RECEIVER),
+        tuple(f"tests/receiver/test_{name}.py" for name in (*_RECEIVER, "copies")),
+        but="postgres",
     ),
     Room(
         "ledger: transactions",
