@@ -10,6 +10,7 @@ from pathlib import Path
 from app.access.identity import Identity
 from app.basics.clock import wall_us
 from app.commands.common import CommandError, Ground
+from app.gateway.delivery.ahead import ahead
 from app.gateway.newest import Newest
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.sqlite.schema import LEDGER_FILE
@@ -61,8 +62,13 @@ async def shut(base: Ground) -> AsyncIterator[Shut]:
 
 @contextlib.asynccontextmanager
 async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vault]]:
-    """The ledger of such a profile, opened; what is written to it is remembered as a gateway would."""
+    """The ledger of such a profile, opened; what is written to it is remembered as a gateway would. Raises CommandError
+    where a client's receiver has newer records of it."""
     async with shut(base) as profile:
+        for tail in await ahead(profile.path, profile.signer.vkey, profile.vault, lambda: base.store.current):
+            raise CommandError(
+                f"{tail}: fetch them with `mortdecai-gateway ledger refill`, or start the gateway, which does so too."
+            )
         ledger = await profile.open_ledger(remembered=profile.newest.claims)
         profile.newest.follow(ledger)
         try:

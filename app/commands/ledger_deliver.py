@@ -19,8 +19,8 @@ from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.tables import TableColumn, show
+from app.gateway.delivery.ahead import receivers_of
 from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, require_allowed
-from app.gateway.delivery.guard import Guard
 from app.gateway.delivery.outgoing import Outgoing
 from app.ledger.delivery import DeliveryRow, DeliveryWay
 from app.ledger.invitation import Invitation, NoInvitation, parse_invitation
@@ -121,11 +121,7 @@ async def _enrol(base: Ground, name: str, line: str) -> int:
 @contextlib.asynccontextmanager
 async def outgoing(base: Ground) -> AsyncIterator[Outgoing]:
     """Who asks clients' receivers in place of the gateway, by the same rules."""
-    settings = base.store.current
-    own = f"http://127.0.0.1:{settings.port}"
-    asking = Outgoing(
-        Guard(private=lambda: settings.private_receivers, never=lambda: (own, settings.upstream_url))
-    )
+    asking = receivers_of(lambda: base.store.current)
     try:
         yield asking
     finally:

@@ -206,6 +206,8 @@ async def running(
         await deliveries.begin()
         await upstream.watch.refresh()
         await deliveries.first_word(FIRST_WORD_S)
+        if deliveries.tail_lost() is None:
+            books.nothing_lost()
         duty.started(contribute=contribute)
         public.start()
         _tell(books)

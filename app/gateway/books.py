@@ -17,6 +17,7 @@ from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
+from app.gateway.delivery.ahead import ahead
 from app.gateway.newest import Newest
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
@@ -56,6 +57,7 @@ class Books:
         self.run_token = run_token
         """What the commands of this machine's user ask with while this gateway runs; made anew at every start."""
         self.pricing = pricing_of(settings)
+        self._terms_due = False
         self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
 
     @classmethod
@@ -63,13 +65,19 @@ class Books:
         """Raises LedgerError, VaultUnavailable or SettingError; nothing is left open then."""
         identity = await (await Identity.load(vault)).settled(vault, folders.data / LEDGER_FILE)
         newest = await Newest.load(vault)
+        path = folders.data / LEDGER_FILE
+        lost = await ahead(path, identity.signer.vkey, vault, settings)
         ledger = await Ledger.open(
-            folders.data / LEDGER_FILE,
+            path,
             signer=identity.signer,
             gateway_id=identity.gateway_id,
             clock_us=wall_us,
             remembered=newest.claims,
+            # What was under way in the copy most likely ended since, in one of the records that are to come back.
+            recover=not lost,
         )
+        for tail in lost:
+            log.error("%s: they are fetched before anything is added to it.", tail)
         newest.follow(ledger)
         try:
             access = Access(
@@ -83,7 +91,8 @@ class Books:
             await keys.load()
             books = cls(identity, ledger, newest, access, keys, run_token, settings())
             await books._require_currency(settings().currency)
-            for recorded in books._record_terms():
+            books._terms_due = bool(lost)
+            for recorded in () if lost else books._record_terms():
                 await durable(ledger, recorded)
         except BaseException:
             await ledger.close()
@@ -106,6 +115,13 @@ class Books:
         """Records that had been lost are in the ledger again: they count in full, and their keys open the door."""
         self.budget.restore(cost_pico)
         self.keys.refresh()
+        self.nothing_lost()
+
+    def nothing_lost(self) -> None:
+        """Whatever a receiver had that was lost here is back, or is not to be had: records may be added to the logs."""
+        if self._terms_due:
+            self._terms_due = False
+            self._tell_terms()
 
     def settle_terms(self, settings: Settings) -> Pricing:
         """Go by the cap and the prices of `settings` from now on. The record of them is written before any that is
@@ -114,9 +130,12 @@ class Books:
         pricing = pricing_of(settings)
         if pricing != self.pricing:
             self.pricing = pricing
-            for recorded in self._record_terms():
-                recorded.add_done_callback(_say_failure)
+            self._tell_terms()
         return pricing
+
+    def _tell_terms(self) -> None:
+        for recorded in self._record_terms():
+            recorded.add_done_callback(_say_failure)
 
     def _record_terms(self) -> list[asyncio.Future[Receipt | None]]:
         """Every log names the terms that its later records are priced by; unchanged terms are not repeated."""

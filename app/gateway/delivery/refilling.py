@@ -8,7 +8,7 @@ what was proven, record by record, for it is fetched a second time: a tail may b
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from app.gateway.delivery.outgoing import NoAnswer, Outgoing, ReceiverAnswer
@@ -28,6 +28,26 @@ PART_MAX_B = 16 << 20
 
 class _Unproven(Exception):
     """What the receiver shows is not ours; `str()` is one sentence."""
+
+
+async def claimed(
+    outgoing: Outgoing, url: str, headers: Mapping[str, str], vkey: str, log_id: str
+) -> Checkpoint:
+    """What the receiver at `url`, which knows us by `headers`, can show our signature over. Raises NoAnswer,
+    CheckpointError."""
+    answer = await _get(outgoing, f"{url}/ledger/checkpoint?log={quote(log_id, safe='')}", headers)
+    try:
+        note = answer.body.decode()
+    except UnicodeDecodeError:
+        raise CheckpointError("the checkpoint is not UTF-8") from None
+    return verify_checkpoint(note, VerifierKey.parse(vkey), log_id)
+
+
+async def _get(outgoing: Outgoing, url: str, headers: Mapping[str, str]) -> ReceiverAnswer:
+    answer = await outgoing.get(url, headers, most_b=PART_MAX_B)
+    if answer.status != 200:
+        raise NoAnswer(refusal(answer))
+    return answer
 
 
 class TailFetch:
@@ -75,12 +95,8 @@ class TailFetch:
         return Refilled(claim.size)
 
     async def _claim(self) -> Checkpoint:
-        answer = await self._get(f"/ledger/checkpoint?log={quote(self._log, safe='')}")
-        try:
-            note = answer.body.decode()
-        except UnicodeDecodeError:
-            raise CheckpointError("the checkpoint is not UTF-8") from None
-        return verify_checkpoint(note, VerifierKey.parse(self._ledger.vkey), self._log)
+        headers = await self._credentials()
+        return await claimed(self._outgoing, self._url, headers, self._ledger.vkey, self._log)
 
     async def _proven(self, have: int, claim: Checkpoint) -> list[bytes]:
         """The hashes of the records from `have` on, once they lead to what we signed."""
@@ -124,7 +140,4 @@ class TailFetch:
             begin += len(leaves) - 1
 
     async def _get(self, path: str) -> ReceiverAnswer:
-        answer = await self._outgoing.get(self._url + path, await self._credentials(), most_b=PART_MAX_B)
-        if answer.status != 200:
-            raise NoAnswer(refusal(answer))
-        return answer
+        return await _get(self._outgoing, self._url + path, await self._credentials())

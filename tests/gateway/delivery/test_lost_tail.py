@@ -38,9 +38,9 @@ class Garage:
         self.kept = home.with_name("kept")
 
     @contextlib.asynccontextmanager
-    async def open(self, simulator: Simulator) -> AsyncIterator[House]:
+    async def open(self, simulator: Simulator, **settings: Any) -> AsyncIterator[House]:
         folders = Folders.for_profile("default", self.home)
-        given = {"port": 0, "vault": "memory", "private_receivers": True}
+        given = {"port": 0, "vault": "memory", "private_receivers": True, **settings}
         store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
         engine = SimulatorEngine(simulator.url)
         async with (
@@ -128,6 +128,20 @@ async def test_a_lost_tail_is_fetched_proven_and_put_back_before_anything_new_is
         assert [key["label"] for key in house.gateway.keys.all()][-1] == "late"
     assert "our newest ones are lost" in caplog.text
     assert "were lost, and are back" in caplog.text
+
+
+async def test_new_prices_are_recorded_behind_the_lost_tail_and_not_in_its_place(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    before = await lost(garage, simulator, strange)
+    async with garage.open(simulator, electricity_rate="0.5") as house:
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        await ask(house)
+        await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+        after = await reconciled(house)
+        assert (after["status"], after["ledger_entries"]) == ("OK", before["ledger_entries"] + 2)
+        newest = (await house.gateway.ledger.page(None, 2)).rows
+        assert [row.kind for row in newest] == ["usage", "tariff"]
 
 
 async def shows(strange: Receiver, change: str) -> None:

@@ -1,0 +1,116 @@
+"""Before anything is signed: has a client's receiver newer records of ours than the ledger that lies here?
+
+Who puts back a whole machine puts back its vault too, and what that remembers is then as old as the ledger is. The
+receivers alone know better; and the start after a crash records anew what was under way, which would be signed over
+sizes that they have cosigned.
+
+Rule 1: only our own signature counts, over more records than there are here. Rule 2: nobody has to answer, and none is
+waited for longer than PATIENCE_S: where it is not known, the ledger is opened as it lies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from app.basics.threads import in_thread
+from app.gateway.delivery.enrolling import receiver_secret
+from app.gateway.delivery.guard import Guard
+from app.gateway.delivery.outgoing import NoAnswer, Outgoing
+from app.gateway.delivery.pushing import NoSecret
+from app.gateway.delivery.refilling import claimed
+from app.ledger.delivery import DeliveryRow, DeliveryWay
+from app.ledger.errors import CheckpointError, LedgerError
+from app.ledger.sqlite.deliveries import stored_deliveries
+from app.ledger.sqlite.rows import stored_parties
+from app.ledger.sqlite.schema import open_reader
+from app.settings.parameters import Settings
+from app.vault.base import Vault
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 1.0
+READ_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The receiver of `log` shows our signature over `there` records, of which `here` lie here."""
+
+    log: str
+    here: int
+    there: int
+
+    def __str__(self) -> str:
+        return (
+            f"ROLLBACK: the ledger is an older copy, with {self.here} of the {self.there} records of {self.log} that"
+            " its receiver shows our signature over"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    row: DeliveryRow
+    client_id: str
+    size: int
+
+
+def receivers_of(settings: Callable[[], Settings]) -> Outgoing:
+    """Who asks clients' receivers while no gateway runs, by the same rules. Close it."""
+
+    def never() -> tuple[str, str]:
+        return f"http://127.0.0.1:{settings().port}", settings().upstream_url
+
+    return Outgoing(Guard(private=lambda: settings().private_receivers, never=never))
+
+
+async def ahead(path: Path, vkey: str, vault: Vault, settings: Callable[[], Settings]) -> list[Ahead]:
+    """The logs of the ledger at `path`, which nobody writes to now, whose receivers have more of them."""
+    try:
+        delivered = await in_thread(lambda: _delivered(path), READ_S, name="who is delivered to")
+    except (TimeoutError, RuntimeError):
+        return []
+    if not delivered:
+        return []
+    outgoing = receivers_of(settings)
+    try:
+        found = await asyncio.gather(*[_ask(one, vkey, vault, outgoing) for one in delivered])
+    finally:
+        await outgoing.close()
+    return [one for one in found if one is not None]
+
+
+async def _ask(one: _Delivered, vkey: str, vault: Vault, outgoing: Outgoing) -> Ahead | None:
+    name = one.row.log
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            headers = {"Authorization": f"Bearer {await receiver_secret(vault, one.client_id)}"}
+            there = (await claimed(outgoing, one.row.url, headers, vkey, name)).size
+    except (NoAnswer, NoSecret, CheckpointError, TimeoutError) as error:
+        log.info("Whether the receiver of %s has newer records is not known yet: %r", name, error)
+        return None
+    return Ahead(name, one.size, there) if there > one.size else None
+
+
+def _delivered(path: Path) -> list[_Delivered]:
+    """What is delivered to whom. What cannot be read is said by who opens the ledger."""
+    with suppress(LedgerError, apsw.Error, AttributeError, TypeError, ValueError):
+        connection = open_reader(path)
+        try:
+            rows = connection.execute("SELECT name, size FROM log")
+            sizes = {str(name): int(str(size)) for name, size in rows}
+            owners = {client.log: client.id for client in stored_parties(connection).clients}
+            return [
+                _Delivered(row, owners[row.log], sizes[row.log])
+                for row in stored_deliveries(connection)
+                if row.way is DeliveryWay.LEDGER and row.log in owners and row.log in sizes
+            ]
+        finally:
+            connection.close()
+    return []

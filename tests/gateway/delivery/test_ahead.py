@@ -1,0 +1,117 @@
+"""Whether a receiver has newer records of ours than the ledger that lies here: asked before anything is signed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from app.basics.clock import wall_us
+from app.gateway.delivery import ahead as ahead_module
+from app.gateway.delivery.ahead import Ahead, ahead
+from app.gateway.delivery.enrolling import secret_name
+from app.ledger.checkpoint import Signer
+from app.ledger.delivery import DeliveryRow, DeliveryWay, Standing
+from app.ledger.sqlite.store import Ledger
+from app.settings.parameters import Settings
+from app.vault.memory import MemoryVault
+from tests.gateway.delivery.conftest import COSIGNER, SECRET, SIGNER, draft
+from tests.gateway.delivery.strange import Receiver, receiver
+
+HERE = 4
+
+
+@dataclass
+class Lying:
+    """A ledger that nobody has open, which was delivered to `strange`."""
+
+    path: Path
+    log: str
+    vault: MemoryVault
+    strange: Receiver
+
+    async def asked(self, *, private: bool = True) -> list[Ahead]:
+        settings = Settings(private_receivers=private)
+        return await ahead(self.path, SIGNER.vkey, self.vault, lambda: settings)
+
+    def shows(self, size: int, signer: Signer = SIGNER, log: str | None = None) -> None:
+        self.strange.says(200, signer.sign_checkpoint(log or self.log, size, bytes(32)))
+
+
+@pytest.fixture
+async def lying(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Lying]:
+    way = getattr(request, "param", DeliveryWay.LEDGER)
+    vault, path = MemoryVault(), tmp_path / "l.db"
+    ledger = await Ledger.open(path, signer=SIGNER, gateway_id="gw_test", clock_us=wall_us)
+    client = await ledger.create_client("Anna")
+    await asyncio.gather(*[ledger.append(client.log, draft(number)) for number in range(HERE - 1)])
+    await vault.set(secret_name(client.id), SECRET)
+    async with receiver() as strange:
+        row = DeliveryRow(client.log, way, strange.url, COSIGNER.vkey, Standing())
+        await ledger.keep_delivery(row)
+        await ledger.close()
+        yield Lying(path, client.log, vault, strange)
+
+
+async def test_our_signature_over_more_records_than_lie_here_says_that_they_are_lost(lying: Lying) -> None:
+    lying.shows(HERE + 3)
+    (found,) = await lying.asked()
+    assert found == Ahead(lying.log, HERE, HERE + 3)
+    assert f"{HERE} of the {HERE + 3} records of {lying.log}" in str(found)
+    (heard,) = lying.strange.heard
+    assert heard.headers["Authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("size", [1, HERE])
+async def test_a_receiver_that_has_no_more_says_nothing(lying: Lying, size: int) -> None:
+    lying.shows(size)
+    assert await lying.asked() == []
+
+
+async def test_what_we_have_not_signed_and_what_is_no_answer_counts_for_nothing(lying: Lying) -> None:
+    lying.shows(HERE + 3, Signer(bytes(31) + b"x", "gw_test"))
+    assert await lying.asked() == []
+    lying.shows(HERE + 3, log="gw_test/c_other")
+    assert await lying.asked() == []
+    for status, body in ((200, b""), (200, b"\xff\xfe"), (404, b""), (500, b"oh"), (301, b"")):
+        lying.strange.says(status, body)
+        assert await lying.asked() == []
+    assert len(lying.strange.heard) == 7
+
+
+async def test_nobody_is_waited_for(lying: Lying, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    lying.strange.answer = never
+    monkeypatch.setattr(ahead_module, "PATIENCE_S", 0.05)
+    assert await lying.asked() == []
+    assert len(lying.strange.heard) == 1
+
+
+async def test_who_may_not_be_asked_is_not_asked(lying: Lying) -> None:
+    lying.shows(HERE + 3)
+    assert await lying.asked(private=False) == []
+    await lying.vault.delete(secret_name(lying.log.rpartition("/")[2]))
+    assert await lying.asked() == []
+    assert lying.strange.heard == []
+
+
+@pytest.mark.parametrize("lying", [DeliveryWay.SEED], indirect=True)
+async def test_a_receiver_of_the_seeds_kind_holds_no_records_to_ask_for(lying: Lying) -> None:
+    lying.shows(HERE + 3)
+    assert await lying.asked() == []
+    assert lying.strange.heard == []
+
+
+async def test_a_ledger_that_cannot_be_read_is_left_to_who_opens_it(lying: Lying) -> None:
+    for content in (b"", b"x" * 8192):
+        lying.path.write_bytes(content)
+        assert await lying.asked() == []
+    lying.path.unlink()
+    assert await lying.asked() == []
