@@ -1,134 +1,31 @@
-"""One fraud at the end of an honest story: who is accused of what, and of which record. Nobody else is.
+"""One fraud at the end of an honest story. Here a gateway that has its key writes another history.
 
-Four look: the gateway audits its file, the receiver audits its copy and says what it thinks of the gateway, and both
-copies are held against each other.
+What thieves do is in `thefts.py`, what is done to files in `forged_files.py`, what clients do in `denials.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import apsw
-
-from app.ledger.canonical import canonical, parse_canonical
-from app.ledger.comparing import Comparison, Holder, compare
-from app.ledger.copies import LeavesCopy
 from app.ledger.delivery import Hurry
 from app.ledger.drafts import Draft, GenesisDraft, KeyDraft, RotationDraft, UsageDraft
 from app.ledger.findings import Verdict
-from app.ledger.merkle import leaf_hash
 from app.ledger.parties import Client, Key
 from app.ledger.records import decode, encode
-from app.ledger.signing_keys import SigningKeys
 from app.ledger.sqlite.journal import Journal
 from app.ledger.sqlite.membership import CreateClient, CreateKey
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.rotation import RotateKey
 from app.ledger.sqlite.transaction import Append, Write
 from app.receiver.intake import Rejected
-from app.receiver.submission import write_submission
-from tests.twoparty.client import COSIGNER
-from tests.twoparty.garage import LOG, at_once
+from tests.twoparty.client import COSIGNER, PATIENCE_S
+from tests.twoparty.denials import DENIALS
+from tests.twoparty.forged_files import FORGED_FILES
+from tests.twoparty.garage import LOG
+from tests.twoparty.saying import ACCUSING, Fraud, Said, require_said, root_of
+from tests.twoparty.thefts import THEFTS
 from tests.twoparty.world import World, require
-
-ACCUSING = ("LAGGING", "UNVERIFIABLE", "FORK")
-"""What a receiver may say of a gateway that shows another history: what came was refused, its signature is on what does
-not follow, or it has proven itself guilty."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the four say. A number is that of the first bad record."""
-
-    gateway: tuple[Verdict, int | None] = (Verdict.OK, None)
-    copy: int | None = None
-    receiver: tuple[str, ...] = ("OK",)
-    compared: tuple[Verdict, int | None] = (Verdict.OK, None)
-
-
-def require_said(world: World, expected: Said) -> None:
-    """Exactly that is said, and nothing else."""
-    report = world.garage.audit()
-    found = report.findings[0] if report.findings else None
-    gateway = report.verdict, None if found is None else found.seq
-    require(gateway == expected.gateway, f"the gateway says {gateway} and should say {expected.gateway}")
-    audited = world.client.audit()
-    copy = audited.valid if audited.sentence else None
-    require(
-        copy == expected.copy, f"the audit of the copy says {copy}, not {expected.copy}: {audited.sentence}"
-    )
-    status = world.client.verdict().status
-    require(status in expected.receiver, f"the receiver says {status}, and not one of {expected.receiver}")
-    held = compared(world)
-    seen = held.verdict, held.first
-    require(seen == expected.compared, f"side by side it is {seen}, not {expected.compared}: {held.sentence}")
-    for charge in world.client.charges():
-        if charge.proof and charge.seq is not None:
-            require(charge.seq == expected.compared[1], f"the proof is of record {charge.seq}")
-
-
-def compared(world: World) -> Comparison:
-    """Both copies as they lie in their files, re-hashed, seen by whoever holds the gateway's."""
-    garage, client = world.garage, world.client
-    held = client.held
-    assert held is not None
-    note = held.log.head.checkpoint
-    cosigned = note + COSIGNER.cosign(note, held.log.cosigned_s)
-    ours = _rows(world.garage.path, "SELECT body FROM record WHERE log = 1 ORDER BY seq")
-    (our_note,) = _rows(garage.path, "SELECT checkpoint FROM log WHERE name = ?", LOG)
-    theirs = _rows(client.path, "SELECT body FROM record WHERE log = ? ORDER BY seq", held.log.head.k)
-    keys = SigningKeys(LOG, world.vault.signers[0].verifier)
-    for seq, body in enumerate(client.bodies()):
-        if b'"kind":"rotation"' in body:
-            draft = decode(body).draft
-            assert isinstance(draft, RotationDraft)
-            keys.follow(seq, draft)
-    return at_once(
-        compare(
-            LOG,
-            _Rows(ours, our_note),
-            _Rows(theirs, cosigned),
-            keys.verify,
-            holder=Holder.GATEWAY,
-            cosigner=COSIGNER.verifier,
-            acked=garage.life.standing.note,
-        )
-    )
-
-
-class _Rows(LeavesCopy):
-    """A file as it is: where records are gone, what is left closes up."""
-
-    def __init__(self, leaves: list[bytes], note: str) -> None:
-        super().__init__(leaves, note)
-        self._count = len(leaves)
-
-    async def newest(self) -> str:
-        return self._note
-
-
-def _rows(path: object, query: str, *values: object) -> list[object]:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return [value for (value,) in connection.execute(query, values)]
-    finally:
-        connection.close()
-
-
-def _change(path: object, *statements: tuple[object, ...]) -> None:
-    """What somebody does to a file with any database browser."""
-    connection = apsw.Connection(str(path))
-    try:
-        with connection:
-            for sql, *values in statements:
-                connection.execute(str(sql), values)
-    finally:
-        connection.close()
-
-
-# A gateway that has its key and writes another history.
 
 Rewrite = Callable[[World, list[Draft], int], None]
 
@@ -146,6 +43,10 @@ def _drop(world: World, drafts: list[Draft], at: int) -> None:
 
 def _insert(world: World, drafts: list[Draft], at: int) -> None:
     drafts.insert(at, world.garage.usage(77))
+
+
+def _reorder(world: World, drafts: list[Draft], at: int) -> None:
+    drafts[at : at + 2] = drafts[at + 1], drafts[at]
 
 
 def _backdate(world: World, drafts: list[Draft], at: int) -> None:
@@ -185,15 +86,15 @@ def _rewrite(world: World, at: int, change: Rewrite) -> None:
     garage.life.standing = standing
 
 
-def rewritten(change: Rewrite) -> Callable[[World, float], None]:
+def rewritten(change: Rewrite) -> Fraud:
     """The gateway rewrites one record that the receiver has, and goes on as if nothing were."""
 
     def cheat(world: World, where: float) -> None:
         size = world.client.size
         at = 1 + int(where * (size - 2))
-        while isinstance(decode(world.garage.bodies()[at]).draft, RotationDraft):
+        while any(b'"kind":"rotation"' in body for body in world.garage.bodies()[at : at + 2]):
             at -= 1  # the statement of both keys names its place; another record is as good
-        if not at:
+        if at < 1:
             return
         _rewrite(world, at, change)
         for cost in (5, 6, 7):
@@ -202,9 +103,7 @@ def rewritten(change: Rewrite) -> Callable[[World, float], None]:
         require(world.garage.troubles & {"disputed", "fork"}, "the gateway is not told")
         require_said(world, Said(receiver=ACCUSING, compared=(Verdict.FORK, at)))
         # The receiver looks for itself: it takes all that the gateway shows, from the first record on.
-        notes = world.garage.reader.checkpoint(LOG)
-        world.client.answer("POST", "/ledger", write_submission(0, world.garage.bodies(), notes))
-        last = world.client.outcomes[-1]
+        last = world.push(world.garage.bodies(), world.garage.reader.checkpoint(LOG))
         require(
             isinstance(last, Rejected) and last.proof and last.seq == at,
             f"no proof of the fork at {at}: {last}",
@@ -248,172 +147,98 @@ def cut(world: World, where: float) -> None:
     require_said(world, Said(receiver=ACCUSING, compared=(Verdict.FORK, at)))
 
 
-def old_key(world: World, where: float) -> None:
-    """Somebody has found the key of before, and a copy of the log from then."""
-    bodies, cum = list(world.garage.bodies()), world.garage.journal.heads[LOG].cum
-    thief = world.vault.signers[-1]
-    world.rotate()
-    world.append(1, 2)
-    world.garage.deliver(Hurry())
-    size = world.client.size
-    for cost in range(1, 5 + int(where * 5)):
-        cum += cost
-        bodies.append(encode(world.garage.usage(cost), LOG, len(bodies), cum))
-    tree = world.garage.frontier(LOG).__class__()
-    for body in bodies:
-        tree.append(leaf_hash(body))
-    note = thief.sign_checkpoint(LOG, len(bodies), tree.root())
-    world.client.answer("POST", "/ledger", write_submission(0, tuple(bodies), note))
-    last = world.client.outcomes[-1]
-    require(isinstance(last, Rejected) and last.code == "bad_signature", f"a stolen key opens: {last}")
-    require(world.client.size == size and not world.client.charges(), "a thief's word counts")
-    require("passed on before" in world.client.verdict().finding, f"it says {world.client.verdict().finding}")
-    require_said(world, Said(receiver=("LAGGING",)))
-    world.settle()  # the gateway goes on, and so it was nothing
-    world.require_agreed()
+def reset(world: World, where: float) -> None:
+    """The gateway begins its log anew, under the same name and key, and knows of nothing."""
+    garage, vault = world.garage, world.vault
+    garage.close()
+    garage.path.write_bytes(world.disk.empty_ledger)
+    vault.newest = []
+    garage._open()
+    garage.begin()
+    if where < 0.5:
+        garage.append(*(garage.usage(cost) for cost in range(1 + int(where * 10))))
+    garage.deliver(Hurry())
+    require(garage.troubles & {"disputed", "fork"}, "the gateway is not told")
+    require_said(world, Said(receiver=("FORK",), compared=(Verdict.FORK, 0)))
 
 
-# Somebody without a key, in the gateway's file.
+# A gateway that signs what cannot be, and takes it back once it is refused.
+
+Spoil = Callable[[World, UsageDraft], tuple[Draft, int]]
 
 
-def _place(world: World, where: float) -> int:
-    return 1 + int(where * (world.client.size - 2))
+def _twice(world: World, last: UsageDraft) -> tuple[Draft, int]:
+    return last, last.cost
 
 
-def edited_file(world: World, where: float) -> None:
-    """A record of the gateway's file says something else, and its stored hash goes with it."""
-    at = _place(world, where)
-    forged = _forged(world.garage.bodies()[at])
-    world.garage.close()
-    _change(
-        world.garage.path,
-        ("UPDATE record SET body = ?, leaf = ? WHERE seq = ?", forged, leaf_hash(forged), at),
-    )
-    require_said(world, Said(gateway=(Verdict.TAMPERED, at), compared=(Verdict.TAMPERED, at)))
+def _wrong_total(world: World, last: UsageDraft) -> tuple[Draft, int]:
+    return world.garage.usage(5), 6
 
 
-def _forged(body: bytes) -> bytes:
-    fields = parse_canonical(body)
-    return canonical(fields | {"t0": fields["t0"] - 7 * 86_400_000_000})
+def taken_back(spoil: Spoil, code: str) -> Fraud:
+    """One more record that the receiver refuses; `spoil` makes it and says how much the total grows by."""
+
+    def cheat(world: World, where: float) -> None:
+        garage, size, cum = world.garage, world.garage.size, world.garage.journal.heads[LOG].cum
+        drafts = [decode(body).draft for body in garage.bodies()]
+        draft, more = spoil(world, [draft for draft in drafts if isinstance(draft, UsageDraft)][-1])
+        bodies = (*garage.bodies(), encode(draft, LOG, size, cum + more))
+        note = world.vault.signers[-1].sign_checkpoint(LOG, len(bodies), root_of(bodies))
+        for old in (0, size):
+            last_said = world.push(bodies[old:], note, old)
+            require(
+                isinstance(last_said, Rejected) and (last_said.code, last_said.seq) == (code, size),
+                f"it says {last_said}",
+            )
+        require_said(world, Said(receiver=("UNVERIFIABLE",)))
+        garage.append(*(garage.usage(cost) for cost in range(1, 2 + int(where * 4))))
+        garage.deliver(Hurry())
+        require(world.client.size > size, "the honest records are not taken")
+        require_said(world, Said(receiver=("FORK",), proven=size))
+
+    return cheat
 
 
-def dropped_from_file(world: World, where: float) -> None:
-    """A record is gone from the gateway's file."""
-    at = _place(world, where)
-    world.garage.close()
-    _change(world.garage.path, ("DELETE FROM record WHERE seq = ?", at))
-    report = world.garage.audit()
-    found = report.verdict, report.findings[0].seq
-    require(found == (Verdict.TAMPERED, at), f"the gateway says {found}, and record {at} is gone")
-    require(
-        world.client.verdict().status == "OK" and not world.client.audit().sentence, "the receiver suffers"
-    )
-
-
-def added_to_file(world: World, where: float) -> None:
-    """A record more is in the gateway's file."""
-    size, head = world.garage.size, world.garage.journal.heads[LOG]
-    body = encode(world.garage.usage(9), LOG, size, head.cum + 9)
-    world.garage.close()
-    _change(
-        world.garage.path,
-        (
-            "INSERT INTO record SELECT n + 1, log, seq + 1, t0, ?, find, ?, ? FROM record WHERE seq = ?",
-            hashlib.sha256(body).digest()[:16], leaf_hash(body), body, size - 1,
-        ),
-    )  # fmt: skip
-    report = world.garage.audit()
-    require(report.verdict is Verdict.TAMPERED, f"a record that was put in is {report.verdict}")
-    require(report.findings[0].seq == size, f"record {report.findings[0].seq} is named, and it is {size}")
-    require(
-        world.client.verdict().status == "OK" and not world.client.audit().sentence, "the receiver suffers"
-    )
-
-
-def stripped(world: World, where: float) -> None:
-    """The signature is gone from the gateway's newest checkpoint."""
-    note = world.garage.reader.checkpoint(LOG)
-    other = COSIGNER.cosign(note, 1)  # somebody else's is none of ours
-    world.garage.close()
-    _change(world.garage.path, ("UPDATE log SET checkpoint = ?", note.rpartition("\n\n")[0] + "\n\n" + other))
-    report = world.garage.audit()
-    require(report.verdict is Verdict.UNVERIFIABLE, f"a log that nobody signed is {report.verdict}")
-    require(
-        world.client.verdict().status == "OK" and not world.client.audit().sentence, "the receiver suffers"
-    )
-
-
-# The client.
-
-
-def edited_copy(world: World, where: float) -> None:
-    """The client changes a record in its own copy, and its stored hash."""
-    at = _place(world, where)
-    forged = _forged(world.client.bodies()[at])
-    _change(
-        world.client.path,
-        ("UPDATE record SET body = ?, leaf = ? WHERE seq = ?", forged, leaf_hash(forged), at),
-    )
-    # The audit of its owner cannot say which of the records before the signature it is; whoever has the other copy can.
-    audited = world.client.audit()
-    require(audited.sentence, "a changed copy is in order")
-    held = compared(world)
-    require(
-        (held.verdict, held.first) == (Verdict.TAMPERED, at), f"it is {held.verdict}, {held.first}, not {at}"
-    )
-    require(world.garage.audit().verdict is Verdict.OK, "the gateway is accused")
-
-
-def dropped_from_copy(world: World, where: float) -> None:
-    """The client drops a record from its own copy."""
-    at = _place(world, where)
-    _change(world.client.path, ("DELETE FROM record WHERE seq = ?", at))
-    audited = world.client.audit()
-    require(bool(audited.sentence) and audited.valid == at, f"the audit says {audited}")
-    require(world.garage.audit().verdict is Verdict.OK, "the gateway is accused")
-
-
-def denied(world: World, where: float) -> None:
-    """The client shows an older copy, without the newest records that it has cosigned."""
-    older, size = world.client.copied(), world.client.size
-    world.append(*range(1, 2 + int(where * 4)))
-    world.garage.deliver(Hurry())
-    require(world.garage.life.standing.acked > size, "nothing was acknowledged")
-    world.client.restore(older)
-    require_said(world, Said(compared=(Verdict.ROLLBACK, None)))
-    held = compared(world)
-    require("its own cosignature proves that" in held.sentence, f"it only says: {held.sentence}")
-
-
-def withheld(world: World, where: float) -> None:
-    """The client takes records and gives no receipt."""
-    world.withhold(True)
-    world.append(1, 2, 3)
-    world.garage.deliver(Hurry())
-    require(not world.garage.life.overdue(world._gateway_us()), "it is overdue at once")
-    world.wait(601)
-    world.garage.deliver(Hurry())
-    require(world.garage.life.overdue(world._gateway_us()), "nobody misses the receipts")
-    require("did not cosign" in world.garage.life.standing.said, world.garage.life.standing.said)
-    require(not world.client.charges(), "the gateway is accused")
+def unsigned_push(world: World, where: float) -> None:
+    """Somebody on the way takes the gateway's signature off, or sends another log's records as this one's."""
+    garage, size = world.garage, world.garage.size
+    garage.append(garage.usage(3))
+    bodies, note = garage.bodies(), garage.reader.checkpoint(LOG)
+    last = world.push(bodies[size:], note.rpartition("\n\n")[0] + "\n\n" + COSIGNER.cosign(note, 1), size)
+    require(isinstance(last, Rejected) and last.code == "unsigned", f"nobody signed it, and it says {last}")
+    require(world.client.verdict().status == "LAGGING", "nobody misses the signature")
+    others = encode(garage.usage(4), "gw_sim/c_2", size, 4)
+    last = world.push((others,), note, size)
+    require(isinstance(last, Rejected) and last.code == "other_log", f"of another log, and it says {last}")
+    require(world.client.size == size and not world.client.charges(), "the gateway is charged with it")
     world.settle()
     world.require_agreed()
 
 
-FRAUDS: dict[str, Callable[[World, float], None]] = {
+def silent(world: World, where: float) -> None:
+    """The gateway records and sends nothing any more."""
+    world.skew_receiver(0)
+    world.wait(2 * PATIENCE_S)
+    require_said(world, Said(receiver=("LAGGING",)))
+    require("Nothing was heard" in world.client.verdict().finding, world.client.verdict().finding)
+    world.settle()
+    world.require_agreed()
+
+
+FRAUDS: dict[str, Fraud] = {
     "the gateway edits": rewritten(_edit),
     "the gateway drops": rewritten(_drop),
     "the gateway inserts": rewritten(_insert),
+    "the gateway reorders": rewritten(_reorder),
     "the gateway backdates": rewritten(_backdate),
     "the gateway forks": forked,
     "the gateway drops its newest": cut,
-    "a stolen old key": old_key,
-    "the gateway's file edited": edited_file,
-    "the gateway's file lacks one": dropped_from_file,
-    "the gateway's file has one more": added_to_file,
-    "the gateway's file unsigned": stripped,
-    "the client edits": edited_copy,
-    "the client drops": dropped_from_copy,
-    "the client denies": denied,
-    "the client withholds receipts": withheld,
+    "the gateway resets": reset,
+    "the gateway bills twice and takes it back": taken_back(_twice, "doubled"),
+    "the gateway adds up wrongly and takes it back": taken_back(_wrong_total, "wrong_total"),
+    "the gateway's signature stripped on the way": unsigned_push,
+    "the gateway falls silent": silent,
+    **THEFTS,
+    **FORGED_FILES,
+    **DENIALS,
 }

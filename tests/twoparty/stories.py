@@ -9,7 +9,7 @@ from tests.twoparty.frauds import FRAUDS
 from tests.twoparty.wire import HONEST, Fault
 from tests.twoparty.world import DAY_S, Step, Story
 
-LIES = ("garbled_request", "garbled_answer", "stranger", "yesterday", "denied")
+LIES = ("garbled_request", "garbled_answer", "stranger", "yesterday", "denied", "boast", "forgets")
 WAITS_S = (1, 6, 60, 700, 7_200, 40_000, DAY_S + 1, 30 * DAY_S)
 SKEWS_S = (0, -3_600, 3_600, -40 * DAY_S, 40 * DAY_S, -700 * DAY_S, 700)
 

@@ -107,6 +107,10 @@ class Wire:
                 return ReceiverAnswer(200, STRANGER.cosign(note.decode(), 1).encode(), None, said.where)
             case "yesterday" if self._yesterday is not None and method == "POST":
                 return self._yesterday
+            case "boast" if method == "POST":
+                return ReceiverAnswer(409, b"%d\n" % (10_000 + where[0]), None, said.where)
+            case "forgets" if method == "POST":
+                return ReceiverAnswer(409, b"0\n", None, said.where)
             case "denied" if method == "POST":
                 return ReceiverAnswer(422, b'{"error":{"message":"Record 1 is another."}}', None, said.where)
         if method == "POST":

@@ -18,6 +18,8 @@ from app.ledger.findings import Verdict
 from app.ledger.records import decode
 from app.ledger.remembered import unpack
 from app.ledger.sqlite import rotation
+from app.receiver.commits import Outcome
+from app.receiver.submission import write_submission
 from tests.twoparty.client import ClientSide, empty_copy
 from tests.twoparty.garage import LOG, GatewaySide, Vault, empty_ledger
 from tests.twoparty.wire import Fault, GatewayDied, Wire
@@ -218,6 +220,11 @@ class World:
         """That copy in place of its file."""
         if self.kept_client is not None:
             self.client.restore(self.kept_client)
+
+    def push(self, bodies: Sequence[bytes], note: str, old: int = 0) -> Outcome:
+        """What the receiver says to records from `old` on that somebody hands in, whoever that is."""
+        self.client.answer("POST", "/ledger", write_submission(old, tuple(bodies), note))
+        return self.client.outcomes[-1]
 
     # The end.
 
