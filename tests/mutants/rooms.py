@@ -97,7 +97,7 @@ ROOMS: Sequence[Room] = (
     Room(
         "ledger: two copies",
         tuple(f"app/ledger/{name}.py" for name in ("descent", "comparing", "copies", "evidence")),
-        ("tests/ledger/test_comparing.py", "tests/ledger/test_copies.py", "tests/ledger/test_evidence.py"),
+        tuple(f"tests/ledger/test_{name}.py" for name in ("descent", "copies", "evidence", "comparing")),
     ),
     Room(
         "ledger: statement",
