@@ -17,7 +17,7 @@ from app.receiver.kept import Growth, HeldRecords, KeptLog
 from app.receiver.parties import Charge, Enrolment, FlatOutcome, FlatRow, Listed
 
 CHARGES_A_LOG = 64
-"""More are not kept: a gateway that forks with every request would fill the disk."""
+"""More are not kept: a gateway that forks with every request would fill the disk. A suspicion gives way to a proof."""
 LOGS_AN_ENROLMENT = 64
 """A secret that leaked must not fill the disk with logs either."""
 KEPT_EVERY = 4096
@@ -61,7 +61,7 @@ class IntakeWork(Protocol):
         """Its newest checkpoint is cosigned once more."""
 
     def charge(self, charge: Charge) -> None:
-        """Keep what speaks against a gateway, once, and while there is room for it."""
+        """Keep what speaks against a gateway, once, and while there is room for it. Proofs go before suspicions."""
 
     def suspicions(self, log: KeptLog) -> Sequence[Charge]:
         """The charges against a log that prove nothing yet."""

@@ -170,6 +170,25 @@ def test_a_gateway_that_forks_with_every_request_does_not_fill_the_disk(counter:
     assert len(counter.store.charges(None, 1000)) == CHARGES_A_LOG
 
 
+def test_suspicions_leave_room_for_a_proof(counter: Counter) -> None:
+    gateway = SendingLog(records=4)
+    counter.take(gateway.push())
+    for number in range(CHARGES_A_LOG + 5):
+        other = gateway.twin()
+        other.append(usage(model=f"m:{number}"))
+        counter.take(other.push(5, note=gateway.signer.sign_checkpoint(gateway.log, 6, bytes([number]) * 32)))
+    assert len(counter.store.charges(None, 1000)) == CHARGES_A_LOG
+    assert listed(counter.store)[0].proofs == 0
+    for model in ("m:a", "m:b"):
+        other = gateway.twin()
+        changed(other, 3, model=model)
+        for _ in range(2):
+            counter.take(other.push(5, 5, note=other.note()))
+    assert listed(counter.store)[0].proofs == 2
+    assert [charge.shown_note for charge in counter.store.charges(None, 1)] == [other.note()]
+    assert len(counter.store.charges(None, 1000)) == CHARGES_A_LOG
+
+
 def test_a_secret_that_leaked_does_not_fill_the_disk_with_logs(counter: Counter) -> None:
     for number in range(LOGS_AN_ENROLMENT):
         assert isinstance(counter.take(SendingLog(1, f"gw_1/c_{number}").push()), Accepted)

@@ -227,7 +227,7 @@ class PostgresWork:
     def charge(self, charge: Charge) -> None:
         """See IntakeWork."""
         held = "SELECT count(*) FROM charge WHERE enrolment = %s AND log = %s"
-        if self._one(held, charge.enrolment, charge.log) >= CHARGES_A_LOG:
+        if self._one(held, charge.enrolment, charge.log) >= CHARGES_A_LOG and not self._made_room(charge):
             return
         self.connection.execute(
             f"INSERT INTO charge ({CHARGE.removesuffix(', n')})"
@@ -247,6 +247,19 @@ class PostgresWork:
                 charge.shown_body,
             ),
         )
+
+    def _made_room(self, charge: Charge) -> bool:
+        """Whether a suspicion gave way to a new proof: nobody who lets himself be suspected often hides one so."""
+        known = (
+            "SELECT count(*) FROM charge WHERE enrolment = %s AND log = %s AND code = %s AND shown_note = %s"
+        )
+        if not charge.proof or self._one(known, charge.enrolment, charge.log, charge.code, charge.shown_note):
+            return False
+        oldest = "SELECT min(n) FROM charge WHERE enrolment = %s AND log = %s AND NOT proof"
+        made = self.connection.execute(
+            f"DELETE FROM charge WHERE n = ({oldest}) RETURNING n", (charge.enrolment, charge.log)
+        )
+        return made.fetchone() is not None
 
     def suspicions(self, log: KeptLog) -> list[Charge]:
         """See IntakeWork."""

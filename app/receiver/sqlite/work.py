@@ -118,7 +118,7 @@ class SqliteWork:
     def charge(self, charge: Charge) -> None:
         """See IntakeWork."""
         held = "SELECT count(*) FROM charge WHERE enrolment = ? AND log = ?"
-        if self._one(held, charge.enrolment, charge.log) >= CHARGES_A_LOG:
+        if self._one(held, charge.enrolment, charge.log) >= CHARGES_A_LOG and not self._made_room(charge):
             return
         self._connection.execute(
             f"INSERT OR IGNORE INTO charge ({CHARGE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
@@ -137,6 +137,17 @@ class SqliteWork:
                 charge.shown_body,
             ),
         )
+
+    def _made_room(self, charge: Charge) -> bool:
+        """Whether a suspicion gave way to a new proof: nobody who lets himself be suspected often hides one so."""
+        known = "SELECT count(*) FROM charge WHERE enrolment = ? AND log = ? AND code = ? AND shown_note = ?"
+        if not charge.proof or self._one(known, charge.enrolment, charge.log, charge.code, charge.shown_note):
+            return False
+        oldest = "SELECT min(n) FROM charge WHERE enrolment = ? AND log = ? AND NOT proof"
+        made = self._connection.execute(
+            f"DELETE FROM charge WHERE n = ({oldest}) RETURNING n", (charge.enrolment, charge.log)
+        )
+        return made.fetchone() is not None
 
     def suspicions(self, log: KeptLog) -> list[Charge]:
         """See IntakeWork."""
