@@ -285,7 +285,6 @@ class Delivery:
                 trouble=DeliveryTrouble.AHEAD,
                 said=f"The receiver has {size} records of ours and we have {self.size}: our newest ones are lost.",
             )
-            self.busy = True
             return Refill(self.size, size)
         if size == self._from:
             self._failed(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any
 
@@ -44,8 +44,7 @@ class Month:
         first = datetime.strptime(text, "%Y-%m").replace(tzinfo=zone)
         if first.strftime("%Y-%m") != text:
             raise ValueError(f"{text!r:.20} is no month")
-        following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-        end = datetime(following.year, following.month, 1, tzinfo=zone)
+        end = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
         return cls(text, zone_name, zone, _us(first), _us(end))
 
     def local(self, at_us: int) -> datetime:
@@ -151,11 +150,10 @@ class Gathering:
         claim, _ = parse_checkpoint(note)
         if claim.size != self.size:
             raise LedgerError(f"The checkpoint is over {claim.size} records, and {self.size} were read.")
-        currencies = sorted({draft.currency for draft in self.terms}) or [NO_CURRENCY]
-        if len(currencies) > 1:
-            raise LedgerError(
-                f"The prices of {self.month.text} are in {' and '.join(currencies)}, whose amounts have no sum."
-            )
+        currency, *others = sorted({draft.currency for draft in self.terms}) or [NO_CURRENCY]
+        if others:
+            named = " and ".join([currency, *others])
+            raise LedgerError(f"The prices of {self.month.text} are in {named}, whose amounts have no sum.")
         return canonical(
             {
                 "form": FORM,
@@ -166,7 +164,7 @@ class Gathering:
                 "time_zone": self.month.zone_name,
                 "from": self.month.local(self.month.from_us).isoformat(),
                 "to": self.month.local(self.month.to_us).isoformat(),
-                "currency": currencies[0],
+                "currency": currency,
                 "total": self.total.told(),
                 "log_total_cost": str(self.cum),
                 "days": _listed("day", sorted(self.days.items())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given, settings
@@ -260,6 +260,63 @@ def test_a_clock_that_is_set_back_by_a_year_puts_nothing_off_for_longer_than_a_d
     script.tell(Came(), -365 * DAY_S)
     assert script.wait_s() == DAY_S
     assert script.tell(Came(), DAY_S) == (Beat(),)
+
+
+def test_nothing_is_known_of_a_delivery_that_has_not_begun_and_events_are_values() -> None:
+    assert astuple(Standing()) == (0, 0, 0, 0, 0, DeliveryTrouble.NONE, "", "")
+    assert (Came(), Hurry(), Beat()) == (Came(), Hurry(), Beat())
+    assert SECOND_US == 10**6
+
+
+def test_whatever_ends_a_failure_leaves_nothing_of_it() -> None:
+    script = Script(Standing(acked=7), size=7, asks=True)
+    for mends in (Hurry(), Progressed(7), Refilled(12), Acknowledged(12)):
+        script.tell(Came(), DAY_S)
+        script.tell(DOWN)
+        assert script.kept.failures == 1
+        script.tell(mends)
+        assert script.kept.failures == 0
+        if isinstance(mends, Refilled):
+            assert (script.kept.acked, script.kept.next_us, script.kept.said) == (12, 0, "")
+            assert script.life.size == 12
+    script.tell(Grew(13))
+    script.tell(DOWN)
+    script.life.told(Hurry(), script.now_us)
+    assert script.kept.next_us == 0
+
+
+@pytest.mark.parametrize("mended", ["refilled", "acknowledged"])
+def test_each_loss_is_fetched_as_often_as_the_first_one(mended: str) -> None:
+    script = Script(Standing(acked=7), size=7, asks=True)
+    script.tell(Came())
+    script.tell(Sized(12))
+    script.tell(DOWN)
+    assert script.kept.trouble is DeliveryTrouble.AHEAD
+    script.tell(Came(), 5)
+    if mended == "refilled":
+        assert script.tell(Sized(12)) == (Refill(7, 12),)
+        assert script.tell(Refilled(12)) == (Push(12),)
+    else:
+        # It was wrong about what it has.
+        script.tell(Acknowledged(7))
+        script.tell(Grew(8))
+    assert script.kept.trouble is DeliveryTrouble.NONE
+    script.tell(Sized(20))
+    for trouble in (DeliveryTrouble.AHEAD, DeliveryTrouble.DISPUTED):
+        script.tell(DOWN)
+        assert script.kept.trouble is trouble
+        script.tell(Came(), 5)
+
+
+def test_a_receiver_that_has_what_it_said_it_has_lost_nothing() -> None:
+    script = Script(size=10)
+    assert script.tell(Came()) == (Push(0),)
+    assert script.tell(Progressed(5)) == ()
+    assert script.tell(Sized(5)) == (Push(5),)
+    assert script.kept.said == ""
+    assert script.tell(Progressed(8)) == ()
+    assert script.tell(Sized(7)) == (Push(7),)
+    assert script.kept.said.startswith("The receiver has only 7 of the 8 records")
 
 
 class Receiver:

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from app.ledger.drafts import AdjustDraft, HeartbeatDraft, LaborDraft, UptimeDraft, UsageDraft
 from app.ledger.errors import RecordError
 from app.ledger.records import Record, encode
-from app.ledger.seed_form import PARTS, TEMPLATE, check_template, count_hashes, flat, flat_lines, parse_flat
+from app.ledger.seed_form import (
+    LINE_MAX_B,
+    PARTS,
+    TEMPLATE,
+    check_template,
+    count_hashes,
+    flat,
+    flat_lines,
+    parse_flat,
+)
 from app.settings.catalogue import parse
 from app.settings.parameters import Settings
 from app.settings.values import TEMPLATE_PARTS
@@ -209,6 +218,28 @@ def test_what_is_no_transaction_is_said_in_a_sentence(before: str, after: str, s
     with pytest.raises(RecordError) as caught:
         parse_flat(GOOD.replace(before, after).encode())
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("before", "kept", "refused"),
+    [
+        ('"id": "1"', '"id": "%s"' % ("i" * 1024), '"id": "%s"' % ("i" * 1025)),
+        ('"cost": 0.5', f'"cost": 0.{"5" * 62}', f'"cost": 0.{"5" * 63}'),
+        ('"prompt_tokens": 1', f'"prompt_tokens": {"1" * 16}', f'"prompt_tokens": {"1" * 17}'),
+    ],
+)
+def test_what_is_longest_is_kept_and_one_more_is_refused(before: str, kept: str, refused: str) -> None:
+    assert before in GOOD
+    parse_flat(GOOD.replace(before, kept).encode())
+    with pytest.raises(RecordError, match="of at most"):
+        parse_flat(GOOD.replace(before, refused).encode())
+
+
+def test_a_line_of_the_longest_kind_is_read() -> None:
+    padded = GOOD.encode() + b" " * (LINE_MAX_B - len(GOOD))
+    assert parse_flat(padded).id == "1"
+    with pytest.raises(RecordError, match="at most 65536 bytes"):
+        parse_flat(padded + b" ")
 
 
 def test_a_sender_may_count_its_transactions() -> None:

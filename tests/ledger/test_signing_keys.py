@@ -56,6 +56,12 @@ def test_each_key_signs_up_to_the_record_that_passes_it_on(keys, size, signers):
                 keys.verify(note(signer, size))
 
 
+def test_keys_are_known_again_as_they_were(keys):
+    for ranges in (keys.ranges, keys.ranges[:1]):
+        again = SigningKeys.known(LOG, ranges)
+        assert (again.ranges, again.newest, again.log) == (tuple(ranges), ranges[-1][1], LOG)
+
+
 def test_a_stolen_old_key_signs_nothing_beyond_its_range(keys):
     with pytest.raises(CheckpointError, match="passed on before"):
         keys.verify(note(FIRST, 8))

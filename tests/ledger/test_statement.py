@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.ledger.checkpoint import Signer, parse_checkpoint
-from app.ledger.drafts import LaborDraft, TariffDraft
+from app.ledger.drafts import KeyDraft, LaborDraft, TariffDraft
 from app.ledger.errors import BadProof, CheckpointError, LedgerError
 from app.ledger.ids import uuid7
 from app.ledger.statement import Gathering, Month, sign_statement, vouched
@@ -24,6 +24,10 @@ def gathered(log: SendingLog, month: Month = MARCH) -> dict[str, object]:
     found = Gathering(month)
     found.read(log.bodies)
     return dict(json.loads(found.data(log.note(), log.signer.vkey)))
+
+
+def key_draft(key: str, label: str) -> KeyDraft:
+    return KeyDraft(uuid7(1, 1), 1, key, label, "client", "created", "0" * 64)
 
 
 def terms(t0: int, currency: str = "EUR") -> TariffDraft:
@@ -41,7 +45,24 @@ def test_a_month_is_as_long_as_the_clocks_make_it(text: str, hours: int) -> None
     assert month.local(month.to_us).day == 1
 
 
-@pytest.mark.parametrize("text", ["", "2026", "2026-13", "2026-3", "2026-03-01", " 2026-03"])
+@pytest.mark.parametrize(
+    ("text", "begin", "end"),
+    [
+        ("1970-01", "1970-01-01T00:00:00+00:00", "1970-02-01T00:00:00+00:00"),
+        ("2026-11", "2026-11-01T00:00:00+00:00", "2026-12-01T00:00:00+00:00"),
+        ("2026-12", "2026-12-01T00:00:00+00:00", "2027-01-01T00:00:00+00:00"),
+    ],
+)
+def test_a_month_ends_where_the_next_one_begins_over_the_years_end_too(
+    text: str, begin: str, end: str
+) -> None:
+    month = Month.of(text, "UTC", UTC)
+    assert (month.local(month.from_us).isoformat(), month.local(month.to_us).isoformat()) == (begin, end)
+    assert month.from_us == datetime.fromisoformat(begin).timestamp() * 1e6
+    assert month.to_us == datetime.fromisoformat(end).timestamp() * 1e6
+
+
+@pytest.mark.parametrize("text", ["", "9999-12", "2026", "2026-13", "2026-3", "2026-03-01", " 2026-03"])
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Month.of(text, "Europe/Berlin", BERLIN)
@@ -66,6 +87,67 @@ def test_a_record_belongs_to_the_month_and_the_day_in_which_its_work_began() -> 
     assert [one["cost"] for one in told["models"]] == [one["cost"] for one in told["keys"]] == ["20"]  # type: ignore[attr-defined]
     assert (told["currency"], told["client"], told["log_total_cost"]) == ("EUR", "Anna", "140")
     assert (told["from"], told["to"]) == ("2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00")
+
+
+def test_the_dearest_stand_first_and_of_two_that_cost_the_same_the_first_by_name() -> None:
+    log = SendingLog()
+    for model, key, cost in (
+        ("b", "k_1", 10),
+        ("a", "k_2", 10),
+        ("c", "k_2", 5),
+        ("d", "k_0", 15),
+        ("a", "k_2", 5),
+    ):
+        log.append(
+            usage(
+                t0=MARCH.from_us, t1=MARCH.from_us + 5, cost=cost, model=model, key=key, tok_in=3, tok_out=7
+            )
+        )
+    told = gathered(log)
+    listed = [(one["model"], one["cost"]) for one in told["models"]]  # type: ignore[attr-defined]
+    assert listed == [("a", "15"), ("d", "15"), ("b", "10"), ("c", "5")]
+    assert [one["key"] for one in told["keys"]] == ["k_2", "k_0", "k_1"]  # type: ignore[attr-defined]
+    assert told["models"][0] == {  # type: ignore[index]
+        "model": "a", "records": 2, "requests": 2, "tok_in": 6, "tok_out": 14, "dur_us": 800_000,
+        "e_uj": told["models"][0]["e_uj"], "cost": "15",  # type: ignore[index]
+    }  # fmt: skip
+
+
+def test_a_key_is_listed_with_the_label_that_it_was_given_last() -> None:
+    log = SendingLog()
+    for label in ("laptop", "old laptop"):
+        log.append(key_draft("k_1", label))
+    for key in ("k_1", "k_2"):
+        log.append(usage(t0=MARCH.from_us, t1=MARCH.from_us + 5, cost=1, key=key))
+    told = gathered(log)
+    assert [(one["key"], one["label"]) for one in told["keys"]] == [("k_1", "old laptop"), ("k_2", "")]  # type: ignore[attr-defined]
+
+
+def test_terms_that_begin_with_the_month_take_the_place_of_those_before() -> None:
+    log = SendingLog()
+    for t0 in (MARCH.from_us - 1, MARCH.from_us):
+        log.append(terms(t0))
+    assert [one["since_us"] for one in gathered(log)["tariffs"]] == [MARCH.from_us]  # type: ignore[attr-defined]
+
+
+def test_nothing_that_costs_nothing_has_a_day_of_its_own() -> None:
+    log = SendingLog()
+    log.append(terms(MARCH.from_us + 5))
+    log.append(usage(t0=MARCH.from_us + 6, t1=MARCH.from_us + 7, cost=0))
+    told = gathered(log)
+    assert [day["records"] for day in told["days"]] == [1]  # type: ignore[attr-defined]
+    assert told["total"]["records"] == 2  # type: ignore[index]
+    assert told["tariffs"] == [
+        {
+            "tariff": "t_1", "since_us": MARCH.from_us + 5, "currency": "EUR", "mode": "marginal",
+            "prices": '[[null,null,"1"]]', "margin_ppm": 0, "base_rate": "0", "labor_rate": "0",
+        }
+    ]  # fmt: skip
+
+
+def test_before_anything_was_read_there_is_nothing() -> None:
+    found = Gathering(MARCH)
+    assert (found.size, found.cum, found.client, found.total.told()["records"]) == (0, 0, "", 0)
 
 
 def test_the_terms_are_those_in_force_when_the_month_began_and_those_that_came_in_it() -> None:
