@@ -31,7 +31,7 @@ def copy(
 ) -> None:
     """Copy the ledger at `source`, as it is at this moment, to the new file `target`, mode 0600. Whoever writes to it
     goes on meanwhile. `check` may look at the copy before it has its name, and raise; `progress` is called with (pages
-    copied, pages in all); `vfs` names SQLite's file layer, for tests.
+    copied, pages in all); `vfs` names SQLite's file layer under the copy, for tests.
 
     Raises LedgerError; there is no `target` then, and one that there was before is as it was.
     """
@@ -39,7 +39,7 @@ def copy(
         raise LedgerError(f"{target} exists already: choose another name, or move it away.")
     part = target.with_name(target.name + ".part")
     _remove(part)
-    reader = open_reader(source, vfs)
+    reader = open_reader(source)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         _copy_pages(reader, part, progress, vfs)
@@ -129,15 +129,18 @@ def _gather(path: Path, vfs: str | None) -> None:
 
 
 def _move(path: Path, aside: Path) -> bool:
+    there = path.exists()
+    if there:
+        # A second name first: at no moment is the ledger under none.
+        os.link(path, aside)
     for suffix in COMPANIONS:
         beside = path.with_name(path.name + suffix)
         if beside.exists():
             os.replace(beside, aside.with_name(aside.name + suffix))
-    if not path.exists():
-        return False
-    # A second name first: at no moment is the ledger under none.
-    os.link(path, aside)
-    return True
+    # These names are sure before the other ledger has this one: a power cut could leave that with what belongs to the
+    # old one beside it, which SQLite would mix into it, or the old one under no name.
+    sync_folder(path.parent)
+    return there
 
 
 def sync_folder(folder: Path) -> None:

@@ -67,7 +67,7 @@ class Trace:
                 case Synced(name):
                     content = durable.get(name)
                     for change in pending.pop(name, []):
-                        content = _applied(content, change)
+                        content = applied(content, change)
                     durable[name] = content
                 case FolderSynced():
                     for name, changes in pending.items():
@@ -81,13 +81,13 @@ class Trace:
                     pending.setdefault(event.name, []).append(event)
         for name, changes in pending.items():
             content = durable.get(name)
-            for change in _as_the_disk_likes(changes, dice):
-                content = _applied(content, change)
+            for change in as_the_disk_likes(changes, dice):
+                content = applied(content, change)
             durable[name] = content
         return {name: content for name, content in durable.items() if content is not None}
 
 
-def _applied(content: bytes | None, change: Wrote | Truncated | Deleted) -> bytes | None:
+def applied(content: bytes | None, change: Wrote | Truncated | Deleted) -> bytes | None:
     match change:
         case Deleted():
             return None
@@ -100,7 +100,7 @@ def _applied(content: bytes | None, change: Wrote | Truncated | Deleted) -> byte
             return content[:offset] + data + content[offset + len(data) :]
 
 
-def _as_the_disk_likes(
+def as_the_disk_likes(
     changes: list[Wrote | Truncated | Deleted], dice: random.Random
 ) -> list[Wrote | Truncated | Deleted]:
     """What becomes of changes that were never synced."""
