@@ -137,12 +137,13 @@ def _torn(change: Wrote | Truncated | Deleted, dice: random.Random) -> Wrote | T
 
 
 class Recorder(apsw.VFS):
-    """Its name is the vfs to open a database with. Nothing is really synced, for no real power fails. Where it `lies`,
-    syncs are not even written down: such a disk keeps nothing for sure."""
+    """Its name is the vfs to open a database with. Nothing is synced, unless `really`: no real power fails. Where
+    it `lies`, syncs are not even written down: such a disk keeps nothing for sure."""
 
-    def __init__(self, folder: Path, *, lies: bool = False) -> None:
+    def __init__(self, folder: Path, *, lies: bool = False, really: bool = False) -> None:
         self.name = f"recorder{id(self)}"
         self.lies = lies
+        self.really = really
         self.trace = Trace({file.name: file.read_bytes() for file in folder.iterdir()})
         super().__init__(self.name, "", maxpathname=1024)
 
@@ -163,7 +164,8 @@ class RecordedFile(apsw.VFSFile):
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         self._recorder = recorder
         self._name = Path(path).name
-        # The system's file layer syncs the folder too when such a file of its making is synced for the first time.
+        # The system's file layer syncs the folder too when such a file of its making is synced for the first time, as
+        # test_folder_sync.py shows.
         self._new = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and flags[0] & JOURNALS)
         super().__init__("", name, flags)
 
@@ -176,6 +178,8 @@ class RecordedFile(apsw.VFSFile):
         self._recorder.trace.events.append(Truncated(self._name, newsize))
 
     def xSync(self, flags: int) -> None:
+        if self._recorder.really:
+            super().xSync(flags)
         if not self._recorder.lies:
             self._recorder.trace.events.append(Synced(self._name))
             if self._new:
