@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.ledger.checkpoint import Signer, parse_checkpoint
+from app.ledger.checkpoint import Signer, b64, parse_checkpoint
 from app.ledger.drafts import KeyDraft, LaborDraft, TariffDraft
 from app.ledger.errors import BadProof, CheckpointError, LedgerError
 from app.ledger.ids import uuid7
@@ -103,10 +103,15 @@ def test_the_dearest_stand_first_and_of_two_that_cost_the_same_the_first_by_name
                 t0=MARCH.from_us, t1=MARCH.from_us + 5, cost=cost, model=model, key=key, tok_in=3, tok_out=7
             )
         )
+    log.append(
+        usage(t0=MARCH.from_us, t1=MARCH.from_us + 5, cost=0, model="d", key="k_0", tok_in=None, tok_out=None)
+    )
     told = gathered(log)
     listed = [(one["model"], one["cost"]) for one in told["models"]]  # type: ignore[attr-defined]
     assert listed == [("a", "15"), ("d", "15"), ("b", "10"), ("c", "5")]
     assert [one["key"] for one in told["keys"]] == ["k_2", "k_0", "k_1"]  # type: ignore[attr-defined]
+    unknown = told["models"][1]  # type: ignore[index]
+    assert (unknown["requests"], unknown["tok_in"], unknown["tok_out"]) == (2, 3, 7)
     assert told["models"][0] == {  # type: ignore[index]
         "model": "a", "records": 2, "requests": 2, "tok_in": 6, "tok_out": 14, "dur_us": 800_000,
         "e_uj": told["models"][0]["e_uj"], "cost": "15",  # type: ignore[index]
@@ -195,5 +200,8 @@ def test_the_signature_is_over_every_file_and_can_be_taken_for_no_checkpoint() -
     for keys in ([], [Signer(b"x" * 32, "gw").verifier]):
         with pytest.raises(BadProof, match="carries no signature"):
             vouched(note, keys)
+    odd = f"mortdecai-gateway/statement/v1\ngw/c_1\n2026-03\nh tml {b64(bytes(32))}\n"
+    with pytest.raises(BadProof, match="does not hold"):
+        vouched(signer.sign_note(odd), [signer.verifier])
     with pytest.raises(BadProof, match="is no statement"):
         vouched(signer.sign_checkpoint("gw/c_1", 1, bytes(32)), [signer.verifier])
