@@ -105,9 +105,15 @@ def _records(
             f"Record {proven.seq} of {log} was signed by {proven.key.name}{also}. It says, as the {holder} shows it:"
             f" {proven.leaf.decode(errors='replace')}"
         )
-    if len(found) == 2 and found[0].seq == found[1].seq and found[0].leaf != found[1].leaf:
-        name = found[0].key.name
-        return Weighed(True, (f"{name} has signed two histories of {log}.", *says))
+    names = {proven.key.name for proven in found}
+    # A key that passed to the next keeps its name; another name is another signer, whose word convicts nobody else.
+    if (
+        len(found) == 2
+        and len(names) == 1
+        and found[0].seq == found[1].seq
+        and found[0].leaf != found[1].leaf
+    ):
+        return Weighed(True, (f"{names.pop()} has signed two histories of {log}.", *says))
     if len(found) == 1:
         return Weighed(True, (f"Only one of the two records is what {found[0].key.name} signed.", *says))
     return Weighed(False, tuple(says))
@@ -135,9 +141,9 @@ def _sizes(
             shown.append((parse_checkpoint(note)[0].size if note else 0, holder))
         except CheckpointError:
             raise BadProof(f"The checkpoint of the {holder} in the evidence is none.") from None
-    roots: dict[int, bytes] = {}
+    roots: dict[tuple[str, int], bytes] = {}
     for claim, key, _ in vouched:
-        if roots.setdefault(claim.size, claim.root) != claim.root:
+        if roots.setdefault((key.name, claim.size), claim.root) != claim.root:
             return Weighed(
                 True, (f"{key.name} has signed two histories of the first {claim.size} records of {log}.",)
             )

@@ -9,6 +9,7 @@ import pytest
 
 from app.ledger.checkpoint import Signer
 from app.ledger.comparing import Comparison, Holder
+from app.ledger.copies import LeavesCopy
 from app.ledger.cosignature import Cosigner
 from app.ledger.errors import BadProof
 from app.ledger.evidence import FORM, is_evidence, weigh, write_evidence
@@ -83,6 +84,31 @@ async def test_a_fork_needs_one_place_and_two_records() -> None:
         told["theirs"]["proof"] = proof
         weighed = weigh(json.dumps(told), KEYS)
         assert (weighed.proven, len(weighed.sentences)) == (False, 2)
+
+
+async def test_what_two_different_names_signed_convicts_neither_of_them() -> None:
+    log, other = SendingLog(records=20), Signer(b"o" * 32, "gw_other")
+    twin = edited(log, 9)
+    theirs = LeavesCopy(twin.bodies, other.sign_checkpoint(log.log, 21, twin.root()))
+    told = json.loads(write_evidence(await held_against(shows(log), theirs, log)))
+    told["theirs"]["checkpoint"] = theirs_note = await theirs.newest()
+    keys = [log.signer.verifier, other.verifier]
+    assert not weigh(json.dumps(told), keys).proven
+    assert not weigh(sizes(log.note(), theirs_note), keys).proven
+    # The key that the log passed on to has the old one's name.
+    heir = Signer(b"h" * 32, "gw_1")
+    theirs = LeavesCopy(twin.bodies, heir.sign_checkpoint(log.log, 21, twin.root()))
+    found = await held_against(shows(log), theirs, log)
+    keys = [log.signer.verifier, heir.verifier]
+    for text in (write_evidence(found), sizes(log.note(), found.theirs.note)):
+        weighed = weigh(text, keys)
+        assert (weighed.proven, weighed.sentences[0][:32]) == (True, "gw_1 has signed two histories of")
+
+
+async def test_who_holds_what_is_not_read_beyond_a_name() -> None:
+    told = json.loads(write_evidence(await forked()))
+    told["ours"]["holder"] = "z" * 21
+    assert f"as the {'z' * 20} shows it" in weigh(json.dumps(told), KEYS).sentences[1]
 
 
 async def test_one_signed_record_convicts_whoever_shows_another_and_none_convicts_nobody() -> None:
