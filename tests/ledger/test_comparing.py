@@ -6,11 +6,12 @@ import dataclasses
 import json
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from app.ledger.checkpoint import Signer
-from app.ledger.comparing import Comparison, Holder, LogCopy, compare
+from app.ledger.comparing import Comparison, Holder, LogCopy, compare, when
 from app.ledger.copies import LeavesCopy
 from app.ledger.cosignature import Cosigner
 from app.ledger.descent import ShownRecord
@@ -200,6 +201,72 @@ async def test_the_same_records_without_a_signature_are_not_ok() -> None:
         assert "carries no signature of gw_1" in found.sentence
     found = await held_against(shows(log), shows(log, cosigned=False), log)
     assert (found.verdict, "withholds its cosignature" in found.sentence) == (Verdict.UNVERIFIABLE, True)
+
+
+class Showing(Counted):
+    """A copy whose newest checkpoint, or whose records, are another's."""
+
+    def __init__(self, records: LogCopy, newest: str, **changes: Any) -> None:
+        super().__init__(records)
+        self.note = newest
+        self.changes = changes
+
+    async def newest(self) -> str:
+        return self.note
+
+    async def record(self, seq: int, size: int) -> ShownRecord:
+        return dataclasses.replace(await self.copy.record(seq, size), **self.changes)
+
+
+async def test_a_longer_log_must_grow_out_of_what_both_hold() -> None:
+    log = SendingLog(records=20)
+    ours, twin = shows(log, 15), edited(log, 3)
+    forged = shows(twin)
+    grown = (await forged.record(0, 15)).growth
+    note = await forged.newest()
+    for changes in ({"note": note, "growth": grown}, {"note": note, "growth": ()}, {"growth": grown}):
+        found = await held_against(ours, Showing(shows(log), note, **changes), log)
+        assert (found.first, found.verdict) == (None, Verdict.UNVERIFIABLE), changes
+        assert "its records do not lead to the checkpoint that it shows" in found.sentence
+    # Of one size nothing grows, and what is shown all the same proves nothing.
+    found = await held_against(shows(log), Showing(shows(log), log.note(), growth=grown), log)
+    assert found.verdict is Verdict.UNVERIFIABLE
+
+
+async def test_the_newest_checkpoint_itself_must_be_signed_and_not_only_what_a_record_is_shown_under() -> (
+    None
+):
+    log = SendingLog(records=20)
+    forged = Signer(bytes(32), "gw_1").sign_checkpoint(log.log, 21, log.root())
+    found = await held_against(shows(log), Showing(shows(log), forged), log)
+    assert (found.verdict, "carries no signature" in found.theirs.unsigned) == (Verdict.UNVERIFIABLE, True)
+    for ours, theirs in (
+        (Showing(shows(log), ""), Showing(shows(log), forged)),
+        (shows(log), Showing(shows(log), "")),
+    ):
+        found = await held_against(ours, theirs, log, holder=Holder.RECEIVER)  # type: ignore[arg-type]
+        assert found.verdict is (Verdict.UNVERIFIABLE if theirs.note else Verdict.ROLLBACK)
+    empty = Showing(shows(log), "")
+    nothing = await held_against(empty, empty, log, holder=Holder.RECEIVER)  # type: ignore[arg-type]
+    assert (nothing.verdict, nothing.ours.size, nothing.ours.unsigned) == (Verdict.OK, 0, "")
+
+
+async def test_the_most_that_was_cosigned_counts_and_not_what_sorts_last() -> None:
+    log = SendingLog(records=20)
+    nine, ten = log.note(9), log.note(10)
+    assert nine > ten
+    kept = nine + COSIGNER.cosign(nine, AT_S)
+    theirs = shows(log, 8, cosigned=False)
+    for acked, ours in ((kept, shows(log, 10)), ("", shows(log, 10)), (kept, shows(log, 10, cosigned=False))):
+        found = await held_against(ours, theirs, log, acked=acked)
+        most = 10 if ours._note.count("—") == 2 else 9
+        assert (found.verdict, f"has cosigned {most} of them" in found.sentence) == (Verdict.ROLLBACK, True)
+        assert found.acked.split("\n")[1] == str(most)
+
+
+def test_a_time_beyond_any_calendar_is_no_time() -> None:
+    assert when(0) == "1970-01-01 00:00:00 UTC"
+    assert when(2**63 - 1) == "at no time"
 
 
 async def test_evidence_of_a_fork_convicts_the_gateway_whoever_weighs_it() -> None:

@@ -53,6 +53,12 @@ async def test_a_peer_is_asked_for_its_checkpoint_and_then_for_proofs_in_the_tre
     assert (await copy.record(1, 3)).growth == (b"\x01" * 32, b"\x02" * 32)
 
 
+async def test_before_it_has_shown_a_checkpoint_a_peer_has_no_tree() -> None:
+    peer = Peer(proof=(200, shown()))
+    assert (await asking(peer).exhibit(2))[1] == 0
+    assert peer.asked[0].endswith("&size=0")
+
+
 async def test_a_peer_that_holds_nothing_of_the_log_says_404() -> None:
     assert await asking(Peer(checkpoint=(404, b"whatever"))).newest() == ""
     with pytest.raises(BadProof, match="answers 404: not here"):

@@ -112,5 +112,10 @@ def test_what_is_no_time_is_not_signed():
             RECEIVER.cosign(NOTE, at_s)
 
 
+@pytest.mark.parametrize("at_s", [0, 1, 2**63 - 1])
+def test_the_first_and_the_last_moment_are_times(at_s: int):
+    assert find_cosignature(NOTE, RECEIVER.cosign(NOTE, at_s), RECEIVER.verifier).at_s == at_s
+
+
 def test_the_cosigner_never_shows_its_secret():
     assert repr(RECEIVER) == f"Cosigner({RECEIVER.vkey})"

@@ -145,6 +145,23 @@ def test_a_receiver_that_does_not_know_what_it_has_is_a_failure_and_not_asked_wi
     assert script.kept.failures == 2
 
 
+def test_a_receiver_that_says_another_size_each_time_is_given_three_turns() -> None:
+    script = Script(size=10)
+    assert script.tell(Came()) == (Push(0),)
+    for size in (1, 2, 1):
+        assert script.tell(Sized(size)) == (Push(size),)
+    assert script.tell(Sized(2)) == ()
+    said = "The receiver says another number of records each time it is asked."
+    assert (script.kept.failures, script.kept.said) == (1, said)
+    # Whatever it took in between, the next time it is given as many.
+    script.tell(Hurry())
+    script.tell(Acknowledged(10))
+    script.tell(Grew(11))
+    for size in (1, 2, 1):
+        assert script.tell(Sized(size)) == (Push(size),)
+    assert script.tell(Sized(2)) == ()
+
+
 def test_a_receiver_ahead_of_us_holds_our_lost_tail() -> None:
     script = Script(Standing(acked=7), size=7, asks=True)
     assert script.tell(Came()) == (Push(7),)
@@ -265,7 +282,7 @@ def test_a_clock_that_is_set_back_by_a_year_puts_nothing_off_for_longer_than_a_d
 def test_nothing_is_known_of_a_delivery_that_has_not_begun_and_events_are_values() -> None:
     assert astuple(Standing()) == (0, 0, 0, 0, 0, DeliveryTrouble.NONE, "", "")
     assert (Came(), Hurry(), Beat()) == (Came(), Hurry(), Beat())
-    assert SECOND_US == 10**6
+    assert (SECOND_US, OVERDUE_US) == (10**6, 600 * 10**6)
 
 
 def test_whatever_ends_a_failure_leaves_nothing_of_it() -> None:

@@ -32,6 +32,8 @@ def test_the_secret_is_in_no_traceback() -> None:
         ("client", "cl ient", "names no http address"),
         ("#" + SECRET, "", "lacks its secret"),
         (SECRET, SECRET[:-1], "lacks its secret"),
+        (SECRET, SECRET + "A", "lacks its secret"),
+        (SECRET, "x" + SECRET, "lacks its secret"),
         ("," + INVITATION.vkey, "", "key in the line is damaged"),
         (INVITATION.vkey, INVITATION.vkey[:-4], "key in the line is damaged"),
         (INVITATION.vkey, "x+01234567+" + INVITATION.vkey.split("+", 2)[2], "key in the line is damaged"),

@@ -166,6 +166,25 @@ def test_what_costs_something_is_a_transaction_and_what_only_tells_is_none() -> 
             0,
         )
         assert said["hash"] == outsiders_hash(line)
+    plain = {
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "duration_seconds": 0.0,
+        "energy_wh": 0.0,
+        "energy_uj": "0",
+    }
+    told = json.loads(flat(record(adjust), SECRET) or b"")
+    assert {name: told[name] for name in plain} == plain
+    assert (told["ref"], told["reason"]) == (adjust.ref, adjust.reason)
+    told = json.loads(flat(record(labor), SECRET) or b"")
+    assert (told["note"], told["energy_uj"], told["duration_seconds"]) == (
+        labor.note,
+        "0",
+        labor.dur_us / 1e6,
+    )
+    told = json.loads(flat(record(uptime), SECRET) or b"")
+    assert (told["energy_source"], told["energy_uj"]) == (uptime.e_src, str(uptime.e_uj))
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (0, 0)
     assert flat(record(replace(adjust, cost=0)), SECRET) is None
     assert flat(record(HeartbeatDraft(ID, t0)), SECRET) is None
     assert flat(record(replace(USAGE, cost=0)), SECRET) is not None

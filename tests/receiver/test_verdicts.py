@@ -48,6 +48,10 @@ def test_a_copy_that_is_as_it_was_signed_is_ok_and_tells_what_all_cost(
     assert (verdict.status, verdict.finding, verdict.told_pico) == ("OK", "", gateway.cum)
 
 
+def under_key(listed: Listed, vkey: str) -> Listed:
+    return replace(listed, log=replace(listed.log, keys=((0, vkey),)))
+
+
 Spoil = Callable[[SendingLog, Listed], tuple[Listed, bytes]]
 
 
@@ -62,7 +66,7 @@ Spoil = Callable[[SendingLog, Listed], tuple[Listed, bytes]]
         (lambda gw, held: (held, b""), "its newest record cannot be read: "),
         (lambda gw, held: (but(held, checkpoint="nonsense"), gw.bodies[-1]), "is not a signed note"),
         (lambda gw, held: (but(held, checkpoint=SendingLog(2, gw.log).note()), gw.bodies[-1]), "no signature"),
-        (lambda gw, held: (replace(held, log=replace(held.log, keys=((0, "nonsense"),))), gw.bodies[-1]), "a verifier key"),
+        (lambda gw, held: (under_key(held, "nonsense"), gw.bodies[-1]), "a verifier key has a name"),
     ],
 )  # fmt: skip
 def test_a_copy_that_somebody_changed_is_said_in_a_sentence(
