@@ -33,6 +33,12 @@ WAYS_OUT = (
 )
 """What can be done where the newest records are lost; the end of a sentence, without its full stop."""
 
+OUTLIVED = (
+    "signed with another key than today's: a copy from before the signing key passed on cannot be gone on with, so put"
+    " back one made since then with `mortdecai-gateway ledger restore FILE`, or begin a new profile"
+)
+"""The same of a copy by the key of before."""
+
 
 class LedgerRollback(LedgerError):
     """The file holds less than, or something else than, what is remembered outside it."""

@@ -36,7 +36,7 @@ from app.ledger.sqlite.journal import Journal
 from app.ledger.sqlite.membership import CreateClient, CreateKey
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.refill import PutBack
-from app.ledger.sqlite.rotation import RotateKey, signed_by
+from app.ledger.sqlite.rotation import RotateKey
 from app.ledger.sqlite.transaction import Append, Write
 from tests.twoparty.client import COSIGNER
 from tests.twoparty.wire import Wire
@@ -120,7 +120,7 @@ class GatewaySide:
     # Its life.
 
     def _open(self) -> None:
-        signer = signed_by(self.path, *reversed(self.vault.signers))
+        signer = self.vault.signers[-1]
         self.journal = Journal(self.path, signer, None, unpack(self.vault.newest))
         self._closed = False
         self.reader = Reader(self.path, signer)

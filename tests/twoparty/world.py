@@ -13,7 +13,7 @@ from typing import Any
 
 from app.gateway.delivery import refilling
 from app.ledger.delivery import Came, DeliveryTrouble, Hurry
-from app.ledger.errors import LedgerRollback
+from app.ledger.errors import LedgerRollback, LedgerTampered
 from app.ledger.findings import Verdict
 from app.ledger.records import decode
 from app.ledger.remembered import unpack
@@ -69,6 +69,8 @@ class World:
         self.recorded = 0
         self.kept_gateway: tuple[bytes, list[str], int] | None = None
         """A backup of the ledger's file and of what the vault remembers, and how many keys there were."""
+        self.kept_size = 0
+        """How many records are in it."""
         self.kept_client: bytes | None = None
         self.lying = False
         """The wire changes bytes, or the receiver says what is not so: an alarm may come, and must go."""
@@ -180,6 +182,7 @@ class World:
     def back_up_gateway(self) -> None:
         """A copy of its file and its vault."""
         self.kept_gateway = self.garage.copied(), list(self.vault.newest), len(self.vault.signers)
+        self.kept_size = self.garage.size
 
     def restore_gateway(self, *faults: Fault) -> None:
         """The copy of file and vault in place of both, as who loses a disk does it. Before anything is recorded, the
@@ -197,8 +200,9 @@ class World:
         require(self.garage.size >= self.client.size, "the lost tail is not back")
 
     def restore_file_alone(self) -> None:
-        """An older copy of the file, and the vault remembers better: it does not open, and says why."""
-        if self.kept_gateway is None or self.kept_gateway[2] != len(self.vault.signers):
+        """An older copy of the file, and the vault remembers better: it does not open, and says why. Nor does one from
+        before the key passed on, which is worth a word even where nothing is remembered."""
+        if self.kept_gateway is None:
             return
         newest = self.garage.copied()
         older = {claim.origin: claim.size for claim in unpack(self.vault.newest)}.get(LOG, 0)
@@ -206,8 +210,15 @@ class World:
         try:
             self.garage.restore(self.kept_gateway[0])
             require(self.garage.size >= older, "an older copy than the vault remembers was opened")
+            require(self.kept_gateway[2] == len(self.vault.signers), "a copy by an old key was opened")
         except LedgerRollback as error:
             require("older copy" in str(error), f"a rollback that is not called one: {error}")
+            report = self.garage.audit()
+            require(report.verdict is Verdict.ROLLBACK, f"of an older copy it is said: {report.sentence}")
+        except LedgerTampered as error:
+            require(self.kept_size >= older, f"an older copy than the vault remembers is called {error}")
+            require(self.kept_gateway[2] < len(self.vault.signers), f"an older copy is called {error}")
+            require("another key" in str(error), f"a copy by an old key is called {error}")
         self.garage.path.write_bytes(newest)
         self.garage._open()
         require(self.garage.size == held, "the newest copy is not as it was")

@@ -17,6 +17,7 @@ import apsw
 from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
 from app.ledger.drafts import UsageDraft
 from app.ledger.errors import (
+    OUTLIVED,
     WAYS_OUT,
     CheckpointError,
     DuplicateRecord,
@@ -82,7 +83,7 @@ class Journal:
                 quick_check(self._connection, path)
             self.parties = stored_parties(self._connection)
             self.held = {hold.request_id for hold in stored_holds(self._connection)}
-            self.heads = self._signed_heads(path)
+            self.heads = self._signed_heads(path, remembered)
             self.parties = bound(self._connection, path, self.heads, self.parties)
             self._n: int = self._connection.execute("SELECT coalesce(max(n), 0) FROM record").get
             self._t0_min, self._t0_max = self._times()
@@ -103,8 +104,9 @@ class Journal:
             self._connection.close()
             raise
 
-    def _signed_heads(self, path: Path) -> dict[str, LogHead]:
+    def _signed_heads(self, path: Path, remembered: Sequence[Checkpoint]) -> dict[str, LogHead]:
         """Each log as it was signed last. Raises LedgerTampered where the rows say something else."""
+        sizes = {claim.origin: claim.size for claim in remembered}
         heads: dict[str, LogHead] = {}
         rows = self._connection.execute(
             "SELECT k, name, frontier, size, (SELECT max(seq) + 1 FROM record WHERE record.log = log.k),"
@@ -117,7 +119,7 @@ class Journal:
                 raise LedgerTampered(_tampered(path, name, str(error))) from None
             head.cum, head.terms, head.checkpoint, *sums = counted
             head.requests, head.tok_in, head.tok_out, head.dur_us, head.e_uj = sums
-            self._require_signed(path, head)
+            self._require_signed(path, head, sizes.get(name, 0))
             if not records == size == head.frontier.size:
                 raise LedgerTampered(
                     _tampered(path, name, f"of {head.frontier.size} signed records it holds {records}")
@@ -133,18 +135,24 @@ class Journal:
         ).get
         return NO_TIMES if first is None else (first, last)
 
-    def _require_signed(self, path: Path, head: LogHead) -> None:
+    def _require_signed(self, path: Path, head: LogHead, remembered: int) -> None:
         """Never sign on top of a state that is not the one signed last: that would launder a forgery."""
+        size = head.frontier.size
         try:
             claim = verify_checkpoint(head.checkpoint, self._signer.verifier, head.name)
         except UnsignedCheckpoint:
+            if size < remembered:
+                raise LedgerRollback(
+                    f"ROLLBACK: {path} is an older copy, with {size} of the {remembered} records of {head.name} that"
+                    f" this profile's vault remembers, {OUTLIVED}."
+                ) from None
             raise LedgerTampered(
                 f"The log {head.name} in {path} was signed with another key than {self._signer.name}'s of today:"
                 " start with the vault that holds its key, or begin a new profile."
             ) from None
         except CheckpointError as error:
             raise LedgerTampered(_tampered(path, head.name, str(error))) from None
-        if claim.size != head.frontier.size or claim.root != head.frontier.root():
+        if claim.size != size or claim.root != head.frontier.root():
             raise LedgerTampered(_tampered(path, head.name, "its newest checkpoint is of another state"))
 
     def _require_remembered(self, path: Path, claim: Checkpoint) -> None:

@@ -6,11 +6,12 @@ Rule: the first finding stands; whatever is wrong after it follows from it or ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from app.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from app.ledger.drafts import Draft, GenesisDraft, KeyDraft, RotationDraft
-from app.ledger.errors import WAYS_OUT, CheckpointError, UnsignedCheckpoint
+from app.ledger.errors import OUTLIVED, WAYS_OUT, CheckpointError, UnsignedCheckpoint
 from app.ledger.findings import Finding, LogReport, Verdict
 from app.ledger.heads import LogHead
 from app.ledger.merkle import Frontier
@@ -152,6 +153,16 @@ class LogAudit:
             self.blame(Verdict.TAMPERED, None, f"In {self.name} {what} is forged or broken: {error}.")
         return None
 
+    def _by_another(self, verifier: VerifierKey, note: str) -> bool:
+        """Whether another key of the log's than the newest has signed."""
+        with suppress(CheckpointError):
+            return (
+                self.keys is not None
+                and self.keys.newest.text != verifier.text
+                and bool(self.keys.verify(note))
+            )
+        return False
+
     def suspects(self, end: int) -> str:
         """Words for the records that nothing vouches for, up to `end` (exclusive)."""
         if end - self.proven == 1:
@@ -233,6 +244,11 @@ class LogAudit:
         if self.finding is not None:
             return
         size, stored, head = self.frontier.size, self.stored, self.head
+        remembered = max((kept.size for kept in self.kept if not kept.note), default=0)
+        if remembered > size and self._by_another(verifier, stored.checkpoint):
+            gone = f"Of {remembered} signed records of {self.name} those from {size} on are gone"
+            self.blame(Verdict.ROLLBACK, size, f"{gone}, and the others are {OUTLIVED}.")
+            return
         claim = self.vouched(verifier, stored.checkpoint, "the newest checkpoint")
         if claim is None:
             return

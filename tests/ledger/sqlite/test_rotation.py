@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 
 import apsw
 import pytest
 
 from app.ledger.checkpoint import Signer, UnsignedCheckpoint, parse_checkpoint, verify_checkpoint
-from app.ledger.errors import LedgerError, LedgerTampered
+from app.ledger.errors import LedgerError, LedgerRollback, LedgerTampered
 from app.ledger.merkle import Frontier, leaf_hash, root_from_leaves
 from app.ledger.records import RotationDraft, decode
 from app.ledger.signing_keys import SigningKeys
@@ -86,6 +87,30 @@ async def test_with_the_old_key_alone_the_ledger_does_not_open(rotated, opening,
     assert (await ledger.checkpoint(ledger.clients()[0].log)) != ""
     await ledger.close()
     assert (await opening(signer=NEWER)).vkey == NEWER.vkey
+
+
+async def test_an_older_copy_by_the_key_of_before_is_called_one_where_more_is_remembered(
+    opening, drafts, signer, path, tmp_path
+):
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    await ledger.append(log, drafts())
+    await ledger.close()
+    shutil.copyfile(path, tmp_path / "older")
+    ledger = await opening()
+    await ledger.rotate(NEW)
+    await ledger.append(log, drafts())
+    newest = ledger.newest()
+    await ledger.close()
+    shutil.copyfile(tmp_path / "older", path)
+    for claims, error in ((newest, LedgerRollback), ((), LedgerTampered)):
+        with pytest.raises(error, match="another key") as raised:
+            await opening(signer=NEW, remembered=claims)
+        assert str(raised.value).startswith("ROLLBACK: ") == bool(claims)
+    report = audit(path, NEW.verifier, remembered=newest)
+    assert [(found.verdict, found.log, found.seq) for found in report.findings] == [("ROLLBACK", log, 2)]
+    assert "before the signing key passed on" in report.sentence
+    assert audit(path, NEW.verifier).verdict == "UNVERIFIABLE"
 
 
 async def test_the_key_passes_only_to_another_one_of_the_same_name(opening, signer):
