@@ -8,8 +8,10 @@ half of the connection gets its answer.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -20,6 +22,7 @@ from app.basics.traces import where
 from app.proxy.bodies import Bodies
 from app.proxy.connections import Connections
 from app.proxy.dialects.base import JSON
+from app.proxy.handshake import Handshake
 from app.proxy.mishaps import Mishaps, log
 
 FOREVER = float("inf")
@@ -48,6 +51,7 @@ class Connection(web.RequestHandler):
         "_probes",
         "address",
         "asked",
+        "below",
         "bodies",
         "broken",
         "local",
@@ -71,6 +75,8 @@ class Connection(web.RequestHandler):
         self._house = house
         self._mishaps = mishaps
         self.bodies = bodies
+        self.below: Handshake | None = None
+        """What was counted in its place until it was encrypted."""
         self.broken = False
         """The present request's body cannot be read to its end."""
         self._answered = 0
@@ -89,6 +95,9 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it in, or send it away."""
+        if self.below is not None:
+            self.below.passed_on()
+            self.below = None
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) and peer else "?"
         self.local = is_loopback(host)
@@ -268,17 +277,37 @@ class Host(web.Server):
         mishaps: Mishaps,
         bodies: Bodies,
         is_proxy: Callable[[str], bool] = is_loopback,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         **options: Any,
     ) -> None:
-        """`is_proxy` tells of a connection's address whether it brings the requests of many."""
+        """`is_proxy` tells of a connection's address whether it brings the requests of many; `tls`, where there is one,
+        what a connection that comes now is encrypted with."""
         super().__init__(handler, **options)
+        self._tls = tls
+        self._shaking: WeakSet[Handshake] = WeakSet()
         self._is_proxy = is_proxy
         self._bodies = bodies
         self._house = house
         self._mishaps = mishaps
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> asyncio.BaseProtocol:  # type: ignore[override]  # asyncio asks for no more
         """The protocol of one more connection."""
+        if self._tls is None:
+            return self._connection()
+        connection = self._connection()
+        shaking = connection.below = Handshake(
+            connection, self._tls(), self._house, self._mishaps, self._is_proxy
+        )
+        self._shaking.add(shaking)
+        return shaking
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Close every connection, also those that are not encrypted yet."""
+        for shaking in tuple(self._shaking):
+            shaking.dismiss()
+        await super().shutdown(timeout)
+
+    def _connection(self) -> Connection:
         return Connection(
             self,
             self._house,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -59,13 +60,15 @@ class Server:
         dialects: Mapping[str, Dialect] | None = None,
         front: Front | None = None,
         witness: Witness | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         """`front`: what is asked of every request before its path is looked up, if anything. `witness`: who notes what
-        came of them. `dialects`: what a path speaks, or with `/*` everything below it that is not named; the rest is
-        Ollama's."""
+        came of them. `tls`: what a connection that comes now is encrypted with; without it none is. `dialects`: what a
+        path speaks, or with `/*` everything below it that is not named; the rest is Ollama's."""
         self._dialects = dialects or {}
         self._front = front
         self._witness = witness
+        self._tls = tls
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
         self._below = {path[:-1]: methods for path, methods in routes.items() if path.endswith("/*")}
         self._max_body_b = max_body_b
@@ -87,6 +90,7 @@ class Server:
             self._mishaps,
             Bodies(self._max_body_b),
             is_loopback if self._front is None else self._front.is_proxy,
+            self._tls,
             request_factory=self._request,
             # A client that goes away cancels its handler, so the engine stops; settling needs no task.
             handler_cancellation=True,

@@ -1,0 +1,194 @@
+"""Encrypted connections on a real server: bounded from their first byte on, and whole once they are encrypted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.access.certificate import load_pair, own_pair
+from app.basics.door import Door
+from app.proxy.connections import Bounds
+from app.proxy.server import Server
+
+pytestmark = pytest.mark.both_loops
+
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+USUAL = Bounds(total=20, per_address=5, kept_local=4)
+
+
+class Encrypted:
+    """A server with a certificate of its own, and clients that trust that one alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pairs = [own_pair(folder / name, ("localhost",)) for name in ("old", "new")]
+        self.served = load_pair(*self.pairs[0])
+        self.hold = asyncio.Event()
+        self.port = 0
+        self.writers: list[asyncio.StreamWriter] = []
+        self.server = Server(
+            {"/health": {"GET": self.health}, "/slow": {"GET": self.slow}, "/size": {"POST": self.size}},
+            lambda: 1 << 24,
+            bounds=lambda: self.bounds,
+            tls=lambda: self.served.context,
+        )
+        self.bounds = USUAL
+
+    async def health(self, request: web.BaseRequest) -> web.Response:
+        return web.Response(text="well")
+
+    async def slow(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begun ")
+        await self.hold.wait()
+        await response.write(b"ended")
+        await response.write_eof()
+        return response
+
+    async def size(self, request: web.BaseRequest) -> web.Response:
+        return web.Response(text=str(len(await request.read())))
+
+    def trust(self, pair: int = 0) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.pairs[pair][0]))
+
+    async def connect(self, pair: int = 0, **more: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        opened = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=more.pop("ssl", self.trust(pair)), server_hostname="localhost", **more
+        )
+        self.writers.append(opened[1])
+        return opened
+
+    async def bare(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        opened = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(opened[1])
+        return opened
+
+
+@pytest.fixture
+async def encrypted(tmp_path: Path) -> AsyncIterator[Any]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(bounds: Bounds = USUAL) -> Encrypted:
+            made = await asyncio.to_thread(Encrypted, tmp_path)
+            made.bounds = bounds
+            door = await Door.take("127.0.0.1", 0, "https")
+            await made.server.start(door)
+            made.port = door.port
+            stack.push_async_callback(made.server.stop)
+            stack.push_async_callback(made.server.stop_listening)
+            stack.callback(lambda: [writer.transport.abort() for writer in made.writers])
+            stack.callback(made.hold.set)
+            return made
+
+        yield make
+
+
+async def hear(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    return await reader.readexactly(length)
+
+
+async def test_a_client_that_trusts_the_certificate_is_answered_again_and_again(encrypted: Any) -> None:
+    house = await encrypted()
+    reader, writer = await house.connect()
+    for _ in range(3):
+        writer.write(GET)
+        assert await hear(reader) == b"well"
+    assert writer.get_extra_info("ssl_object").version() in ("TLSv1.2", "TLSv1.3")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await house.connect(1)
+
+
+async def test_bodies_larger_than_any_buffer_pass(encrypted: Any) -> None:
+    house = await encrypted()
+    reader, writer = await house.connect()
+    body = bytes(5_000_000)
+    writer.write(b"POST /size HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert await hear(reader) == b"5000000"
+
+
+async def test_tls_1_1_is_not_spoken(encrypted: Any) -> None:
+    house = await encrypted()
+    old = house.trust()
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.minimum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await house.connect(ssl=old)
+    reader, writer = await house.connect()
+    writer.write(GET)
+    assert await hear(reader) == b"well"
+
+
+async def test_connections_that_never_begin_their_handshake_shut_nobody_out(encrypted: Any) -> None:
+    house = await encrypted()
+    silent = [await house.bare() for _ in range(60)]
+    reader, writer = await house.connect()
+    writer.write(GET)
+    assert await hear(reader) == b"well"
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            assert await silent[0][0].read() == b""
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x16\x03\x01\x02\x00\x01", GET, b"\x16\x03\x01\xff\xff" + bytes(500)]
+)
+async def test_what_is_no_handshake_is_closed_in_time(encrypted: Any, said: bytes) -> None:
+    house = await encrypted(replace(USUAL, head_s=0.2))
+    reader, writer = await house.bare()
+    writer.write(said)
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            heard = await reader.read()
+            assert b"HTTP" not in heard
+    assert len(house.server._connections) == 0
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
+async def test_a_client_that_leaves_amid_its_handshake_is_counted_out(encrypted: Any, said: bytes) -> None:
+    house = await encrypted()
+    for leave in ("close", "abort"):
+        _, writer = await house.bare()
+        writer.write(said)
+        await writer.drain()
+        getattr(writer.transport, leave)()
+    async with asyncio.timeout(5):
+        while len(house.server._connections):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on(encrypted: Any) -> None:
+    house = await encrypted()
+    reader, writer = await house.connect()
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"begun ")
+    house.served = await asyncio.to_thread(load_pair, *house.pairs[1])
+    later, asking = await house.connect(1)
+    asking.write(GET)
+    assert await hear(later) == b"well"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await house.connect(0)
+    house.hold.set()
+    await reader.readuntil(b"ended")
+
+
+async def test_stopping_closes_those_that_are_not_encrypted_yet(encrypted: Any) -> None:
+    house = await encrypted()
+    reader, _ = await house.bare()
+    await house.connect()
+    await house.server.stop_listening()
+    await house.server.stop()
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
