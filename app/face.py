@@ -158,6 +158,20 @@ class ReceiptsView:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsView:
+    """The certificate of encrypted connections."""
+
+    fingerprint: str
+    """Its SHA-256, as browsers show it."""
+    until_us: int
+    """Wall time at which it expires."""
+    path: str
+    """The file, for clients that are to know it."""
+    problem: str
+    """One sentence where a newer one cannot be used, or this one ends soon; empty elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment of the gateway. `at_us` is wall time in microseconds."""
 
@@ -186,6 +200,8 @@ class Snapshot:
     public: TunnelState = OFF
     receipts: tuple[ReceiptsView, ...] = ()
     """What clients' receivers have acknowledged."""
+    tls: TlsView | None = None
+    """How connections are encrypted; None where they are not."""
 
 
 class DutyFace(Protocol):

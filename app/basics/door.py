@@ -18,15 +18,18 @@ class DoorTaken(Exception):
 class Door:
     """Bound sockets. Take it with `take`."""
 
-    def __init__(self, host: str, port: int, sockets: tuple[socket.socket, ...]) -> None:
+    def __init__(
+        self, host: str, port: int, sockets: tuple[socket.socket, ...], scheme: str = "http"
+    ) -> None:
+        self.scheme = scheme
         self.host = host
         self.port = port
         """The real one, also where any free one was asked for."""
         self.sockets = sockets
 
     @classmethod
-    async def take(cls, host: str, port: int) -> Door:
-        """Bind `host`; port 0 is any free one. Raises DoorTaken."""
+    async def take(cls, host: str, port: int, scheme: str = "http") -> Door:
+        """Bind `host`; port 0 is any free one; `scheme` is what will be spoken there. Raises DoorTaken."""
         sockets: list[socket.socket] = []
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
@@ -38,13 +41,14 @@ class Door:
             for taken in sockets:
                 taken.close()
             raise listen_error(error, host, port) from None
-        return cls(host, int(sockets[0].getsockname()[1]), tuple(sockets))
+        return cls(host, int(sockets[0].getsockname()[1]), tuple(sockets), scheme)
 
     @property
     def url(self) -> str:
         """Where clients on this machine reach it."""
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
-        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+        named = f"[{shown}]" if ":" in shown else shown
+        return f"{self.scheme}://{named}:{self.port}"
 
     def close(self) -> None:
         """Give the address back. Again is harmless."""

@@ -21,6 +21,7 @@ import aiohttp
 from app.basics.door import port_is_free
 from app.basics.figures import plain_digits
 from app.commands.common import CommandError, Ground
+from app.commands.operator import pinned
 from app.commands.run import Ready, logs, run
 from app.commands.sentences import for_people
 from app.gateway.gateway import Gateway
@@ -48,7 +49,7 @@ def demo(options: argparse.Namespace) -> int:
         )
         base = Ground(folders, store, "demo")
         with logs(base):
-            ready = _show(once=options.once)
+            ready = _show(base, once=options.once)
             if not options.headless and has_display():
                 from app.desktop.main import run_desktop
 
@@ -65,13 +66,13 @@ def has_display() -> bool:
     return True
 
 
-def _show(*, once: bool) -> Ready:
+def _show(base: Ground, *, once: bool) -> Ready:
     async def ready(gateway: Gateway, stop: asyncio.Event) -> None:
         key = await gateway.keys.plain()
         print("This is a simulation: no GPU does any work, and its watts are made up.\n", flush=True)
         timeout = aiohttp.ClientTimeout(total=60)
         headers = {"Authorization": f"Bearer {key}"}
-        async with aiohttp.ClientSession(gateway.address, timeout=timeout) as session:
+        async with aiohttp.ClientSession(gateway.address, timeout=timeout, connector=pinned(base)) as session:
             _print("1. Ollama, streamed", *await _ollama(session, headers))
             _print("2. OpenAI, streamed", *await _openai(session, headers))
             print(f"3. A wrong key\n   {await _refused(session)}\n")

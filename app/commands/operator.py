@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from app.commands.common import CommandError, Ground
-from app.settings.instance import running_token
+from app.settings.instance import running, running_token
 
 ANSWER_S = 60.0
 """Whatever does not take its time by nature is answered within this."""
@@ -90,6 +90,15 @@ def _sentences(url: str) -> Any:
         raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
 
 
+def pinned(base: Ground) -> aiohttp.TCPConnector:
+    """Connections to the running gateway: where it answers with a certificate, it must be the one it has left word of,
+    whoever vouches for it or does not."""
+    instance = running(base.folders.state)
+    if instance is None or instance.fingerprint is None:
+        return aiohttp.TCPConnector()
+    return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(bytes.fromhex(instance.fingerprint.replace(":", ""))))
+
+
 @contextlib.asynccontextmanager
 async def operator(base: Ground, url: str, token: str | None = None) -> AsyncIterator[Operator]:
     """The operator of the gateway at `url`; the token is the one that it has left for its user, unless it is given."""
@@ -98,7 +107,7 @@ async def operator(base: Ground, url: str, token: str | None = None) -> AsyncIte
         raise CommandError(f"The gateway at {url} is starting or stopping. Try again in a moment.")
     timeout = aiohttp.ClientTimeout(total=LONG_S, sock_read=SILENCE_S)
     headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers, connector=pinned(base)) as session:
         yield Operator(session, url)
 
 

@@ -94,9 +94,11 @@ def signals(stop: asyncio.Event) -> Iterator[None]:
 
 def _announce(base: Ground, options: argparse.Namespace) -> Ready:
     async def ready(gateway: Gateway, _: asyncio.Event) -> None:
+        tls = gateway.snapshot().tls
         if options.print_connection:
             line = {
                 "url": gateway.address,
+                **({} if tls is None else {"fingerprint": tls.fingerprint, "certificate": tls.path}),
                 "api_key": await gateway.keys.plain(),
                 "operator_token": gateway.identity.operator_token,
                 "profile": base.profile,
@@ -104,7 +106,8 @@ def _announce(base: Ground, options: argparse.Namespace) -> Ready:
             }
             print(json.dumps(line), flush=True)
         elif options.command == "serve":
-            print(f"Serving at {gateway.address}. Press Ctrl-C to stop.", file=sys.stderr, flush=True)
+            known = "" if tls is None else f" Its certificate's SHA-256 is {tls.fingerprint}."
+            print(f"Serving at {gateway.address}.{known} Press Ctrl-C to stop.", file=sys.stderr, flush=True)
 
     return ready
 

@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import contextlib
 import json
+import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +22,7 @@ from app.basics.clock import mono_us
 from app.basics.figures import three_figures
 from app.billing.money import format_money
 from app.commands.common import CommandError, Ground, ground, kept_or_not
-from app.commands.operator import Operator, operator
+from app.commands.operator import Operator, operator, pinned
 from app.commands.run import logs, run
 from app.containers.base import ContainerError, Daemon
 from app.gateway.gateway import Gateway
@@ -133,7 +135,7 @@ class Setup:
         await self._start_engine(owner)
         model = await self._have_model(owner)
         await self._try(owner, key, model)
-        self._connection(owner.url, key, model)
+        self._connection(owner.url, key, model, await owner.ask("GET", "/admin/certificate"))
 
     async def _start_engine(self, owner: Operator) -> None:
         engine = await owner.ask("GET", "/admin/engine")
@@ -193,10 +195,10 @@ class Setup:
             await owner.ask("POST", "/admin/resume")
         self._step("Test", "asking it something")
         try:
-            answer = await _chat(owner.url, key, model)
+            answer = await _chat(self._base, owner.url, key, model)
             if not await self._judged(owner):
                 # The engine was restarted to look for its GPU again, and only a loaded model shows what came of that.
-                answer = await _chat(owner.url, key, model)
+                answer = await _chat(self._base, owner.url, key, model)
                 await self._judged(owner)
         finally:
             if not serving:
@@ -225,15 +227,19 @@ class Setup:
                 return False
             await asyncio.sleep(LOOK_S / 5)
 
-    def _connection(self, url: str, key: str, model: str) -> None:
+    def _connection(self, url: str, key: str, model: str, certificate: Mapping[str, Any]) -> None:
+        known = certificate["fingerprint"]
         if self._json:
-            print(json.dumps({"url": url, "api_key": key, "model": model}), flush=True)
+            told = {"url": url, "api_key": key, "model": model}
+            print(json.dumps(told if known is None else {**told, "fingerprint": known}), flush=True)
             return
         self._say("Connection", url)
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+        trust = "" if known is None else f"--cacert {shlex.quote(certificate['certificate'])} "
         print(
-            f"\nAddress  {url}\nKey      {key}\n\n"
-            f"curl -sN {url}/api/chat -H 'Authorization: Bearer {key}' -d '{body}'\n\n"
+            f"\nAddress  {url}\nKey      {key}\n"
+            + ("" if known is None else f"SHA-256  {known} (of {certificate['certificate']})\n")
+            + f"\ncurl -sN {trust}{url}/api/chat -H 'Authorization: Bearer {key}' -d '{body}'\n\n"
             "Lend your GPU now: mortdecai-gateway (in the tray), or mortdecai-gateway serve",
             flush=True,
         )
@@ -298,7 +304,7 @@ class Setup:
             self._shown = ""
 
 
-async def _chat(url: str, key: str, model: str) -> dict[str, Any]:
+async def _chat(base: Ground, url: str, key: str, model: str) -> dict[str, Any]:
     """One short answer, as a client gets it. `/v1` is spoken by every engine, Ollama's own API only by some."""
     body = {
         "model": model,
@@ -310,7 +316,7 @@ async def _chat(url: str, key: str, model: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
     while True:
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=headers, connector=pinned(base)) as session,
             session.post(f"{url}/v1/chat/completions", json=body) as reply,
         ):
             answer = await reply.json(content_type=None)

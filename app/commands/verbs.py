@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from app.billing.money import format_money
@@ -34,6 +36,8 @@ async def _say(base: Ground, options: argparse.Namespace) -> int:
                 await ask_running(base, url, "GET", "/admin/public-address"),
                 url,
             ):
+                print(line)
+            for line in certificate(await ask_running(base, url, "GET", "/admin/certificate")):
                 print(line)
         case "pause":
             asked = {"wait": True, "others": options.others}
@@ -111,3 +115,15 @@ def status(
     if public["phase"] != "off":
         lines.append(f"Public address: {public['url'] or public['problem'] or public['phase']}")
     return lines
+
+
+def certificate(told: Mapping[str, Any]) -> list[str]:
+    """By what clients know an encrypted gateway, and what is wrong with that; nothing where it is not encrypted."""
+    if told["fingerprint"] is None:
+        return []
+    until = datetime.fromtimestamp(told["until"]).astimezone()
+    lines = [
+        f"Certificate SHA-256 {told['fingerprint']}, until {until:%Y-%m-%d}.",
+        f"Clients may be given {told['certificate']}.",
+    ]
+    return [*lines, told["problem"]] if told["problem"] else lines

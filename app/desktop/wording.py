@@ -154,3 +154,9 @@ def gpu_source(gpu: GpuView) -> str:
     if gpu.source == "simulated":
         return "simulated"
     return "measured by the card" if gpu.measured else "estimated from the watts in the settings"
+
+
+def certificate(snapshot: Snapshot) -> str:
+    """By what clients know that they speak with this gateway; empty where nothing is encrypted."""
+    tls = snapshot.tls
+    return "" if tls is None else f"Certificate SHA-256 {tls.fingerprint}"

@@ -25,6 +25,7 @@ from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
 from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
+from app.gateway.encryption import Encryption
 from app.gateway.gateway import Gateway
 from app.gateway.public_address import PublicAddress, no_docker
 from app.gateway.quiet import Quiet
@@ -42,6 +43,7 @@ from app.proxy.front import Front
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
 from app.proxy.witness import Witness
+from app.settings.errors import FolderError
 from app.settings.folders import Folders
 from app.settings.instance import InstanceLock
 from app.settings.parameters import Settings
@@ -85,7 +87,10 @@ async def running(
         opened.push_async_callback(engine.close)
         books = await Books.open(folders, vault, lambda: store.current)
         opened.push_async_callback(books.close)
-        door = await Door.take(store.current.host, store.current.port)
+        encryption = await Encryption.open(lambda: store.current, folders.config / "tls")
+        opened.push_async_callback(encryption.close)
+        scheme = "https" if encryption.on else "http"
+        door = await Door.take(store.current.host, store.current.port, scheme)
         opened.callback(door.close)
         changes = Changes()
 
@@ -109,7 +114,7 @@ async def running(
             stall_seconds=lambda: store.current.request_timeout_seconds,
         )
         uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
-        configuration = Configuration(store, books, meter, uptime)
+        configuration = Configuration(store, books, meter, uptime, encryption)
         deliveries = Deliveries(
             books.ledger,
             vault,
@@ -159,7 +164,7 @@ async def running(
             address=door.url,
             changed=changes,
         )
-        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries)
+        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries, encryption)
 
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()
@@ -168,6 +173,13 @@ async def running(
             # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
             conduct.look()
             public.settings_changed(before, now)
+            changes()
+
+        async def certificate_taken() -> None:
+            try:
+                await asyncio.to_thread(_announce, lock, door, books, encryption)
+            except FolderError as error:
+                log.error("%s", error)
             changes()
 
         configuration.changed.connect(settings_changed)
@@ -193,6 +205,7 @@ async def running(
             dialects=DIALECTS,
             front=Front(books.access, lambda: store.current),
             witness=Witness(books.access, trail.note),
+            tls=encryption.context if encryption.on else None,
         )
 
         opened.push_async_callback(server.stop)
@@ -202,7 +215,8 @@ async def running(
         opened.push_async_callback(server.stop_listening)
         opened.push_async_callback(public.shut)
         await server.start(door)
-        lock.announce(door.url, books.run_token)
+        await asyncio.to_thread(_announce, lock, door, books, encryption)
+        encryption.watch(certificate_taken)
         await deliveries.begin()
         await upstream.watch.refresh()
         await deliveries.first_word(FIRST_WORD_S)
@@ -212,6 +226,12 @@ async def running(
         public.start()
         _tell(books)
         yield gateway
+
+
+def _announce(lock: InstanceLock, door: Door, books: Books, encryption: Encryption) -> None:
+    """Tell this machine's user where the gateway is and by what it is known."""
+    certificate = encryption.view()
+    lock.announce(door.url, books.run_token, None if certificate is None else certificate.fingerprint)
 
 
 def _tell(books: Books) -> None:

@@ -10,6 +10,7 @@ from app.basics.signal import Signal
 from app.billing.money import pico_to_decimal, to_pico
 from app.billing.pricing import BillingMode
 from app.gateway.books import Books
+from app.gateway.encryption import Encryption
 from app.gateway.terms import watts_of
 from app.gateway.uptime import Uptime
 from app.power.meter import Meter
@@ -21,12 +22,15 @@ from app.settings.store import SettingsStore
 class Configuration:
     """The settings of a running gateway; `changed` is told of the old ones and the new ones, once they hold."""
 
-    def __init__(self, store: SettingsStore, books: Books, meter: Meter, uptime: Uptime) -> None:
+    def __init__(
+        self, store: SettingsStore, books: Books, meter: Meter, uptime: Uptime, encryption: Encryption
+    ) -> None:
         self.changed: Signal[[Settings, Settings]] = Signal()
         self._store = store
         self._books = books
         self._meter = meter
         self._uptime = uptime
+        self._encryption = encryption
         self.policy = _policy(store.current)
         """What every request needs from the settings, worked out once and not on every request."""
 
@@ -36,9 +40,11 @@ class Configuration:
 
     async def configure(self, changes: dict[str, Any]) -> Mapping[str, Any]:
         """Apply settings, all or none; raises SettingError. What was changed and what waits for a restart."""
+        await self._encryption.check(changes)
         before = self._store.current
         done = await asyncio.to_thread(self._store.update, changes)
         self._apply(before, self._store.current)
+        await self._encryption.look(settled=True)
         return {
             "changed": list(done.changed),
             "needs_restart": list(done.needs_restart),

@@ -15,6 +15,7 @@ from app.face import (
 from app.gateway.books import Books
 from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
+from app.gateway.encryption import Encryption
 from app.gateway.public_address import PublicAddress
 from app.gateway.upstream import Upstream
 from app.power.meter import Meter
@@ -36,6 +37,7 @@ class View:
         duty: Duty,
         public: PublicAddress,
         deliveries: Deliveries,
+        encryption: Encryption,
     ) -> None:
         self._address = address
         self._conduct = conduct
@@ -46,6 +48,7 @@ class View:
         self._duty = duty
         self._public = public
         self._deliveries = deliveries
+        self._encryption = encryption
 
     def look(self) -> Snapshot:
         """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
@@ -60,6 +63,7 @@ class View:
         wall, mono = wall_us(), mono_us()
         power = meter.now()
         totals = self._books.ledger.totals()
+        tls = self._encryption.view()
         return Snapshot(
             at_us=wall,
             serving=serving(self._conduct),
@@ -87,11 +91,12 @@ class View:
                 energy_uj=totals.e_uj,
             ),
             running=tuple(_running(job, meter, mono) for job in self._jobs if not job.settled),
-            notice=self._duty.notice,
+            notice=self._duty.notice or (None if tls is None else tls.problem or None),
             others=self._duty.others,
             host=self._upstream.host.state,
             public=self._public.state,
             receipts=self._deliveries.receipts(),
+            tls=tls,
         )
 
 

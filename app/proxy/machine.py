@@ -50,6 +50,7 @@ class MachineControl:
             "/admin/snooze": {"POST": self.snooze},
             "/admin/engine": {"GET": self.engine, "POST": self.engine_verb},
             "/admin/engine/log": {"GET": self.engine_log},
+            "/admin/certificate": {"GET": self.certificate},
             "/admin/public-address": {"GET": self.public, "POST": self.public_address},
         }
 
@@ -114,6 +115,11 @@ class MachineControl:
         self._access.operator(request.headers, request.remote)
         return reply(public(self._look()))
 
+    async def certificate(self, request: web.BaseRequest) -> web.Response:
+        """By what the gateway is known, until when, which file clients may be given, and what is wrong with it."""
+        self._access.operator(request.headers, request.remote)
+        return reply(certificate(self._look()))
+
     async def public_address(self, request: web.BaseRequest) -> web.Response:
         """`{"mode": "off" | "quick" | "named"}`; answers when it is open, closed, or has failed."""
         mode = (await self._body(request)).get("mode")
@@ -165,6 +171,19 @@ def engine(now: Snapshot) -> dict[str, Any]:
             if host.progress is None
             else {"what": host.progress.what, "done": host.progress.done, "total": host.progress.total},
         },
+    }
+
+
+def certificate(now: Snapshot) -> dict[str, Any]:
+    """How connections are encrypted, for the operator's program."""
+    view = now.tls
+    if view is None:
+        return {"fingerprint": None}
+    return {
+        "fingerprint": view.fingerprint,
+        "until": view.until_us / 1e6,
+        "certificate": view.path,
+        "problem": view.problem or None,
     }
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from app import __version__
 from app.access.identify import Access
 from app.basics.resources import resource
-from app.face import Snapshot
+from app.face import Snapshot, TlsView
 from app.ledger.sqlite.store import Ledger
 from app.proxy.control import reply
 from app.proxy.figures import figures
@@ -75,6 +75,7 @@ class Public:
                 },
                 "models": list(now.engine.loaded),
                 "version": __version__,
+                "tls": tls_json(now.tls),
             }
         )
 
@@ -89,6 +90,7 @@ class Public:
         log = self._access.viewer(request.headers, request.remote)
         now = self._look()
         shown = figures(now, self._ledger, self._store, log)
+        shown["tls"] = tls_json(now.tls)
         if log is None:
             host = now.host
             shown["host"] = {
@@ -98,3 +100,8 @@ class Public:
             }
             shown["public"] = {"phase": now.public.phase.value, "url": now.public.url}
         return reply(shown)
+
+
+def tls_json(tls: TlsView | None) -> dict[str, object] | None:
+    """By what the gateway's certificate is known, for everybody: None where nothing is encrypted."""
+    return None if tls is None else {"fingerprint": tls.fingerprint, "until": tls.until_us / 1e6}

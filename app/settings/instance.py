@@ -31,10 +31,12 @@ _PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RunningInstance:
-    """The gateway that holds the lock, as far as it has said: both are None until it has."""
+    """The gateway that holds the lock, as far as it has said: all is None until it has."""
 
     pid: int | None
     url: str | None
+    fingerprint: str | None = None
+    """SHA-256 of the certificate that it answers with, where it does with one."""
 
 
 class AlreadyRunning(SettingError):
@@ -85,14 +87,14 @@ class InstanceLock:
             raise
         return lock
 
-    def announce(self, url: str, token: str) -> None:
-        """Say where this gateway answers, and to this user with which token, for those who find the lock taken.
-        Raises FolderError."""
+    def announce(self, url: str, token: str, fingerprint: str | None = None) -> None:
+        """Say where this gateway answers, with which certificate, and to this user with which token, for those who find
+        the lock taken. Raises FolderError."""
         try:
             write_private(self._token, token)
         except OSError as error:
             raise _unusable(self._token, error) from error
-        self._write(url)
+        self._write(url, fingerprint)
 
     def release(self) -> None:
         """Let the next one in. Does nothing when released already."""
@@ -106,9 +108,11 @@ class InstanceLock:
         _unlock(handle)
         os.close(handle)
 
-    def _write(self, url: str | None) -> None:
+    def _write(self, url: str | None, fingerprint: str | None = None) -> None:
         try:
-            write_private(self._note, json.dumps({"pid": os.getpid(), "url": url}))
+            write_private(
+                self._note, json.dumps({"pid": os.getpid(), "url": url, "fingerprint": fingerprint})
+            )
         except OSError as error:
             raise _unusable(self._note, error) from error
 
@@ -165,13 +169,17 @@ def _read_note(directory: Path) -> RunningInstance:
     """What the holder has said of itself; nothing, where it has said nothing that makes sense."""
     try:
         note = json.loads(read_text(directory / NOTE, "The note"))
-        pid, url = note["pid"], note["url"]
+        pid, url, fingerprint = note["pid"], note["url"], note.get("fingerprint")
     except (SettingError, ValueError, TypeError, KeyError, RecursionError):
         return RunningInstance(None, None)
     if type(pid) is not int or pid <= 0 or not _alive(pid):
         # Left by one that died; its successor holds the lock and has not written yet.
         return RunningInstance(None, None)
-    return RunningInstance(pid, url if isinstance(url, str) else None)
+    return RunningInstance(
+        pid,
+        url if isinstance(url, str) else None,
+        fingerprint if isinstance(fingerprint, str) else None,
+    )
 
 
 if sys.platform == "win32":

@@ -1,8 +1,9 @@
-"""Where the gateway listens, under which names, and whom it believes what they say of others."""
+"""Where the gateway listens, under which names and certificate, and whom it believes what they say of others."""
 
 from dataclasses import dataclass
 
 from app.settings.declare import (
+    File,
     Flag,
     Host,
     Hosts,
@@ -11,6 +12,7 @@ from app.settings.declare import (
     OptionalUrl,
     Origins,
     Public,
+    Tls,
     Whole,
     parameter,
 )
@@ -56,6 +58,23 @@ class NetworkSettings:
         "Networks of reverse proxies whose X-Forwarded-For says where a request comes from. Programs on this machine "
         "are believed as well.",
         group="Network",
+    )
+    tls: Tls = parameter(
+        "off",
+        "Encryption",
+        "off: plain HTTP. own: HTTPS with a certificate that the gateway makes once, by whose fingerprint clients know "
+        "it. files: HTTPS with the certificate and key below.",
+        group="Network",
+        restart=True,
+    )
+    tls_certificate: File = parameter(
+        "",
+        "Certificate",
+        "PEM file of the certificate and those that vouch for it. Read again when it changes.",
+        group="Network",
+    )
+    tls_key: File = parameter(
+        "", "Key of the certificate", "PEM file of its private key, without a password.", group="Network"
     )
     remote_admin: Flag = parameter(
         False,

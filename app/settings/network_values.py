@@ -1,4 +1,4 @@
-"""Reading values that say who may come in and how: networks, and origins of web pages.
+"""Reading values that say who may come in and how: networks, origins of web pages, files of a certificate.
 
 Rule: as in `values`; what is written in several ways is kept in one, so that comparing needs no reading again.
 """
@@ -48,9 +48,16 @@ def _origin(item: object) -> str:
     return f"{parts.scheme}://{named}" if default else f"{parts.scheme}://{named}:{port}"
 
 
+def _file(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 4096 or not value.isprintable():
+        raise ValueError("")
+    return value.strip()
+
+
 NETWORKS = Kind(
     "networks", "networks separated by commas, such as 10.0.0.0/8, 192.168.1.5, or empty for none", _networks
 )
 ORIGINS = Kind(
     "origins", "origins separated by commas, such as https://chat.example.org, or empty for none", _origins
 )
+FILE = Kind("file", "the path of a file, or empty", _file)

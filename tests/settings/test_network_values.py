@@ -59,3 +59,10 @@ def test_an_origin_is_kept_as_browsers_send_it(value: object, read: tuple[str, .
 def test_what_is_no_origin_is_named(value: str) -> None:
     with pytest.raises(ValueError, match="not the origin"):
         parse("cors_origins", value)
+
+
+def test_a_file_is_a_path_in_one_line() -> None:
+    assert parse("tls_key", "  /etc/ssl/key.pem ") == "/etc/ssl/key.pem"
+    for value in ("a\nb", "x" * 5000, 7):
+        with pytest.raises(ValueError):
+            parse("tls_key", value)

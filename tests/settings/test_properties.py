@@ -84,6 +84,8 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             return st.lists(
                 st.sampled_from(("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32")), max_size=3, unique=True
             ).map(tuple)
+        case "file":
+            return st.text(PRINTABLE, max_size=60).map(str.strip)
         case "origins":
             return st.lists(
                 st.sampled_from(("https://a.example", "http://[::1]:3000", "app://b.example")),

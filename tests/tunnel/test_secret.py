@@ -28,3 +28,13 @@ async def test_another_token_is_no_drift() -> None:
     container = await docker.create(first)
     container = replace(container, labels={**container.labels, LABEL_SPEC: spec_json(first)})
     assert drift(second, container) == ()
+
+
+async def test_a_quick_tunnel_reaches_a_gateway_that_speaks_tls_and_asks_nobody_who_vouches_for_it() -> None:
+    for daemon, host in ((NATIVE, "127.0.0.1"), (replace(NATIVE, virtual=True), NATIVE.host_alias)):
+        plain, secure = (
+            spec_of(profile="p", image="x", daemon=daemon, address=f"{scheme}://127.0.0.1:8434", token=None)
+            for scheme in ("http", "https")
+        )
+        assert secure.command[-3:] == ("--url", f"https://{host}:8434", "--no-tls-verify")
+        assert plain.command[-2:] == ("--url", f"http://{host}:8434")

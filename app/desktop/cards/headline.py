@@ -71,6 +71,7 @@ class Headline(QWidget):
         self._state.say(wording.headline(snapshot))
         self._reason.say(wording.reason(snapshot))
         self._address.say(snapshot.address)
+        self._address.setToolTip(wording.certificate(snapshot))
         self._verbs.refresh(snapshot)
         self.button.refresh(snapshot)
         blocker = snapshot.blocker
