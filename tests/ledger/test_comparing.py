@@ -335,6 +335,7 @@ async def test_what_is_no_copy_of_this_log_is_one_sentence() -> None:
     for theirs, said in (
         (shows(other), "is of gw_2/c_1, not of gw_1/c_1"),
         (LeavesCopy(log.bodies, "nonsense"), "checkpoint is none"),
+        (Showing(shows(log), "nonsense"), "The checkpoint that the receiver shows is none: "),
         (LeavesCopy(log.bodies[:2], log.note()), "is over 4 records, and 2 are shown"),
     ):
         with pytest.raises(BadProof, match=said):

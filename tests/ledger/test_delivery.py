@@ -128,6 +128,7 @@ def test_a_receiver_that_has_less_gets_it_again_and_one_that_has_more_of_ours_is
     assert script.tell(Came()) == (Push(8),)
     assert script.tell(Sized(3)) == (Push(3),)
     assert "only 3 of the 8 records" in script.kept.said
+    assert script.kept.next_us == 0
     assert script.tell(Sized(9)) == (Push(9),)
     assert script.tell(Acknowledged(10)) == ()
     assert script.kept.said == ""
@@ -172,6 +173,15 @@ def test_a_receiver_ahead_of_us_holds_our_lost_tail() -> None:
     assert script.tell(Refilled(12)) == (Push(12),)
     assert script.tell(Acknowledged(12)) == ()
     assert script.kept.trouble is DeliveryTrouble.NONE
+
+
+def test_what_came_back_is_asked_about_before_it_is_believed() -> None:
+    script = Script(Standing(acked=7), size=7, asks=True)
+    script.tell(Came())
+    script.tell(Acknowledged(7))
+    assert script.tell(Grew(8)) == (Push(7),)
+    assert script.tell(Sized(12)) == (Refill(8, 12),)
+    assert script.tell(Refilled(12)) == (Push(12),)
 
 
 def test_a_tail_that_cannot_be_fetched_is_the_receivers_word_against_ours() -> None:
@@ -264,6 +274,8 @@ def test_what_waits_for_ten_minutes_is_overdue() -> None:
     script.tell(Grew(3), 599)
     script.tell(Acknowledged(2))
     assert not script.life.overdue(script.now_us + OVERDUE_US - 1)
+    script.tell(Acknowledged(3))
+    assert not script.life.overdue(script.now_us + 400 * DAY_US), "nothing waits"
 
 
 def test_a_clock_that_is_set_back_by_a_year_puts_nothing_off_for_longer_than_a_day() -> None:
@@ -272,6 +284,10 @@ def test_a_clock_that_is_set_back_by_a_year_puts_nothing_off_for_longer_than_a_d
     script.tell(DOWN)
     assert script.tell(Came(), -365 * DAY_S) == ()
     assert script.wait_s() == DAY_S
+    assert script.life.overdue(script.now_us + OVERDUE_US), (
+        "it waits from now on, and not from the year to come"
+    )
+    assert not script.life.overdue(script.now_us + OVERDUE_US - 1)
     assert script.tell(Came(), DAY_S) == (Push(0),)
     script.tell(Acknowledged(1))
     script.tell(Came(), -365 * DAY_S)

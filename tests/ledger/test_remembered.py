@@ -29,6 +29,14 @@ def test_what_was_packed_is_unpacked_and_fits_a_vault(given_claims):
     assert unpack(texts) == tuple(given_claims)
 
 
+def test_the_longest_names_fit_a_vault_as_many_as_stand_together():
+    longest = Checkpoint("g" * 85, 2**53, bytes(32))
+    (text,) = pack([longest] * LOGS_A_TEXT)
+    check_secret(text)
+    with pytest.raises(ValueError):
+        check_secret(",".join(pack([longest] * LOGS_A_TEXT) + pack([longest])))
+
+
 def test_a_log_that_grew_changes_one_text_and_a_new_one_changes_the_last():
     logs = [Checkpoint(f"g/{number}", 5, bytes(32)) for number in range(2 * LOGS_A_TEXT)]
     before = pack(logs)

@@ -56,6 +56,16 @@ def test_each_key_signs_up_to_the_record_that_passes_it_on(keys, size, signers):
                 keys.verify(note(signer, size))
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda text: text + "\n", lambda text: "é" + text[1:], lambda text: text[:-4]]
+)
+@pytest.mark.parametrize("field", ["old_signature", "new_signature"])
+def test_a_signature_is_plain_base64_of_the_whole_of_it(field, spoil):
+    draft = rotation(7, FIRST, SECOND)
+    with pytest.raises(CheckpointError):
+        SigningKeys(LOG, FIRST.verifier).follow(7, replace(draft, **{field: spoil(getattr(draft, field))}))
+
+
 def test_keys_are_known_again_as_they_were(keys):
     for ranges in (keys.ranges, keys.ranges[:1]):
         again = SigningKeys.known(LOG, ranges)

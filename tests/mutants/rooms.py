@@ -110,6 +110,11 @@ ROOMS: Sequence[Room] = (
         tuple(f"tests/ledger/test_{name}.py" for name in (*_DELIVERY, "checkpoint")),
     ),
     Room(
+        "gateway: where receivers may be",
+        ("app/gateway/delivery/guard.py",),
+        ("tests/gateway/delivery/test_guard.py",),
+    ),
+    Room(
         "receiver: its rules",
         tuple(f"app/receiver/{name}.py" for name in _RECEIVER),
         tuple(f"tests/receiver/test_{name}.py" for name in (*_RECEIVER, "copies")),

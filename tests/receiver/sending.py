@@ -98,9 +98,11 @@ class Remembered:
         self.log: KeptLog | None = None
 
     def hashes(self, begin: int, end: int) -> list[bytes]:
+        assert 0 <= begin <= end <= len(self.bodies), "they are all there"
         return [leaf_hash(body) for body in self.bodies[begin:end]]
 
     def frontier(self, size: int) -> Frontier:
+        assert 0 <= size <= len(self.bodies)
         return tree(self.bodies[:size])
 
     def known(self, ids: Sequence[bytes]) -> set[bytes]:

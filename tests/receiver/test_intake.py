@@ -17,6 +17,7 @@ from app.ledger.records import decode, encode
 from app.ledger.signing_keys import passed_on
 from app.receiver.intake import Accepted, Decision, Elsewhere, Rejected, Repeated, decide, prepare
 from app.receiver.submission import (
+    BODY_MAX_B,
     LEAVES_MAX,
     MalformedSubmission,
     TooManyLeaves,
@@ -195,6 +196,9 @@ def test_the_first_bad_record_is_named_and_nothing_is_kept(
     spoil(gateway)
     found = refused(desk.take(gateway.push(6)), code)
     assert (found.seq, found.proof) == (seq, False)
+    assert found.suspect is (code in ("wrong_total", "doubled", "other_root")), (
+        "whoever signed nothing is not blamed"
+    )
     assert desk.size == 6
     assert desk.held.log is not None
     assert desk.held.log.head.requests == 5
@@ -226,7 +230,8 @@ def test_records_that_were_damaged_on_their_way_are_refused_and_accepted_when_th
 
 def test_a_log_that_does_not_begin_with_genesis_is_none(gateway: SendingLog) -> None:
     gateway.bodies[0] = encode(usage(cost=0), gateway.log, 0, 0)
-    refused(Desk().take(gateway.push()), "no_genesis")
+    found = refused(Desk().take(gateway.push()), "no_genesis")
+    assert (found.seq, found.proof, found.suspect, found.shown, found.held) == (0, False, False, b"", "")
     refused(Desk().take(write_submission(0, (), gateway.note(0))), "no_genesis")
 
 
@@ -250,7 +255,8 @@ def test_a_stripped_signature_is_missed(desk: Desk, gateway: SendingLog) -> None
 
 
 def test_where_a_key_was_named_no_other_one_begins_a_log(gateway: SendingLog) -> None:
-    refused(Desk(SendingLog(2).signer.vkey).take(gateway.push()), "other_key")
+    found = refused(Desk(SendingLog(2).signer.vkey).take(gateway.push()), "other_key")
+    assert (found.seq, found.proof, found.suspect) == (0, False, False)
     assert isinstance(Desk(gateway.signer.vkey).take(gateway.push()), Accepted)
 
 
@@ -420,6 +426,11 @@ def test_a_submission_is_read_as_it_was_written(gateway: SendingLog) -> None:
 
 
 def test_more_records_than_fit_at_once_are_too_many() -> None:
-    note = SendingLog().note()
-    with pytest.raises(TooManyLeaves):
+    assert (LEAVES_MAX, BODY_MAX_B) == (1024, 4 << 20), "what docs/receiver.md says"
+    log = SendingLog()
+    whole = log.signer.sign_checkpoint(log.log, LEAVES_MAX, bytes(32))
+    read = parse_submission(b"old 0\n" + b"{}\n" * LEAVES_MAX + b"\n" + whole.encode())
+    assert len(read.leaves) == LEAVES_MAX
+    note = log.note()
+    with pytest.raises(TooManyLeaves, match="At most 1024 records"):
         parse_submission(b"old 0\n" + b"{}\n" * (LEAVES_MAX + 1) + b"\n" + note.encode())

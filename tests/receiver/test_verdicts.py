@@ -76,6 +76,8 @@ def test_a_copy_that_somebody_changed_is_said_in_a_sentence(
     verdict = judge(spoilt, newest, NOW_S, SILENCE_S)
     assert verdict.status == "TAMPERED"
     assert said in verdict.finding
+    read = "key" not in said and "note" not in said and "signature" not in said and "be read" not in said
+    assert bool(verdict.told_pico) is read
     assert verdict.finding.startswith(f"The copy of {gateway.log} is not as it was signed: ")
     assert verdict.finding.endswith(".")
     # It is as grave however long nothing was heard, and less so than what the gateway's own signatures prove.
