@@ -144,6 +144,19 @@ def _idle(seen: dict[str, Any]) -> None:
     _row("start to /health and tray", "≤ 1.5 s", seen["start_s"], "s", seen["start_s"] <= 1.5)
 
 
+PAGE = ("≤ 10 ms", 10.0, "ms")
+LEDGER_GOALS = {
+    "p99_ms": ("≤ 5 ms", 5.0, "ms"),
+    "page_p95_ms": PAGE,
+    "page_of_log_p95_ms": PAGE,
+    "search_p95_ms": PAGE,
+    "search_rare_p95_ms": PAGE,
+    "period_p95_ms": PAGE,
+    "bytes_per_record": ("≤ 1 KB", 1000.0, "B"),
+}
+"""Of what `ledger_append` gives: an append of each crowd, pages of the whole ledger, what a record takes."""
+
+
 def _ledger(seen: dict[str, dict[str, float]]) -> None:
     for name, figures in seen.items():
         for figure, value in figures.items():
@@ -151,6 +164,9 @@ def _ledger(seen: dict[str, dict[str, float]]) -> None:
                 per = value / figures["records"] * 1e6
                 what = f"ledger verify, a million records ({figures['records']:.0f} read)"
                 _row(what, "≤ 20 s", per, "s", per <= 20)
+            elif figure in LEDGER_GOALS:
+                goal, most, unit = LEDGER_GOALS[figure]
+                _row(f"ledger {name} {figure}", goal, value, unit, value <= most)
             else:
                 _row(f"ledger {name} {figure}", "", value, "", None)
 
