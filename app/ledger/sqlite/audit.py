@@ -46,6 +46,8 @@ class _Audit(Stated):
         super().__init__(connection, path, verifier, remembered)
         self.records = 0
         self.readable = True
+        self._misplaced: tuple[Any, ...] | None = None
+        """The first row that has not the next number, behind the number that it should have."""
 
     def stretch(self, after: int, upto: int, found: Skim | None) -> int:
         """Check the records with `after` < n <= `upto`, of which helpers may have `found` the plain ones; returns the n
@@ -103,6 +105,8 @@ class _Audit(Stated):
                 for row in self._connection.execute(ROWS, (last, upto)):
                     last, _, _, t0, *_ = row
                     count += 1
+                    if last != after + count and self._misplaced is None:
+                        self._misplaced = (after + count, *row)
                     if t0.__class__ is int:
                         t0_min, t0_max = min(t0, t0_min), max(t0, t0_max)
                     self._check(row)
@@ -229,6 +233,16 @@ class _Audit(Stated):
             log.finish(self.verifier)
             if log.finding is not None and log.name:
                 self.findings.append(log.finding)
+        if self._misplaced is not None and not self.findings:
+            # Where a row is missing all that follow are out of place; but then its log has been blamed.
+            place, n, k, seq, *_ = self._misplaced
+            name = self.logs[k].name
+            self.blame_file(
+                Verdict.TAMPERED,
+                f"Record {seq} of {name} has the number {n} in the file and not {place}: nobody finds it there.",
+                name,
+                seq,
+            )
         if self.keys is not None:
             self._check_keys(self.keys)
 
