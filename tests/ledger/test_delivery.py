@@ -21,7 +21,9 @@ from app.ledger.delivery import (
     Contested,
     Delivery,
     DeliveryEvent,
+    DeliveryRow,
     DeliveryTrouble,
+    DeliveryWay,
     DeliveryWish,
     Failed,
     Grew,
@@ -72,6 +74,7 @@ def test_an_acknowledgement_may_be_of_more_than_we_have_heard_of_ourselves() -> 
     script = Script()
     assert script.tell(Grew(1)) == (Push(0),)
     assert script.tell(Acknowledged(4)) == ()
+    assert script.life.size == 4
     assert script.tell(Grew(4)) == ()
     assert script.tell(Grew(5)) == (Push(4),)
     assert script.tell(Progressed(7)) == ()
@@ -298,6 +301,9 @@ def test_a_clock_that_is_set_back_by_a_year_puts_nothing_off_for_longer_than_a_d
 def test_nothing_is_known_of_a_delivery_that_has_not_begun_and_events_are_values() -> None:
     assert astuple(Standing()) == (0, 0, 0, 0, 0, DeliveryTrouble.NONE, "", "")
     assert (Came(), Hurry(), Beat()) == (Came(), Hurry(), Beat())
+    assert DeliveryRow("g/c", DeliveryWay.SEED, "", "", Standing()) == DeliveryRow(
+        "g/c", DeliveryWay.SEED, "", "", NOTHING_YET
+    )
     assert (SECOND_US, OVERDUE_US) == (10**6, 600 * 10**6)
 
 

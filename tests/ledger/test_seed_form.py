@@ -190,6 +190,12 @@ def test_what_costs_something_is_a_transaction_and_what_only_tells_is_none() -> 
     assert flat(record(replace(USAGE, cost=0)), SECRET) is not None
 
 
+def test_a_name_stands_there_as_it_was_written() -> None:
+    line = flat(record(replace(USAGE, model="mödel:ü")), SECRET)
+    assert line is not None
+    assert "mödel:ü".encode() in line
+
+
 def test_unknown_counts_are_zero_and_said_to_be_unknown() -> None:
     line = flat(record(replace(USAGE, tok_in=None, tok_out=None, tok_src="none")), SECRET)
     assert line is not None
