@@ -21,6 +21,7 @@ from app.billing.pricing import BillingMode
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
 from app.gateway.books import Books
+from app.gateway.bounds import bounds_of, patience_of
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
 from app.gateway.delivery.deliveries import Deliveries
@@ -111,7 +112,7 @@ async def running(
             books.ledger,
             meter,
             hold_seconds=lambda: store.current.hold_seconds,
-            stall_seconds=lambda: store.current.request_timeout_seconds,
+            patience=lambda: patience_of(store.current),
         )
         uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
         configuration = Configuration(store, books, meter, uptime, encryption)
@@ -202,6 +203,7 @@ async def running(
         server = Server(
             routes(books, gateway, jobs, conduct, store, trail),
             lambda: store.current.max_body_mb << 20,
+            bounds=lambda: bounds_of(store.current),
             dialects=DIALECTS,
             front=Front(books.access, lambda: store.current),
             witness=Witness(books.access, trail.note),

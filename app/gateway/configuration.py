@@ -10,11 +10,11 @@ from app.basics.signal import Signal
 from app.billing.money import pico_to_decimal, to_pico
 from app.billing.pricing import BillingMode
 from app.gateway.books import Books
+from app.gateway.bounds import policy_of
 from app.gateway.encryption import Encryption
 from app.gateway.terms import watts_of
 from app.gateway.uptime import Uptime
 from app.power.meter import Meter
-from app.proxy.admission import Policy
 from app.settings.parameters import Settings
 from app.settings.store import SettingsStore
 
@@ -31,7 +31,7 @@ class Configuration:
         self._meter = meter
         self._uptime = uptime
         self._encryption = encryption
-        self.policy = _policy(store.current)
+        self.policy = policy_of(store.current)
         """What every request needs from the settings, worked out once and not on every request."""
 
     async def set_cap(self, cap_pico: int) -> None:
@@ -64,14 +64,5 @@ class Configuration:
             parallel=now.engine_parallel,
         )
         self._uptime.go_on()
-        self.policy = _policy(now)
+        self.policy = policy_of(now)
         self.changed(before, now)
-
-
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        max_body_b=settings.max_body_mb << 20,
-        max_output_tokens=settings.max_output_tokens,
-        allowed_models=frozenset(settings.allowed_models),
-        extra_fields=frozenset(settings.extra_request_fields),
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from app.engine.base import Engine
 from app.presence.blockers import Blocker
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Dialect, Endpoint, Frames
+from app.proxy.dialects.sizes import refuse_crowds
 from app.proxy.models import Models
 from app.proxy.strict_json import crowded, dump_object, parse_object
 
@@ -43,6 +45,14 @@ class Policy:
     """Empty: every model of the engine."""
     extra_fields: frozenset[str] = frozenset()
     """Fields of a body that pass besides those the dialect knows."""
+    max_messages: int = sys.maxsize
+    max_images: int = sys.maxsize
+
+    def read(self, body: bytes, *, in_steps: bool = False) -> dict[str, Any]:
+        """The JSON object in `body`, where it holds no more than it may. Refusal 400. `in_steps` is for threads."""
+        parsed = parse_object(body, in_steps=in_steps)
+        refuse_crowds(parsed, self.max_messages, self.max_images)
+        return parsed
 
 
 @dataclass(slots=True)
@@ -91,7 +101,7 @@ class Admission:
         headers = request.headers
         body = await read_body(request, policy.max_body_b)
         large = len(body) > PARSE_IN_THREAD_B or crowded(body)
-        parsed = await asyncio.to_thread(parse_object, body, in_steps=True) if large else parse_object(body)
+        parsed = await asyncio.to_thread(policy.read, body, in_steps=True) if large else policy.read(body)
         asked = parsed.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal(400, "model_required", "model is required")
@@ -104,7 +114,12 @@ class Admission:
         if answer is not None:
             raise Answered(answer)
         passing = _parts(parsed)
-        frames = endpoint.prepare(parsed, principal.limits.output_tokens(policy.max_output_tokens))
+        longest = principal.limits.output_tokens(policy.max_output_tokens)
+        frames = (
+            await asyncio.to_thread(endpoint.prepare, parsed, longest)
+            if large
+            else endpoint.prepare(parsed, longest)
+        )
         kept = _parts(parsed)
         left_out = [name for name in passing if name not in kept]
         left_out += _leave_out(parsed, endpoint.fields, policy.extra_fields)

@@ -30,7 +30,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Bodies:
     """The bytes of all bodies under way, by whose they are."""
 
-    def __init__(self, largest_b: Callable[[], int]) -> None:
+    def __init__(self, largest_b: Callable[[], int], timeout_s: float = BODY_TIMEOUT_S) -> None:
+        """`timeout_s`: so long one may take to come."""
+        self.timeout_s = timeout_s
         self._largest_b = largest_b
         self._requests: dict[Hashable, tuple[bytes, int]] = {}
         self._holders: dict[bytes, int] = {}
@@ -97,8 +99,10 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
     _answer_expectation(request)
     parts: list[bytes] = []
     whole_b = 0
+    bodies = _bodies(request)
+    timeout_s = BODY_TIMEOUT_S if bodies is None else bodies.timeout_s
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             while part := await request.content.readany():
                 whole_b += len(part)
                 if whole_b > most_b:
@@ -106,14 +110,19 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
                 _take(request, len(part))
                 parts.append(part)
     except TimeoutError:
-        raise Refusal(408, "body_timeout", "The body did not arrive within a minute.") from None
+        raise Refusal(408, "body_timeout", f"The body did not arrive within {timeout_s:g} s.") from None
     if getattr(request.protocol, "broken", False):
         raise Refusal(400, "malformed_body", "The body's chunks are not well-formed.")
     return b"".join(parts)
 
 
+def _bodies(request: web.BaseRequest) -> Bodies | None:
+    found: Bodies | None = getattr(request.protocol, "bodies", None)
+    return found
+
+
 def _take(request: web.BaseRequest, more_b: int) -> None:
-    bodies: Bodies | None = getattr(request.protocol, "bodies", None)
+    bodies = _bodies(request)
     if bodies is not None:
         bodies.take(request.protocol, presented_key(request.headers), more_b)
 

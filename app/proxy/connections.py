@@ -35,6 +35,8 @@ class Bounds:
     idle_s: float = 120.0
     unread_s: float = 300.0
     """An answer of which nothing is taken for so long is given up."""
+    body_s: float = 60.0
+    """A body has come by then."""
 
     @classmethod
     def here(cls) -> Bounds:

@@ -207,14 +207,16 @@ class Inference:
                 if not job.progressed:
                     self._meter.progress(job.id)
                     job.progressed = True
-                job.last_us = mono_us()
                 if passed:
                     if not response.prepared:
                         if job.durable is not None:
                             await self._durable(job, job.durable)
                         await response.prepare(request)
                         job.delivered = True
+                    job.delivering = True
                     await response.write(passed)
+                    job.delivering = False
+                job.last_us = mono_us()
                 if frames.ended:
                     outcome = _end_of(frames)
                     break
@@ -263,12 +265,18 @@ class Inference:
             return frames.broken(
                 refusal.sentence, refusal.code, gateway_json(self._figures(job, outcome, frames.tokens))
             )
-        if ending is not None or outcome is RequestOutcome.CUT_OFF:
+        too_late = ending is not None and ending.outcome is RequestOutcome.TIMEOUT
+        if (ending is not None and not too_late) or outcome is RequestOutcome.CUT_OFF:
             return frames.cut(gateway)
         if frames.ended:
             return frames.finish(gateway)
+        code = f"engine_{outcome}"
+        if ending is not None:
+            if not started:
+                raise Refusal(ending.status, ending.code, ending.sentence, retry_after_s=60)
+            sentence, code = ending.sentence, ending.code
         self._engine_failed(EngineBroken(sentence))
-        return frames.broken(sentence, f"engine_{outcome}", gateway)
+        return frames.broken(sentence, code, gateway)
 
     async def _record(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> bytes:
         """Settle and wait until the record is durable; the JSON of `_gateway`."""

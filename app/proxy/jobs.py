@@ -41,11 +41,42 @@ CAP = Ending(RequestOutcome.BUDGET_CUT, 402, "cap_reached", "The contributor's s
 STALLED = Ending(
     RequestOutcome.TIMEOUT, 504, "stalled", "Nothing moved for too long, so the request was ended."
 )
+NOT_BEGUN = Ending(
+    RequestOutcome.TIMEOUT,
+    504,
+    "first_token_timeout",
+    "The engine did not begin to answer in time; it may still be loading its model. Try again later.",
+)
+FELL_SILENT = Ending(
+    RequestOutcome.TIMEOUT,
+    504,
+    "idle_timeout",
+    "The engine fell silent in the middle of its answer, so the request was ended.",
+)
 STOPPED = Ending(RequestOutcome.STOPPED, 503, "stopped", "The contributor took the GPU back.")
 REVOKED = Ending(RequestOutcome.STOPPED, 401, "key_revoked", "The key was revoked, so the request was ended.")
 STORAGE = Ending(
     RequestOutcome.STOPPED, 507, "ledger_fault", "The ledger cannot be written, so the request was ended."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long (seconds) an answer may stand still because of the engine: before a streamed one begins, within it,
+    and at all. How long a client may take nothing of it is its connection's matter."""
+
+    first_s: float
+    idle_s: float
+    stall_s: float
+
+    def lost(self, job: Job, now_us: int) -> Ending | None:
+        """Why `job` is waited for no longer; None as long as it is."""
+        if job.delivering:
+            return None
+        still_s = (now_us - job.last_us) / 1e6
+        if job.call.frames is not None and still_s > (self.idle_s if job.progressed else self.first_s):
+            return FELL_SILENT if job.progressed else NOT_BEGUN
+        return STALLED if still_s > self.stall_s else None
 
 
 class Job:
@@ -56,6 +87,7 @@ class Job:
         "closed",
         "cost_pico",
         "delivered",
+        "delivering",
         "durable",
         "ending",
         "hold_pico",
@@ -100,6 +132,8 @@ class Job:
         self.cost_pico = 0
         self.delivered = False
         """A byte of the answer has left."""
+        self.delivering = False
+        """The client is to take a part of its answer, and the engine waits for it."""
         self.waits_for_disk = False
 
     def awake(self) -> None:
@@ -118,13 +152,13 @@ class Jobs:
         meter: Meter,
         *,
         hold_seconds: Callable[[], float],
-        stall_seconds: Callable[[], float],
+        patience: Callable[[], Patience],
     ) -> None:
         self._budget = budget
         self._ledger = ledger
         self._meter = meter
         self._hold_seconds = hold_seconds
-        self._stall_seconds = stall_seconds
+        self._patience = patience
         self.began: Signal[[]] = Signal()
         """The first request after none ran for a while."""
         self.ended: Signal[[Job]] = Signal()
@@ -243,12 +277,12 @@ class Jobs:
         now_us = mono_us()
         wall = wall_us()
         self.respect_cap()
-        stall_us = int(self._stall_seconds() * 1e6)
+        patience = self._patience()
         for job in self:
             if job.settled or job.ending is not None:
                 continue
-            if now_us - job.last_us > stall_us:
-                self.end(job, STALLED)
+            if (why := patience.lost(job, now_us)) is not None:
+                self.end(job, why)
                 continue
             energy_uj = self._meter.accrued(job.id)
             so_far = self._so_far(job, energy_uj, now_us, wall)

@@ -117,9 +117,10 @@ class ReadOnly:
     async def count_tokens(self, request: web.BaseRequest) -> web.Response:
         """How many tokens a message to come would be, where the engine can tell; nothing is guessed where it cannot."""
         principal = self._access.identify(request.headers, request.remote)
-        body = await read_body(request, self._policy().max_body_b)
+        policy = self._policy()
+        body = await read_body(request, policy.max_body_b)
         large = len(body) > PARSE_IN_THREAD_B or crowded(body)
-        call = await asyncio.to_thread(parse_object, body, in_steps=True) if large else parse_object(body)
+        call = await asyncio.to_thread(policy.read, body, in_steps=True) if large else policy.read(body)
         asked = call.get("model")
         if not isinstance(asked, str) or not asked:
             raise Refusal(400, "model_required", "model is required")

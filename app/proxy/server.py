@@ -82,13 +82,14 @@ class Server:
     async def start(self, door: Door) -> None:
         """Listen. Raises DoorTaken where somebody was quicker."""
         loop = asyncio.get_running_loop()
-        self._connections = Connections(self._bounds(), self._mishaps, loop)
+        bounds = self._bounds()
+        self._connections = Connections(bounds, self._mishaps, loop)
         self._quiet = QuietLoop(loop, self._mishaps)
         server = Host(
             self._handle,
             self._connections,
             self._mishaps,
-            Bodies(self._max_body_b),
+            Bodies(self._max_body_b, bounds.body_s),
             is_loopback if self._front is None else self._front.is_proxy,
             self._tls,
             request_factory=self._request,

@@ -8,54 +8,16 @@ Rule 2: nothing here reads or writes anything, and values are as `catalogue.pars
 from dataclasses import dataclass
 
 from app.settings.cost_parameters import CostSettings
-from app.settings.declare import (
-    Declared,
-    Fields,
-    Flag,
-    LogLevel,
-    Models,
-    VaultKind,
-    Whole,
-    parameter,
-)
+from app.settings.declare import Declared, Flag, LogLevel, VaultKind, parameter
 from app.settings.engine_parameters import EngineSettings
+from app.settings.limit_parameters import LimitSettings
 from app.settings.network_parameters import NetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(Declared, NetworkSettings, EngineSettings, CostSettings):
+class Settings(Declared, LimitSettings, NetworkSettings, EngineSettings, CostSettings):
     """One consistent set of values. Frozen: a change makes a new one (see `store.py`)."""
 
-    allowed_models: Models = parameter(
-        (), "Models on offer", "Only these may be asked for. Empty: all of them.", group="Limits"
-    )
-    max_output_tokens: Whole = parameter(
-        4096, "Longest answer", "No answer gets longer.", group="Limits", unit="tokens", ge=1, le=1_000_000
-    )
-    extra_request_fields: Fields = parameter(
-        (),
-        "Further request fields",
-        "Fields of a request that are passed on to the engine besides those known here; other ones are left out.",
-        group="Limits",
-    )
-    max_body_mb: Whole = parameter(
-        32,
-        "Largest request",
-        "Larger requests are refused.",
-        group="Limits",
-        unit="MB",
-        ge=1,
-        le=256,
-    )
-    hold_seconds: Whole = parameter(
-        30,
-        "Money held ahead",
-        "A running request keeps money for this long at full power, so that the cap is never passed.",
-        group="Limits",
-        unit="s",
-        ge=5,
-        le=300,
-    )
     start_contributing: Flag = parameter(
         False,
         "Contribute at once",

@@ -130,9 +130,11 @@ async def scripted() -> AsyncIterator[Scripted]:
             )
 
         app = web.Application()
-        app.router.add_post("/{path:api/chat|api/generate|v1/chat/completions}", ask)
+        app.router.add_post(
+            "/{path:api/chat|api/generate|v1/chat/completions|v1/completions|v1/responses|v1/messages}", ask
+        )
         app.router.add_route("*", "/{path:.*}", told)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
         runners.append(runner)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

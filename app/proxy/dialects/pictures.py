@@ -10,27 +10,27 @@ from typing import Any
 
 from app.access.refusals import Refusal
 
-_CARRIERS = frozenset("image_url video_url audio_url file_url input_audio source file".split())
+CARRIERS = frozenset("image_url video_url audio_url file_url input_audio source file".split())
 """Under these names a part of a message has its data, or an address, or an object with one of both."""
-_ADDRESSES = _CARRIERS - {"source"} | {"url"}
+_ADDRESSES = CARRIERS - {"source"} | {"url"}
 """A `source` that is a text is a citation's: nobody fetches that."""
-_NESTED = frozenset(("content", "output"))
-_DEEPEST = 4
+NESTED = frozenset(("content", "output"))
+DEEPEST = 4
 _LONGEST_SCHEME = 32
 
 
 def refuse_addresses(messages: object, depth: int = 0) -> None:
     """Refusal 400 where a part of a message names an address in place of its data; a `data:` URL is data."""
-    if not isinstance(messages, list) or depth > _DEEPEST:
+    if not isinstance(messages, list) or depth > DEEPEST:
         return
     for part in messages:
         if not isinstance(part, dict):
             continue
         for name, value in part.items():
             plain = name.casefold()
-            if plain in _NESTED:
+            if plain in NESTED:
                 refuse_addresses(value, depth + 1)
-            elif plain in _CARRIERS:
+            elif plain in CARRIERS:
                 _refuse({plain: value} if isinstance(value, str) else value)
 
 
