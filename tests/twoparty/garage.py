@@ -24,7 +24,18 @@ from app.ledger.delivery import (
     Refill,
     Standing,
 )
-from app.ledger.drafts import Draft, GenesisDraft, HeartbeatDraft, UsageDraft
+from app.ledger.drafts import (
+    AdjustDraft,
+    DisputeDraft,
+    Draft,
+    GenesisDraft,
+    HeartbeatDraft,
+    LaborDraft,
+    ModelDraft,
+    TariffDraft,
+    UptimeDraft,
+    UsageDraft,
+)
 from app.ledger.findings import AuditReport
 from app.ledger.ids import uuid7
 from app.ledger.merkle import Frontier
@@ -33,7 +44,7 @@ from app.ledger.remembered import pack, unpack
 from app.ledger.sqlite.audit import audit
 from app.ledger.sqlite.deliveries import PutDelivery
 from app.ledger.sqlite.journal import Journal
-from app.ledger.sqlite.membership import CreateClient, CreateKey
+from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.refill import PutBack
 from app.ledger.sqlite.rotation import RotateKey
@@ -202,6 +213,25 @@ class GatewaySide:
             tok_src="none" if cost % 5 else "engine", outcome="complete", e_uj=1000 + cost, e_src="nvml", tariff="t_1",
             cost=cost,
         )  # fmt: skip
+
+    def other(self, number: int) -> Draft:
+        """A record of another kind."""
+        name, now_us, cost = self.new_id(), self._now_us(), number * 1_000
+        others: tuple[Draft, ...] = (
+            UptimeDraft(name, now_us - 5, now_us, 5, 7, "nvml", "t_1", cost),
+            LaborDraft(name, now_us - 5, now_us, 5, "a new fan", cost),
+            AdjustDraft(name, now_us, None, "a courtesy", -min(cost, self.journal.heads[LOG].cum)),
+            TariffDraft(name, now_us, f"t_{number}", "EUR", "0.31", "nvml", 0, 0, 0),
+            ModelDraft(name, now_us, "k_1", "llama3.1:8b", None, "hub", None, "removed", "no room"),
+            DisputeDraft(name, now_us, None, "that was not us"),
+        )
+        return others[number % len(others)]
+
+    def revoke_key(self) -> None:
+        """The newest of the client's keys is worth nothing any more. Again changes nothing."""
+        if self.journal.parties.keys:
+            key = self.journal.parties.keys[-1]
+            self.write(RevokeKey(key.id, self._now_us(), self.new_id(), None))  # type: ignore[arg-type]
 
     def append(self, *drafts: Draft) -> None:
         """Record them in one commit."""

@@ -45,6 +45,7 @@ MAKERS: tuple[tuple[int, Callable[[Random], Step]], ...] = (
     (3, lambda chance: ("kill_receiver",)),
     (2, lambda chance: ("rotate",)),
     (2, lambda chance: ("new_key",)),
+    (4, lambda chance: ("other", chance.randrange(60))),
     (2, lambda chance: ("skew_gateway", chance.choice(SKEWS_S))),
     (2, lambda chance: ("skew_receiver", chance.choice(SKEWS_S))),
     (2, lambda chance: ("withhold", chance.random() < 0.5)),
@@ -54,13 +55,14 @@ MAKERS: tuple[tuple[int, Callable[[Random], Step]], ...] = (
     (2, lambda chance: ("back_up_receiver",)),
     (2, lambda chance: ("restore_receiver",)),
 )
+REVOKING = (1, lambda chance: ("revoke_key",))
 LYING = (3, lambda chance: ("lie", *lies(chance)))
 
 
 def honest(seed: int) -> Story:
     """What may happen to two honest sides; in every third story the wire or the receiver lies a little as well."""
     chance = Random(seed)
-    makers = (*MAKERS, LYING) if seed % 3 == 0 else MAKERS
+    makers = (*MAKERS, REVOKING, LYING) if seed % 3 == 0 else (*MAKERS, REVOKING)
     weights = [weight for weight, _ in makers]
     steps = chance.choices([maker for _, maker in makers], weights, k=chance.randrange(6, 36))
     return tuple(maker(chance) for maker in steps)

@@ -114,6 +114,15 @@ class World:
         self.recorded += len(costs)
         self.garage.append(*map(self.garage.usage, costs))
 
+    def other(self, number: int) -> None:
+        """A record that is no request's."""
+        self.recorded += 1
+        self.garage.append(self.garage.other(number))
+
+    def revoke_key(self) -> None:
+        """One more, where there is a key."""
+        self.garage.revoke_key()
+
     def new_key(self) -> None:
         """A record of another kind."""
         self.recorded += 1
