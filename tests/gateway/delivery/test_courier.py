@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 from aiohttp import web
 
 from app.basics.clock import wall_us
 from app.gateway.delivery import courier as courier_module
-from app.gateway.delivery.courier import Courier
-from app.ledger.delivery import DAY_US, DeliveryEvent, DeliveryTrouble, DeliveryWay, Refill, Refilled
+from app.gateway.delivery.courier import Courier, Pusher
+from app.ledger.delivery import (
+    DAY_US,
+    DeliveryEvent,
+    DeliveryTrouble,
+    DeliveryWay,
+    Progressed,
+    Refill,
+    Refilled,
+)
+from app.ledger.drafts import Draft
+from app.ledger.errors import LedgerFault
+from app.ledger.heads import Receipt
 from tests.gateway.delivery.conftest import Bench, Copy, until
 from tests.gateway.delivery.strange import receiver
 
@@ -252,3 +264,55 @@ async def test_thirty_days_offline_are_drained_exactly_once(bench: Bench, wall: 
     assert asyncio.get_running_loop().time() - begun < 20
     assert sum(count for _, count in copy.pushes) == len(copy.leaves) == 5001
     assert tuple(copy.leaves[-10:]) == await bench.ledger.entries(bench.log, 4991, 10)
+
+
+class Broken:
+    """A pusher with a mistake in it, until it is mended."""
+
+    def __init__(self, mended: Pusher) -> None:
+        self.mended = mended
+        self.broken = True
+
+    async def push(self, old: int, tell: Callable[[Progressed], None]) -> DeliveryEvent:
+        if self.broken:
+            raise ZeroDivisionError("by nothing")
+        return await self.mended.push(old, tell)
+
+
+async def test_a_mistake_of_our_own_is_a_failed_try_and_not_the_end_of_the_delivery(
+    bench: Bench, wall: Wall, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.strange.answer = Copy()
+    pusher = Broken(bench.ledger_push())
+    courier = await bench.deliver(pusher)
+    await until(lambda: courier.standing.failures == 1)
+    assert courier.standing.said.startswith(
+        "The delivery itself failed (ZeroDivisionError('by nothing')): report"
+    )
+    assert "failed in itself" in caplog.text
+    pusher.broken = False
+    wall.pass_s(courier, 5)
+    await until(lambda: courier.standing.acked == 1)
+    assert courier.standing.said == ""
+
+
+async def test_a_heartbeat_that_cannot_be_written_is_said_and_tried_the_next_day(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Copy()
+    bench.strange.answer = copy
+    courier = await bench.deliver(bench.ledger_push())
+    await until(lambda: courier.standing.acked == 1)
+    real = bench.ledger.append
+
+    async def full(log: str, draft: Draft) -> Receipt:
+        raise LedgerFault("The disk is full.")
+
+    monkeypatch.setattr(bench.ledger, "append", full)
+    wall.pass_s(courier, DAY_US / 1e6)
+    await until(lambda: "No heartbeat was written: The disk is full." in caplog.text)
+    monkeypatch.setattr(bench.ledger, "append", real)
+    assert caplog.text.count("No heartbeat was written") == 1
+    wall.pass_s(courier, DAY_US / 1e6)
+    await until(lambda: courier.standing.acked == 2)
+    assert json.loads(copy.leaves[1])["kind"] == "heartbeat"

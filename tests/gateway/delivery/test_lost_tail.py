@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import apsw
 import pytest
 from aiohttp import web
 
@@ -149,6 +150,7 @@ async def shows(strange: Receiver, change: str) -> None:
     copy = strange.answer
     assert isinstance(copy, Copy)
     honest = list(copy.leaves)
+    asked: list[str] = []
 
     async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
         if request.path == "/ledger/checkpoint" and change == "another signature":
@@ -168,6 +170,10 @@ async def shows(strange: Receiver, change: str) -> None:
                     )
                 case "an error":
                     return web.Response(status=500)
+                case "others the second time":
+                    asked.append(request.path_qs)
+                    if len(asked) > 1:
+                        return web.Response(body=b"".join(leaf + b" \n" for leaf in honest[-3:]))
         return await copy(request, body)
 
     strange.answer = answer
@@ -181,6 +187,7 @@ async def shows(strange: Receiver, change: str) -> None:
         ("no such records", "does not show the records that it says it has"),
         ("half a record", "does not show the records that it says it has"),
         ("an error", "cannot be fetched back now"),
+        ("others the second time", "shows other records than a moment ago"),
     ],
 )
 async def test_what_is_not_proven_to_be_ours_is_not_put_back_and_serving_goes_on(
@@ -239,3 +246,20 @@ async def test_who_serves_on_with_the_older_copy_forks_and_hears_it_with_proof(
         assert said["status"] == "FORK"
         assert "another history of our first" in said["findings"][0]
         await ask(house)
+
+
+async def test_what_is_kept_of_a_receiver_and_cannot_be_read_is_said_and_serving_goes_on(
+    garage: Garage, simulator: Simulator, strange: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with garage.open(simulator) as house:
+        await enrol(house, strange)
+    (file,) = garage.home.rglob("ledger.sqlite3")
+    with apsw.Connection(str(file)) as connection:
+        connection.execute("UPDATE delivery SET vkey = 'nonsense' WHERE way = 'ledger'")
+        assert connection.changes() == 1
+    async with garage.open(simulator) as house:
+        assert "is not delivered, for what is kept of its receiver is damaged" in caplog.text
+        assert house.gateway.snapshot().receipts == ()
+        await ask(house)
+        # The client's line, pasted once more, is all that it takes.
+        await enrol(house, strange)
