@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import random
 import statistics
 import sys
@@ -103,6 +104,24 @@ async def measure_appends(folder: Path, burst: int, count: int) -> dict[str, flo
     }
 
 
+def measure_disk(folder: Path, count: int = 2_000) -> dict[str, float]:
+    """What the disk alone takes for as much as an append writes, made durable: no append can be quicker."""
+    page, times = os.urandom(5 * 4096), []
+    handle = os.open(folder / "disk", os.O_CREAT | os.O_WRONLY)
+    try:
+        for at in range(count):
+            began = time.perf_counter()
+            os.pwrite(handle, page, at % 200 * len(page))
+            os.fsync(handle)
+            times.append((time.perf_counter() - began) * 1e3)
+    finally:
+        os.close(handle)
+    return {
+        "sync_p50_ms": round(statistics.median(times), 3),
+        "sync_p99_ms": round(percentile(times, 0.99), 3),
+    }
+
+
 async def measure_reads(folder: Path, rows: int) -> dict[str, float]:
     """Pages and an audit over `rows` records."""
     path = folder / "reads.db"
@@ -163,6 +182,7 @@ def measure(
             )
             for burst in (1, 8, 32)
         }
+        figures["disk_alone"] = measure_disk(Path(place))
         if rows:
             figures["reads"] = asyncio.run(measure_reads(Path(place), rows))
     return figures
