@@ -121,6 +121,9 @@ def _gather(path: Path, vfs: str | None) -> None:
     try:
         connection = apsw.Connection(str(path), vfs=vfs)
         try:
+            connection.execute(
+                "SELECT count(*) FROM sqlite_schema"
+            ).fetchall()  # until it is read, it has no log
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             connection.close()
@@ -131,8 +134,9 @@ def _gather(path: Path, vfs: str | None) -> None:
 def _move(path: Path, aside: Path) -> bool:
     there = path.exists()
     if there:
-        # A second name first: at no moment is the ledger under none.
+        # A second name first: at no moment is the ledger under none, nor without what belongs to it.
         os.link(path, aside)
+        sync_folder(path.parent)
     for suffix in COMPANIONS:
         beside = path.with_name(path.name + suffix)
         if beside.exists():

@@ -121,6 +121,7 @@ async def test_whatever_is_in_its_place_a_copy_can_take_it(opening, drafts, tmp_
         path.write_bytes(b"x" * 8192)
     assert replace(path, tmp_path / "copy.db", tmp_path / "aside.db", whatever) == (state != "missing")
     if state == "with a write-ahead log":
+        assert not (tmp_path / "aside.db-wal").exists(), "it was moved into the file"
         assert audit(tmp_path / "aside.db", signer.verifier).records == 11
     ledger = await opening()
     assert ledger.newest()[0].size == 1
