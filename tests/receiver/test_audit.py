@@ -29,6 +29,16 @@ def test_what_was_kept_is_as_it_was_signed_over_a_change_of_keys(counter: Counte
     assert told == [(1024, 1502), (1502, 1502)]
 
 
+def test_what_comes_while_it_reads_is_left_for_the_next_time(counter: Counter) -> None:
+    gateway = SendingLog(records=9)
+    counter.take(gateway.push(0, 4))
+    then = counter.store.logs(None)[0].log
+    counter.take(gateway.push(4))
+    report = audit_copy(counter.store, then)
+    assert (report.sentence, report.valid, report.size) == ("", 4, 4)
+    assert audited(counter.store).valid == 10
+
+
 @pytest.mark.parametrize(
     ("spoil", "valid", "words"),
     [

@@ -93,6 +93,33 @@ def test_a_doubled_request_is_found_among_records_that_came_long_ago(counter: Co
     assert (decision.code, decision.seq) == ("doubled", 6)
 
 
+def test_of_a_log_that_never_began_nothing_is_held_against_anybody(counter: Counter) -> None:
+    gateway = SendingLog(records=3)
+    note = gateway.signer.sign_checkpoint(gateway.log, 4, bytes(32))
+    decision = counter.take(gateway.push(note=note))
+    assert isinstance(decision, Rejected)
+    assert (decision.code, decision.suspect) == ("other_root", True)
+    assert (counter.store.charges(None, 10), counter.store.logs(None)) == ((), ())
+
+
+def test_the_note_that_is_held_is_shown_where_it_proves_a_fork_and_only_there(counter: Counter) -> None:
+    gateway = SendingLog(records=5)
+    counter.take(gateway.push())
+    decision = counter.take(forked(gateway, 3).push())
+    assert isinstance(decision, Rejected)
+    assert (decision.proof, decision.held) == (True, gateway.note())
+    decision = counter.take(gateway.push(note=gateway.note().replace("— ", "— x")))
+    assert isinstance(decision, Rejected)
+    assert (decision.proof, decision.held) == (False, "")
+    note = gateway.note()
+    bodies = gateway.bodies.copy()
+    changed(gateway, 3, model="llama3.1:9b")
+    decision = counter.take(gateway.push(note=note))
+    gateway.bodies = bodies
+    assert isinstance(decision, Rejected)
+    assert (decision.proof, decision.suspect, decision.held) == (False, True, "")
+
+
 def test_proofs_of_any_record_hold_over_several_tiles(counter: Counter) -> None:
     gateway = SendingLog(records=600)
     for at in range(0, 601, 200):

@@ -295,6 +295,24 @@ def test_a_key_passes_on_within_a_submission_and_the_old_one_is_good_for_nothing
     )
 
 
+def test_a_key_that_was_passed_on_already_may_come_again_with_what_overlaps(gateway: SendingLog) -> None:
+    desk = Desk()
+    rotated(gateway)
+    assert isinstance(desk.take(gateway.push()), Accepted)
+    gateway.append(usage())
+    for old in (0, 6, 11):
+        assert isinstance(desk.take(gateway.push(old)), Accepted if not old else Repeated)
+    assert desk.size == 12
+
+
+def test_a_log_that_begins_with_another_root_is_no_beginning(gateway: SendingLog) -> None:
+    note = gateway.signer.sign_checkpoint(gateway.log, len(gateway.bodies), bytes(32))
+    desk = Desk()
+    found = refused(desk.take(gateway.push(note=note)), "other_root")
+    assert (found.seq, found.proof, found.suspect) == (None, False, True)
+    assert desk.held.log is None
+
+
 def test_a_log_may_come_whole_with_a_key_that_has_passed_on(gateway: SendingLog) -> None:
     rotated(gateway)
     assert isinstance(Desk().take(gateway.push()), Accepted)
