@@ -69,7 +69,7 @@ async def _verify(base: Ground) -> int:
         # Read as it lies: opening it as a gateway does would first record what a crash cut off.
         report = await asyncio.to_thread(_audit, profile.path, profile.signer.verifier, claims)
     print(f"{report.verdict}: {report.sentence}")
-    for finding in report.findings:
+    for finding in report.findings if len(report.findings) > 1 else ():
         print(f"  {finding.sentence}")
     return 0 if report.verdict == "OK" else 1
 

@@ -202,6 +202,12 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "fetch records that an older copy lacks back from the clients' receivers, each verified",
         _nothing,
     ),
+    "demo-fraud": (
+        "demo_fraud",
+        "demo_fraud",
+        "show four frauds and how each is detected, on a ledger that is made for it and goes away",
+        _nothing,
+    ),
     "accept-rollback": (
         "ledger",
         "accept_rollback",
