@@ -62,11 +62,9 @@ def public(command: argparse.ArgumentParser) -> None:
 
 def receiver(command: argparse.ArgumentParser) -> None:
     """What may follow `receiver`."""
-    actions = ("run", "enrol", "list", "remove", "verify", "reconcile")
+    actions = ("run", "enrol", "list", "remove", "verify", "pull", "reconcile")
     command.add_argument("action", choices=actions, nargs="?", default="run")
-    command.add_argument(
-        "name", nargs="?", help="enrol, remove, verify, reconcile: the gateway, as you call it"
-    )
+    command.add_argument("name", nargs="?", help="all but run and list: the gateway, as you call it")
     command.add_argument("--host", default=None, help="run: listen on this address (default 127.0.0.1)")
     command.add_argument(
         "--port", type=int, default=None, help="run: listen on this port (default 8435; 0: a free one)"
@@ -92,13 +90,13 @@ def receiver(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--renew", action="store_true", help="enrol: give a known gateway a new secret")
     command.add_argument("--json", action="store_true", help="enrol, list: as JSON")
-    command.add_argument("--url", default=None, help="reconcile: the gateway's address")
+    command.add_argument("--url", default=None, help="pull, reconcile: the gateway's address")
     command.add_argument(
         "--key",
         default=None,
-        help="reconcile: your key there (-: read it from standard input, so that none sees it)",
+        help="pull, reconcile: your key there (-: read it from standard input, so that none sees it)",
     )
-    command.add_argument("--log", default=None, help="reconcile: which log, where the gateway sent several")
+    command.add_argument("--log", default=None, help="pull, reconcile: which log, where there are several")
     handed_over(command, "reconcile: ")
 
 

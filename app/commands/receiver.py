@@ -15,6 +15,7 @@ from typing import Any
 
 from app.commands.common import CommandError
 from app.commands.receiver_ground import ReceiverGround, receiver_ground
+from app.commands.receiver_pull import pull_records
 from app.commands.receiver_reconcile import reconcile_copy
 from app.commands.receiver_verify import verify_copy
 from app.commands.run import signals
@@ -36,7 +37,7 @@ _COLUMNS = (
 
 
 def receiver(options: argparse.Namespace) -> int:
-    """`mortdecai-gateway receiver [run|enrol|list|remove|verify|reconcile]`."""
+    """`mortdecai-gateway receiver [run|enrol|list|remove|verify|pull|reconcile]`."""
     place = receiver_ground(options)
     if options.action == "run":
         place.folders.prepare()
@@ -50,6 +51,8 @@ def receiver(options: argparse.Namespace) -> int:
             return _list(place, options)
         case "remove":
             return _remove(place, options)
+        case "pull":
+            return asyncio.run(pull_records(place, options))
         case "reconcile":
             return asyncio.run(reconcile_copy(place, options))
         case _:

@@ -7,17 +7,15 @@ beside a receiver that runs, and changes nothing.
 from __future__ import annotations
 
 import argparse
-import sys
 from urllib.parse import quote
 
-import aiohttp
-
+from app.commands.asking_gateway import asking_gateway
 from app.commands.common import CommandError
 from app.commands.compared import given_copy, told
 from app.commands.receiver_ground import ReceiverGround
 from app.ledger.checkpoint import VerifierKey
 from app.ledger.comparing import Comparison, Holder, LogCopy, compare
-from app.ledger.copies import AskedCopy, Fetch, LeavesCopy
+from app.ledger.copies import AskedCopy, LeavesCopy
 from app.ledger.cosignature import CosignerKey
 from app.ledger.errors import BadProof
 from app.ledger.evidence import write_evidence
@@ -27,10 +25,6 @@ from app.receiver.held_copy import HeldCopy
 from app.receiver.identity import ReceiverIdentity
 from app.receiver.kept import KeptLog
 from app.receiver.store import CopyStore
-
-ANSWER_S = 60.0
-ANSWER_MAX_B = 1 << 30
-"""More than any log of which every record is wanted."""
 
 
 async def reconcile_copy(place: ReceiverGround, options: argparse.Namespace) -> int:
@@ -66,33 +60,12 @@ async def _against(
             "Name the gateway's address with --url and your key there with --key, or the copy that you were given"
             " with --leaves and --checkpoint."
         )
-    key = sys.stdin.readline().strip() if options.key == "-" else options.key
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_S)
-    headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        asked = AskedCopy(_fetch(session, options.url), f"log={quote(log.name, safe='')}", "gateway")
+    async with asking_gateway(options.url, options.key) as fetch:
+        asked = AskedCopy(fetch, f"log={quote(log.name, safe='')}", "gateway")
         theirs: LogCopy = asked
         if options.every_record and (note := await asked.newest()):
             theirs = LeavesCopy(await asked.leaves(), note)
         return await compare(log.name, ours, theirs, keys.verify, holder=Holder.RECEIVER, cosigner=cosigner)
-
-
-def _fetch(session: aiohttp.ClientSession, url: str) -> Fetch:
-    base = url.rstrip("/")
-
-    async def fetch(path: str) -> tuple[int, bytes]:
-        try:
-            async with session.get(base + path, allow_redirects=False) as reply:
-                body = bytearray()
-                async for part in reply.content.iter_any():
-                    body += part
-                    if len(body) > ANSWER_MAX_B:
-                        raise BadProof(f"The gateway at {base} answers without end.")
-                return reply.status, bytes(body)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise BadProof(f"The gateway at {base} did not answer as it should: {error}.") from None
-
-    return fetch
 
 
 def _log(store: CopyStore, options: argparse.Namespace) -> KeptLog:

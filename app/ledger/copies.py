@@ -61,6 +61,17 @@ class AskedCopy:
         """See LogCopy."""
         return await self.record(seq, self._size), self._size
 
+    async def note_for(self, known: int, size: int) -> str:
+        """The signed checkpoint over at most `size` records that whoever has read `known` of them can check."""
+        return self._text(*await self._fetch(f"/ledger/checkpoint?{self._query}&size={size}&known={known}"))
+
+    async def stretch(self, begin: int, limit: int) -> list[bytes]:
+        """Up to `limit` records from number `begin` on."""
+        status, body = await self._fetch(f"/ledger/entries?{self._query}&from={begin}&limit={limit}")
+        if status != 200:
+            self._object(status, body)
+        return leaves_of(body)
+
     async def leaves(self) -> list[bytes]:
         """Every record, in one answer."""
         status, body = await self._fetch(f"/ledger/entries?{self._query}")

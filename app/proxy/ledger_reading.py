@@ -66,11 +66,16 @@ class LedgerReading:
         )
 
     async def checkpoint(self, request: web.BaseRequest) -> web.Response:
-        """The newest signed note over the log, or with `?size=` the one over its first records."""
+        """The newest signed note over the log, or with `?size=` the one over its first records; with `?known=` as well
+        the longest up to there that whoever has read the first `known` records can check: of before the key changed."""
         name = self._log(request)
         size = await self._size(request, name)
+        known = whole(request, "known", INT_MAX, 0, INT_MAX)
         try:
-            note = await self._ledger.checkpoint(name, size, cosigned=True)
+            if size is not None and known < size:
+                note = await self._ledger.checkpoint_for(name, known, size)
+            else:
+                note = await self._ledger.checkpoint(name, size, cosigned=True)
         except NotInLog as error:
             raise Refusal(400, "invalid_value", str(error)) from None
         return web.Response(body=note.encode(), headers={"Content-Type": TEXT})

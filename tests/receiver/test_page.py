@@ -99,7 +99,8 @@ def test_every_command_of_the_page_is_either_tried_here_or_needs_a_machine_of_it
     told = [words for block in BLOCKS for words in commands(block)]
     ours = [" ".join(words[1:3]) for words in told if words[0] == "mortdecai-gateway"]
     assert ours == [
-        "receiver", "receiver enrol", "receiver list", "receiver remove", "receiver verify", "receiver reconcile",
+        "receiver", "receiver enrol", "receiver list", "receiver remove", "receiver verify", "receiver pull",
+        "receiver reconcile",
         "ledger deliver", "ledger deliver", "receiver --database",
     ]  # fmt: skip
     assert {words[0] for words in told} == {"mortdecai-gateway", *ELSEWHERE}
@@ -115,7 +116,7 @@ def test_a_reader_who_types_what_stands_there_ends_with_a_cosigned_copy(
     for place in ("client", "contributor"):
         (tmp_path / place).mkdir()
     client = Reader(tmp_path / "client", database)
-    run, enrol, listing, remove, verify, reconcile = commands(BLOCKS[0])
+    run, enrol, listing, remove, verify, pull, reconcile = commands(BLOCKS[0])
     deliver, delivered = commands(BLOCKS[1])
     with (
         client.starts(*run) as url,
@@ -137,6 +138,9 @@ def test_a_reader_who_types_what_stands_there_ends_with_a_cosigned_copy(
         assert re.search(rf"garage +\S+ \S+ +active +1 +{records} ", client.types(*listing))
         assert client.types(*verify).endswith(f"all {records} records are as they were signed.\n")
         assert " ".join(reconcile) in LEDGER_PAGE, "where it is tried"
+        at = pull.index("--url") + 1
+        there = [*pull[:at], connection["url"], *pull[at + 1 :]]
+        assert ": nothing new; " in client.types(*there, given=connection["api_key"])
         both_sides_prove(tmp_path, client, connection, parse_invitation(line).vkey)
         assert "Removed garage" in client.types(*remove)
         assert "removed" in client.types(*listing)
