@@ -18,6 +18,7 @@ from app.billing.budget import Budget
 from tests.bench import (
     delivery_rates,
     docker_loop,
+    endurance,
     engine_room,
     gguf_update,
     idle,
@@ -44,6 +45,7 @@ def main() -> None:
     print(f"{'what':<58} {'goal':>10} {'measured':>12}")
     _part(_rates, throughput.measure, *((2, 2.0) if quick else (5, 4.0)))
     _part(_delivery, delivery_rates.measure, *((3, 2.0) if quick else (9, 4.0)))
+    _part(_endurance, endurance.measure, 5000 if quick else 20_000)
     _part(_chunks, streams.measure, 1 if quick else 3)
     _part(_loop, loop_ratio.measure, *((3, 2.0) if quick else (15, 2.0)))
     _part(_idle, idle.measure, 10.0 if quick else 30.0)
@@ -108,6 +110,12 @@ def _offline(seen: dict[str, Any]) -> None:
     what = f"{seen['records']} records drained after {seen['days']} days offline, each once"
     per = seen["seconds"] * 100_000 / seen["records"]
     _row(what, "≤ 60 s", per, "s", per <= 60 and seen["exact"])
+
+
+def _endurance(seen: dict[str, Any]) -> None:
+    grown, failed = seen["grown_mb"], seen["failed"]
+    _row(f"memory grown over {seen['requests']} requests", "≤ 4 MB", grown, "MB", grown <= 4)
+    _row(f"{seen['streams']} streams at once, not whole", "0", failed, "", failed == 0)
 
 
 def _chunks(seen: dict[str, Any]) -> None:

@@ -58,12 +58,12 @@ def measure(rounds: int = 3) -> dict[str, Any]:
 async def _read_all(url: str, key: str) -> list[float]:
     return [
         delay
-        for delays in await asyncio.gather(*(_read(url, key) for _ in range(STREAMS)))
+        for delays in await asyncio.gather(*(read(url, key) for _ in range(STREAMS)))
         for delay in delays
     ]
 
 
-async def _read(url: str, key: str) -> list[float]:
+async def read(url: str, key: str) -> list[float]:
     """Milliseconds that each chunk of one stream took to arrive."""
     where = urlsplit(url)
     body = json.dumps({**CHAT, "stream": True}).encode()
