@@ -33,15 +33,16 @@ class Shut:
         """Who signs its checkpoints."""
         return self.identity.signer
 
-    async def open_ledger(self, *, remembered: Sequence[Checkpoint], recover: bool = True) -> Ledger:
-        """Its ledger, which must hold what is `remembered`. Raises LedgerError. For `recover` see `Ledger.open`."""
+    async def open_ledger(self, *, remembered: Sequence[Checkpoint], refilling: bool = False) -> Ledger:
+        """Its ledger, which must hold what is `remembered`. Raises LedgerError. For `refilling` see `Ledger.open`."""
         return await Ledger.open(
             self.path,
             signer=self.signer,
             gateway_id=self.identity.gateway_id,
             clock_us=wall_us,
             remembered=remembered,
-            recover=recover,
+            recover=not refilling,
+            refilling=refilling,
         )
 
 

@@ -18,6 +18,7 @@ from app.commands.progress import Shown
 from app.engine.host import Progress
 from app.gateway.newest import Newest
 from app.ledger.checkpoint import Checkpoint, VerifierKey
+from app.ledger.errors import CheckpointError
 from app.ledger.findings import AuditReport, Verdict
 from app.ledger.sqlite.audit import audit
 from app.ledger.sqlite.copies import copy, replace, root_at
@@ -78,8 +79,12 @@ async def _restore(base: Ground, file: Path) -> int:
     if lost:
         print(
             f"It is an older copy and lacks the newest {lost} records that this profile has signed: the gateway starts"
-            " with it after `mortdecai-gateway ledger refill`, which fetches them from the clients' receivers, or after"
-            " `mortdecai-gateway ledger accept-rollback`, which says so in the logs that lost them."
+            " with it after `mortdecai-gateway ledger refill`, which fetches them from the clients' receivers"
+            + (
+                ", and only so, for it is from before the signing key passed on."
+                if check.outlived
+                else ", or after `mortdecai-gateway ledger accept-rollback`, which says so in the logs that lost them."
+            )
         )
     return 0
 
@@ -96,7 +101,8 @@ async def _rotate_key(base: Ground) -> int:
         print(f"  old: {before}")
         print(f"  new: {ledger.vkey}")
         print(
-            "Copies from before cannot be gone on with: make a new one with `mortdecai-gateway ledger backup FILE`."
+            "What copies from before lack can come from a client's receiver alone: make a new one with"
+            " `mortdecai-gateway ledger backup FILE`."
         )
     return 0
 
@@ -115,11 +121,15 @@ class _Check:
         self._verifier = verifier
         self._claims = remembered
         self._older_than = older_than
+        self.outlived = False
+        """The copy is signed with the key of before, and has to be proven by what today's has signed."""
         self.records = 0
         self.sizes: dict[str, int] = {}
 
     def __call__(self, copied: Path) -> None:
         report: AuditReport = audit(copied, self._verifier, remembered=self._claims)
+        if (before := self._key_of_before(report)) is not None:
+            self.outlived, report = True, audit(copied, before)
         if report.verdict is not Verdict.OK:
             raise CommandError(f"Nothing was changed, for this copy is {report.verdict}: {report.sentence}")
         self.records = report.records
@@ -131,6 +141,19 @@ class _Check:
                     f"Nothing was changed, for this copy is another history: its first {claim.size} records of"
                     f" {claim.origin} are not those that this profile has signed."
                 )
+
+    def _key_of_before(self, report: AuditReport) -> VerifierKey | None:
+        """The key that all of a copy says to be signed with, where that is not today's and today's has signed more of
+        every log: that will tell whether the copy is ours."""
+        newest = {claim.origin: claim.size for claim in self._older_than}
+        keys = {log.vkey for log in report.by_log}
+        if len(keys) != 1 or any(log.size >= newest.get(log.log, 0) for log in report.by_log):
+            return None
+        try:
+            key = VerifierKey.parse(keys.pop())
+        except CheckpointError:
+            return None
+        return key if key.name == self._verifier.name and key.key_id != self._verifier.key_id else None
 
 
 def _free(path: Path) -> Path:

@@ -39,7 +39,7 @@ async def _refill(base: Ground) -> int:
                 f"There is nothing at {profile.path}, and so nothing that says which receivers there are: put back a"
                 " copy with `mortdecai-gateway ledger restore FILE` first."
             )
-        ledger = await profile.open_ledger(remembered=(), recover=False)
+        ledger = await profile.open_ledger(remembered=(), refilling=True)
         try:
             async with outgoing(base) as asking:
                 failed = await _fetch(ledger, asking, profile.vault)

@@ -34,8 +34,9 @@ WAYS_OUT = (
 """What can be done where the newest records are lost; the end of a sentence, without its full stop."""
 
 OUTLIVED = (
-    "signed with another key than today's: a copy from before the signing key passed on cannot be gone on with, so put"
-    " back one made since then with `mortdecai-gateway ledger restore FILE`, or begin a new profile"
+    "signed with another key than today's, as a copy from before the signing key passed on is: put back your newest"
+    " copy with `mortdecai-gateway ledger restore FILE`, or fetch what this one lacks from the client's receiver with"
+    " `mortdecai-gateway ledger refill`; nothing else can go on with it"
 )
 """The same of a copy by the key of before."""
 

@@ -45,7 +45,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class LogReport:
     """One log as it was read: `valid` of its `size` records, counted from the first, are as they were signed; `root` is
-    the tree's over those that could be read, `checkpoint` the newest signed note as it is stored."""
+    the tree's over those that could be read, `checkpoint` the newest signed note as it is stored, `vkey` the key that
+    these records say to be its signer's, "" where they say none."""
 
     log: str
     size: int
@@ -54,6 +55,7 @@ class LogReport:
     checkpoint: str
     recomputed: Totals
     counters: Totals
+    vkey: str = ""
 
 
 @dataclass(frozen=True, slots=True)

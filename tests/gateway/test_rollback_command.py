@@ -221,6 +221,50 @@ def test_what_an_older_copy_lacks_comes_back_from_the_receiver_and_all_is_as_it_
     assert ledger(home, "verify").stdout.startswith("ROLLBACK: ")
 
 
+def test_a_copy_from_before_the_signing_key_passed_on_is_refilled_like_any_other(tmp_path: Path) -> None:
+    """Of the old key nothing is left, and none is needed: today's has signed everything that the receiver holds."""
+    home, client = tmp_path / "gateway", tmp_path / "client"
+    home.mkdir()
+    client.mkdir()
+    with program(client, "app", "receiver", "run", *VAULT, "--port", "0", "--print-connection"):
+        line = json.loads(run(client, "receiver", "enrol", "garage", *VAULT, "--json").stdout)["line"]
+        with gateway(home, "--simulate", *PRIVATE) as process:
+            assert ledger(home, "deliver", "First client", line).returncode == 0
+            asyncio.run(ask(process.connection, 2))
+            delivered(home)
+        keep(home, "older")
+        for _ in range(2):
+            assert ledger(home, "rotate-key").returncode == 0
+        with gateway(home, "--simulate", *PRIVATE) as process:
+            asyncio.run(ask(process.connection, 2))
+            delivered(home)
+        before = records(home)
+        lay(home, "older")
+        refused = run(home, *SERVE)
+        assert refused.stderr.startswith(SAID), refused.stderr
+        assert "before the signing key passed on" in refused.stderr
+        assert "ledger refill" in refused.stderr
+        assert ledger(home, "verify").stdout.startswith("ROLLBACK: ")
+        assert ledger(home, "accept-rollback").returncode != 0
+        the_ledger(home).unlink()
+        restored = ledger(home, "restore", str(home / "kept" / "older" / "ledger.sqlite3"))
+        assert restored.returncode == 0, restored.stderr
+        assert "only so, for it is from before the signing key passed on" in restored.stdout
+        back = ledger(home, "refill")
+        assert back.returncode == 0, back.stdout + back.stderr
+        assert records(home) == before
+        serves_and_verifies(home)
+    # A copy that is not as the key of before signed it is none, though only the newest could prove it.
+    forged = home / "kept" / "forged.sqlite3"
+    shutil.copyfile(home / "kept" / "older" / "ledger.sqlite3", forged)
+    connection = apsw.Connection(str(forged))
+    connection.execute("UPDATE record SET body = CAST(replace(body, 'complete', 'timeout') AS BLOB)")
+    connection.close()
+    refused = ledger(home, "restore", str(forged))
+    assert refused.returncode != 0
+    assert "Nothing was changed" in refused.stderr
+
+
 def delivered(home: Path) -> None:
     """Wait until the receiver has everything."""
     until = time.monotonic() + 20

@@ -130,9 +130,10 @@ class GatewaySide:
 
     # Its life.
 
-    def _open(self) -> None:
+    def _open(self, *, refilling: bool = False) -> None:
         signer = self.vault.signers[-1]
-        self.journal = Journal(self.path, signer, None, unpack(self.vault.newest))
+        remembered = () if refilling else unpack(self.vault.newest)
+        self.journal = Journal(self.path, signer, None, remembered, refilling=refilling)
         self._closed = False
         self.reader = Reader(self.path, signer)
         kept = {row.way: row.standing for row in self.reader.deliveries()}
@@ -172,6 +173,16 @@ class GatewaySide:
         self.close()
         self.path.write_bytes(data)
         self._open()
+
+    def refill(self, data: bytes) -> DeliveryEvent:
+        """A file in place of this one, and what it lacks fetched from the receiver: as `ledger refill` does it."""
+        self.close()
+        self.path.write_bytes(data)
+        self._open(refilling=True)
+        have, there = self.size, at_once(self._fetch.size())
+        event = at_once(self._fetch.refill(Refill(have, there)))
+        self.die()
+        return event
 
     # What it records.
 

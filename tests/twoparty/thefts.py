@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from app.ledger.delivery import Hurry
+from collections.abc import Sequence
+from urllib.parse import parse_qs, urlsplit
+
+from app.gateway.delivery.outgoing import ReceiverAnswer
+from app.gateway.delivery.refilling import TailFetch
+from app.ledger.delivery import Contested, Hurry, Refill
 from app.ledger.drafts import GenesisDraft
 from app.ledger.findings import Verdict
 from app.ledger.records import encode
 from app.ledger.signing_keys import passed_on
 from app.receiver.commits import Cosigned
 from app.receiver.intake import Rejected
-from tests.twoparty.garage import LOG, NAME
+from tests.twoparty.garage import LOG, NAME, at_once
 from tests.twoparty.saying import THIEF, Fraud, Said, compared, require_said, root_of
 from tests.twoparty.world import World, require
 
@@ -88,11 +93,34 @@ def key(world: World, where: float) -> None:
     require_said(world, Said(receiver=("FORK",), compared=(Verdict.FORK, at)))
 
 
+class _Accomplice:
+    """A receiver that shows these records and this note."""
+
+    def __init__(self, bodies: Sequence[bytes], note: str) -> None:
+        self._bodies = bodies
+        self._note = note
+
+    async def get(self, url: str, headers: object, *, most_b: int = 0) -> ReceiverAnswer:
+        """See `Outgoing.get`."""
+        asked = parse_qs(urlsplit(url).query)
+        body = self._note.encode()
+        if "from" in asked:
+            begin, limit = int(asked["from"][0]), int(asked["limit"][0])
+            body = b"".join(leaf + b"\n" for leaf in self._bodies[begin : begin + limit])
+        return ReceiverAnswer(200, body, None, "receiver:80")
+
+
 def key_passed_on(world: World, where: float) -> None:
     """The same, and the thief passes the log on to a key of his own: the gateway can sign nothing there any more."""
     at, stolen = world.garage.size, world.vault.signers[-1]
     record = passed_on(world.garage.new_id(), world.us, LOG, at, stolen, THIEF)
     bodies = [*world.garage.bodies(), encode(record, LOG, at, world.garage.journal.heads[LOG].cum)]
+    accomplice = _Accomplice(bodies, stolen.sign_checkpoint(LOG, len(bodies), root_of(bodies)))
+    shown = TailFetch(world.garage, accomplice, LOG, "http://receiver", world.garage._pusher.credentials)  # type: ignore[arg-type]
+    event = at_once(shown.refill(Refill(at, len(bodies))))
+    require(
+        isinstance(event, Contested) and "not ours" in event.sentence, f"of a lost tail it is said: {event}"
+    )
     last = world.push(bodies[at:], THIEF.sign_checkpoint(LOG, len(bodies), root_of(bodies)), at)
     require(isinstance(last, Cosigned), f"it is not to be told from the gateway, and it says {last}")
     world.garage.append(world.garage.usage(5), world.garage.usage(6))

@@ -15,8 +15,10 @@ from app.gateway.delivery.outgoing import NoAnswer, Outgoing, ReceiverAnswer
 from app.gateway.delivery.pushing import NoSecret, refusal
 from app.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from app.ledger.delivery import Contested, DeliveryEvent, Failed, Refill, Refilled
+from app.ledger.drafts import RotationDraft
 from app.ledger.errors import CheckpointError, LedgerClosed, LedgerError
 from app.ledger.merkle import leaf_hash
+from app.ledger.records import decode
 from app.ledger.sqlite.store import Ledger
 
 log = logging.getLogger(__name__)
@@ -106,8 +108,11 @@ class TailFetch:
                 f"The receiver shows our signature over {claim.size} records, and we have {tree.size} by now."
             )
         hashes: list[bytes] = []
+        vkey = self._ledger.vkey
         async for leaves in self._leaves(have, claim.size):
             for leaf in leaves:
+                if b'"kind":"rotation"' in leaf and isinstance(draft := decode(leaf).draft, RotationDraft):
+                    vkey = draft.new_vkey
                 hashed = leaf_hash(leaf)
                 hashes.append(hashed)
                 tree.append(hashed)
@@ -115,6 +120,8 @@ class TailFetch:
             raise _Unproven(
                 f"The records that the receiver shows do not lead from our {have} to the {claim.size} that we signed."
             )
+        if vkey != self._ledger.vkey:
+            raise _Unproven("The receiver shows that our signing key has passed on to one that is not ours.")
         return hashes
 
     async def _put_back(self, have: int, size: int, proven: list[bytes]) -> None:

@@ -22,6 +22,7 @@ from app.ledger.errors import (
     CheckpointError,
     DuplicateRecord,
     LedgerCorrupt,
+    LedgerError,
     LedgerRollback,
     LedgerTampered,
     UnsignedCheckpoint,
@@ -33,6 +34,7 @@ from app.ledger.merkle import Frontier, tree_root
 from app.ledger.parties import Parties
 from app.ledger.sqlite.binding import bound
 from app.ledger.sqlite.nodes import StoredNodes
+from app.ledger.sqlite.refill import PutBack
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
 from app.ledger.sqlite.soundness import quick_check
@@ -67,10 +69,19 @@ class Journal:
     """Opens the ledger's file for writing, and writes. Not thread-safe."""
 
     def __init__(
-        self, path: Path, signer: Signer, vfs: str | None = None, remembered: Sequence[Checkpoint] = ()
+        self,
+        path: Path,
+        signer: Signer,
+        vfs: str | None = None,
+        remembered: Sequence[Checkpoint] = (),
+        *,
+        refilling: bool = False,
     ) -> None:
-        """Raises LedgerBusy, LedgerCorrupt, LedgerTampered, LedgerRollback or LedgerError."""
+        """`refilling`: another key may have signed last, since nothing is taken but what is put back.
+
+        Raises LedgerBusy, LedgerCorrupt, LedgerTampered, LedgerRollback or LedgerError."""
         self._signer = signer
+        self._refilling = refilling
         if remembered and not (path.exists() and path.stat().st_size):
             what = "empty" if path.exists() else "gone"
             raise LedgerRollback(
@@ -141,6 +152,9 @@ class Journal:
         try:
             claim = verify_checkpoint(head.checkpoint, self._signer.verifier, head.name)
         except UnsignedCheckpoint:
+            if self._refilling:
+                # Whoever puts records back has proven that these lead to what today's key has signed.
+                return
             if size < remembered:
                 raise LedgerRollback(
                     f"ROLLBACK: {path} is an older copy, with {size} of the {remembered} records of {head.name} that"
@@ -214,9 +228,12 @@ class Journal:
         the operations (DuplicateRecord where an id is there already). Either way nothing has changed.
         """
         transaction = Transaction(self.heads, self.parties, self.held, self._n, self._t0_min, self._t0_max)
+        transaction.refilling = self._refilling
         outcomes: list[tuple[Write, Any]] = []
         for operation in operations:
             try:
+                if self._refilling and not isinstance(operation, PutBack):
+                    raise LedgerError("Nothing is recorded while what was lost is put back.")
                 outcomes.append((operation, operation.plan(transaction)))
             except Exception as error:  # noqa: BLE001  (a draft that breaks anything at all fails alone)
                 outcomes.append((operation, error))

@@ -293,4 +293,5 @@ class LogAudit:
             self.stored.checkpoint,
             self.head.totals(),
             self.stored.totals(),
+            "" if self.keys is None else self.keys.newest.text,
         )

@@ -48,7 +48,7 @@ class PutBack:
                 )
             if encode(record.draft, self.log, seq, cum) != body:
                 raise RecordError(f"Record {seq} of {self.log} is not written as this version writes it.")
-            if isinstance(record.draft, RotationDraft):
+            if isinstance(record.draft, RotationDraft) and not transaction.refilling:
                 raise LedgerError(
                     f"Record {seq} of {self.log} passes the signing key on, which we then do not have."
                 )

@@ -46,6 +46,7 @@ class Ledger(Members):
         clock_us: Callable[[], int],
         remembered: Sequence[Checkpoint],
         recover: bool,
+        refilling: bool,
         vfs: str | None,
     ) -> None:
         """Use `open`."""
@@ -72,6 +73,7 @@ class Ledger(Members):
             stopped=self._on_stopped,
             remembered=remembered,
             recover=recover,
+            refilling=refilling,
             vfs=vfs,
         )
         self._put = self._writer.queue.put
@@ -87,13 +89,15 @@ class Ledger(Members):
         clock_us: Callable[[], int],
         remembered: Sequence[Checkpoint] = (),
         recover: bool = True,
+        refilling: bool = False,
         vfs: str | None = None,
     ) -> Ledger:
         """Open or create the ledger at `path` and record what a crash cut off (see `recovered`).
 
         `gateway_id` begins the names of the logs created from now on; `clock_us` gives wall time; `remembered` is what
         the file must hold at least, as `newest` once said it; without `recover` what a crash cut off waits for the next
-        opening, since it may be among the records that are to be put back; `vfs` names SQLite's file layer, for tests
+        opening, since it may be among the records that are to be put back; `refilling`: nothing else than these is
+        taken, and so the key of before may have signed the file; `vfs` names SQLite's file layer, for tests
         with a failing disk.
 
         Raises LedgerRollback (the file is older than what is remembered; nothing was written to it), LedgerBusy
@@ -104,7 +108,7 @@ class Ledger(Members):
             raise LedgerError(
                 f"The gateway's id {gateway_id!r:.80} must have no spaces, plus signs or slashes."
             )
-        ledger = cls(Path(path), signer, gateway_id, clock_us, remembered, recover, vfs)
+        ledger = cls(Path(path), signer, gateway_id, clock_us, remembered, recover, refilling, vfs)
         ledger._writer.start()
         try:
             await asyncio.shield(ledger._opening)

@@ -168,6 +168,8 @@ class Transaction:
         self.hold_drops: list[str] = []
         self.signer: Signer | None = None
         """Who signs from this commit on; None where that stays as it is."""
+        self.refilling = False
+        """Nothing else than what was lost is written, up to what today's key has signed."""
         self._heads = heads
         self._held = held
         self._values: list[Any] = []

@@ -132,6 +132,7 @@ class Writer:
         stopped: Callable[[], None],
         remembered: Sequence[Checkpoint] = (),
         recover: bool = True,
+        refilling: bool = False,
         vfs: str | None = None,
     ) -> None:
         self.queue: SimpleQueue[Write | None] = SimpleQueue()
@@ -151,6 +152,7 @@ class Writer:
         self._stopped = stopped
         self._remembered = remembered
         self._recover = recover
+        self._refilling = refilling
         self._vfs = vfs
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self.waivers = Waivers(path.with_name(path.name + ".waivers"))
@@ -217,7 +219,7 @@ class Writer:
             return self._open_and_recover()
 
     def _open_and_recover(self) -> tuple[Journal, tuple[UsageDraft, ...]]:
-        journal = Journal(self._path, self._signer, self._vfs, self._remembered)
+        journal = Journal(self._path, self._signer, self._vfs, self._remembered, refilling=self._refilling)
         try:
             return journal, journal.recover(self.waivers.read()) if self._recover else ()
         except apsw.Error as error:

@@ -10,7 +10,7 @@ import pytest
 
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import AdjustDraft
-from app.ledger.errors import LedgerError, RecordError
+from app.ledger.errors import LedgerError, LedgerRollback, RecordError
 from app.ledger.parties import Key
 from app.ledger.sqlite.store import Ledger
 from tests.ledger.sqlite.conftest import START_US, Clock, Drafts, Opening
@@ -106,6 +106,43 @@ async def test_a_running_total_that_is_not_the_sum_is_refused(
     assert wrong != whole[2]
     with pytest.raises(LedgerError):
         await ledger.put_back(log, [wrong])
+
+
+async def test_who_only_puts_back_opens_a_file_by_the_key_of_before_and_records_nothing(
+    opening: Opening, drafts: Drafts, path: Path
+) -> None:
+    new = Signer(bytes(31) + b"x", "gw_test")
+    ledger = await opening()
+    log = (await ledger.create_client("Anna")).log
+    await ledger.append(log, drafts())
+    await ledger.close()
+    copy = path.with_suffix(".old")
+    shutil.copy(path, copy)
+    ledger = await opening()
+    await ledger.rotate(new)
+    await ledger.append(log, drafts())
+    whole, newest = await ledger.entries(log, 0, 9), ledger.newest()
+    await ledger.close()
+    put_in_place(copy, path)
+    ledger = await opening(signer=new, recover=False, refilling=True)
+    with pytest.raises(LedgerError, match="Nothing is recorded"):
+        await ledger.append(log, drafts())
+    with pytest.raises(LedgerError, match="Nothing is recorded"):
+        await ledger.create_client("Ben")
+    assert ledger.frontier(log).size == 2
+    await ledger.put_back(log, whole[2:3])
+    await ledger.close()
+    # A kill between two parts: the file is one of today's key, and lacks the rest.
+    with pytest.raises(LedgerRollback):
+        await opening(signer=new, remembered=newest)
+    ledger = await opening(signer=new, recover=False, refilling=True)
+    await ledger.put_back(log, whole[3:])
+    await ledger.close()
+    ledger = await opening(signer=new, remembered=newest)
+    assert await ledger.entries(log, 0, 9) == whole
+    assert ledger.newest() == newest
+    assert (await ledger.verify()).verdict == "OK"
+    await ledger.append(log, drafts())
 
 
 async def test_a_tail_that_passes_the_signing_key_on_is_not_put_back_under_the_old_key(
