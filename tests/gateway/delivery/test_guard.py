@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -140,9 +142,60 @@ async def test_the_same_ports_elsewhere_are(admit: Admit, url: str) -> None:
     assert await admit(url)
 
 
+LONG = "h" * 60 + "." + "i" * 60 + ".example"
+
+
+@pytest.mark.parametrize(
+    ("url", "begins"),
+    [
+        ("http://169.254.169.254/", "169.254.169.254 is a link-local address"),
+        ("https://aws.example/", "aws.example leads to 169.254.169.254, which is a link-local address"),
+        ("http://10.0.0.1/", "10.0.0.1 is not on the public internet"),
+        ("http://home.lan/", "home.lan leads to 192.168.1.5, which is not on the public internet"),
+        (f"http://{LONG}/", f"{LONG[:100]} leads to 10.0.0.2, which is not"),
+    ],
+)
+async def test_the_sentence_names_what_was_written_and_where_it_leads(
+    admit: Admit, monkeypatch: pytest.MonkeyPatch, url: str, begins: str
+) -> None:
+    monkeypatch.setitem(NAMES, LONG, ["10.0.0.2"])
+    with pytest.raises(ReceiverRefused) as refused:
+        await admit(url)
+    assert str(refused.value).startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("host", "family"), [("203.0.114.7", socket.AF_INET), ("2a00:1450::1", socket.AF_INET6)]
+)
+async def test_an_address_is_connected_to_as_what_it_is(host: str, family: int) -> None:
+    guard = Guard(private=lambda: False, never=lambda: (), addresses=addresses, ours=lambda: OURS)
+    try:
+        (found,) = await guard.resolver().resolve(host, 443, socket.AF_UNSPEC)
+    finally:
+        guard.close()
+    assert (found["host"], found["family"], found["port"]) == (host, family, 443)
+
+
+async def test_the_thread_that_looks_names_up_ends_with_the_guard() -> None:
+    guard = Guard(private=lambda: True, never=lambda: (), addresses=addresses, ours=lambda: OURS)
+    await guard.admit("http://203.0.114.7/")
+
+    def looking() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name.startswith("finding a receiver")]
+
+    begun = looking()
+    assert begun
+    guard.close()
+    for thread in begun:
+        await asyncio.to_thread(thread.join, 10)
+    assert not set(begun) & set(looking())
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
+        ("http://user@client.example/", "leave them out"),
+        ("http://:secret@client.example/", "leave them out"),
         ("ftp://client.example/", "cannot be read"),
         ("file:///etc/passwd", "cannot be read"),
         ("client.example:8435", "cannot be read"),
@@ -164,6 +217,7 @@ async def test_what_is_no_address_is_said(admit: Admit, url: str, words: str) ->
 
 def test_the_port_is_the_schemes_where_none_is_written() -> None:
     assert place_of("https://h/x") == ReceiverPlace("h", 443)
+    assert place_of("http://h/x") == ReceiverPlace("h", 80)
     assert place_of("http://H:8435/x") == ReceiverPlace("h", 8435)
 
 
