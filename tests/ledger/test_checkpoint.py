@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_checkpoint
+from app.ledger.checkpoint import (
+    Checkpoint,
+    Signer,
+    VerifierKey,
+    parse_checkpoint,
+    verify_checkpoint,
+    verify_note,
+)
 from app.ledger.errors import CheckpointError, UnsignedCheckpoint
 
 SIGNER = Signer(bytes(range(32)), "gw_test")
@@ -49,6 +56,23 @@ def test_a_checkpoint_has_the_lines_of_the_specification():
 
 def test_a_checkpoint_is_verified_with_the_text_of_the_key_alone():
     assert verify_checkpoint(NOTE, VerifierKey.parse(SIGNER.vkey), ORIGIN) == Checkpoint(ORIGIN, 42, ROOT)
+
+
+def test_any_note_is_verified_and_says_by_which_of_several_keys():
+    other = Signer(b"o" * 32, "other")
+    text = "anything\nat all\n"
+    note = SIGNER.sign_note(text)
+    for keys in ([SIGNER.verifier], [other.verifier, SIGNER.verifier], [SIGNER.verifier, other.verifier]):
+        assert verify_note(note, keys) == (text, SIGNER.verifier)
+    for keys in ([], [other.verifier], [Signer(b"x" * 32, "gw_test").verifier]):
+        with pytest.raises(UnsignedCheckpoint, match="carries no signature of"):
+            verify_note(note, keys)
+    with pytest.raises(CheckpointError, match="does not belong to this text"):
+        verify_note(note.replace("anything", "something"), [other.verifier, SIGNER.verifier])
+    # Of two signatures of one key both must hold.
+    twice = note + "— gw_test " + SIGNER.sign_note("else\n").rpartition(" ")[2]
+    with pytest.raises(CheckpointError, match="does not belong to this text"):
+        verify_note(twice, [SIGNER.verifier])
 
 
 def test_the_signer_never_shows_its_secret():

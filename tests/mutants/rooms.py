@@ -44,6 +44,7 @@ _PURE = (
     "checkpoint",
     "canonical",
     "records",
+    "usage",
     "proofs",
     "ids",
     "parties",

@@ -95,7 +95,7 @@ class Guard:
         await self._aside.run(lambda: self._look_up(place.host, place.port), timeout_s=LOOK_UP_S)
 
     def _require_kind(self, host: str, address: str, port: int) -> None:
-        shown = host[:100] if host == address else f"{host[:100]} leads to {address}, which"
+        shown = host if host == address else f"{host[:100]} leads to {address}, which"
         if is_metadata(address):
             raise ReceiverRefused(
                 f"{shown} is a link-local address or a metadata service: no receiver is there."
