@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-LEAF = 13
+TABLE_LEAF, INDEX_LEAF = 13, 10
 _INT_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 6: 5, 8: 6}
 """length → type"""
 
@@ -40,14 +40,15 @@ def column(value: Any) -> tuple[int, bytes]:
     raise TypeError(value)
 
 
-def cell(number: int, row: tuple[Any, ...]) -> tuple[bytes, list[int]]:
-    """The cell of the row with that number, and where in it each column's content begins; at the end, where it ends."""
+def cell(number: int | None, row: tuple[Any, ...]) -> tuple[bytes, list[int]]:
+    """The cell of the row with that number, or of an index's entry, which has none; and where in it each column's
+    content begins; at the end, where it ends."""
     columns = [column(value) for value in row]
     types = b"".join(varint(kind) for kind, _ in columns)
     header = varint(len(types) + 1) + types
     assert len(header) == len(types) + 1 < 128
     size = len(header) + sum(len(content) for _, content in columns)
-    before = varint(size) + varint(number) + header
+    before = varint(size) + (b"" if number is None else varint(number)) + header
     begins = [len(before)]
     for _, content in columns:
         begins.append(begins[-1] + len(content))
@@ -55,11 +56,11 @@ def cell(number: int, row: tuple[Any, ...]) -> tuple[bytes, list[int]]:
 
 
 def cells(data: bytes) -> Iterator[int]:
-    """Where the cells of all pages of table rows in the file `data` begin. What lies elsewhere in a page is remains."""
+    """Where the cells of all leaves of tables and indices in the file `data` begin. What else lies there is remains."""
     size = int.from_bytes(data[16:18], "big")
     for page in range(0, len(data), size):
         head = page + (0 if page else 100)
-        if data[head] == LEAF:
+        if data[head] in (TABLE_LEAF, INDEX_LEAF):
             for at in range(int.from_bytes(data[head + 3 : head + 5], "big")):
                 pointer = head + 8 + 2 * at
                 yield page + int.from_bytes(data[pointer : pointer + 2], "big")

@@ -7,6 +7,7 @@ them, `make soak` all (some 300,000 bits in half an hour).
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from tests.ledger.sqlite.test_every_bit import RECORDS, others
 
 pytestmark = pytest.mark.soak
 ALL = "SOAK" in os.environ
-SOME = int(os.environ.get("FLIPS", "600"))
+SOME = int(os.environ.get("FLIPS", "400"))
 T = TypeVar("T")
 LOG = (
     "k",
@@ -44,8 +45,6 @@ LOG = (
 )
 RECORD = ("n", "log", "seq", "t0", "id", "find", "leaf", "body")
 READ = f"SELECT {', '.join(RECORD)} FROM record ORDER BY n"
-BEGINS = 64
-"""So many bytes of a cell are told from those of any other."""
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Raw:
 
     def __post_init__(self) -> None:
         self.data = self.path.read_bytes()
-        self._cells = {self.data[at : at + BEGINS]: at for at in cells(self.data)}
+        self._cells = list(cells(self.data))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -65,11 +64,10 @@ class Raw:
         finally:
             connection.close()
 
-    def place(self, number: int, row: tuple[Any, ...]) -> list[int]:
-        """Where the cell of a row begins, and each of its columns, and where it ends."""
+    def place(self, number: int | None, row: tuple[Any, ...]) -> list[int]:
+        """Where the cell of a row (an index's entry has no number) begins, each of its columns, and the end."""
         lies, begins = cell(number, row)
-        at = self._cells[lies[:BEGINS]]
-        assert self.data[at : at + len(lies)] == lies
+        (at,) = [at for at in self._cells if self.data[at : at + len(lies)] == lies]
         return [at, *[at + begin for begin in begins]]
 
     @contextmanager
@@ -154,4 +152,38 @@ async def test_any_bit_of_a_logs_row_with_its_newest_checkpoint_is_found(small: 
         assert report.verdict != "OK"
         if bit // 8 >= places[2]:
             assert {finding.log for finding in report.findings} <= {name, ""}
+    assert audit(small.path, SIGNER.verifier).verdict == "OK"
+
+
+async def test_any_bit_of_what_a_record_is_found_by_is_found_unless_it_leads_there_all_the_same(
+    small: Raw,
+) -> None:
+    rows = small.rows(READ)
+
+    def found() -> list[tuple[Any, ...]]:
+        """What a look-up of each record by its place, and of each by its id, leads to."""
+        by_place = "SELECT other.n FROM json_each(?) CROSS JOIN record AS other ON other.log = 1 AND other.seq = value"
+        by_id = "SELECT other.n FROM json_each(?) CROSS JOIN record AS other ON other.id = unhex(value)"
+        connection = apsw.Connection(str(small.path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            places = connection.execute(by_place, (json.dumps([seq for _, _, seq, *_ in rows]),)).fetchall()
+            ids = connection.execute(by_id, (json.dumps([id.hex() for *_, id, _, _, _ in rows]),)).fetchall()
+            return [*places, *ids]
+        finally:
+            connection.close()
+
+    before = found()
+    assert before == 2 * [(n,) for n, *_ in rows]
+    flips: list[int] = []
+    for n, log, seq, _, id, *_ in rows:
+        for entry in ((log, seq, n), (id, n)):
+            begin, *_, end = small.place(None, entry)
+            flips += bits(begin, end)
+    for bit in some(flips):
+        report = small.flipped(bit)
+        if report.verdict == "OK":
+            with small.changed(bit):
+                assert found() == before
+        else:
+            assert report.verdict == "UNVERIFIABLE"
     assert audit(small.path, SIGNER.verifier).verdict == "OK"
