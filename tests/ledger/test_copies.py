@@ -133,6 +133,19 @@ async def test_every_record_comes_in_one_answer_a_line_each() -> None:
             leaves_of(cut)
 
 
+async def test_a_stretch_and_the_note_for_whoever_has_read_so_far_are_asked_for_by_number() -> None:
+    peer = Peer(entries=(200, b"{}\n[]\n"), checkpoint=(200, b"note"))
+    assert await asking(peer).stretch(7, 2) == [b"{}", b"[]"]
+    assert await asking(peer).note_for(7, 9) == "note"
+    asked = [f"entries?{QUERY}&from=7&limit=2", f"checkpoint?{QUERY}&size=9&known=7"]
+    assert peer.asked == ["/ledger/" + path for path in asked]
+    for status in (199, 201, 404, 500):
+        refusing = asking(Peer(entries=(status, b"{}"), checkpoint=(status, b"{}")))
+        for answer in (refusing.stretch(0, 1), refusing.note_for(0, 1)):
+            with pytest.raises(BadProof, match=f"^The receiver answers {status}: it does not say why$"):
+                await answer
+
+
 async def test_files_prove_each_record_in_every_tree_that_they_hold() -> None:
     log = SendingLog(records=12)
     copy = LeavesCopy([*log.bodies, b"one more than is signed"], log.note())
