@@ -15,6 +15,9 @@ from app.receiver.enrolling import find
 from app.receiver.flat_audit import audit_flat
 from app.receiver.store import CopyStore
 
+_IN_ORDER = ("OK:", "NOTE:", "UNCHECKED:", "Nothing ")
+"""How lines begin that convict nobody."""
+
 
 def verify_copy(place: ReceiverGround, options: argparse.Namespace) -> int:
     """`receiver verify [NAME]`; the exit status is 1 where something is not as it was."""
@@ -24,7 +27,7 @@ def verify_copy(place: ReceiverGround, options: argparse.Namespace) -> int:
         flat = _flat(store, enrolment, place)
     lines = [*logs, *flat] or ["Nothing is held yet."]
     print("\n".join(lines))
-    return 0 if all(line.startswith(("OK", "Nothing", "UNCHECKED")) for line in lines) else 1
+    return 0 if all(line.startswith(_IN_ORDER) for line in lines) else 1
 
 
 def _enrolment(store: CopyStore, name: str) -> str:
@@ -43,8 +46,10 @@ def _logs(store: CopyStore, enrolment: str | None) -> list[str]:
             lines.append(f"TAMPERED: {report.log}: {report.sentence} {order}")
         else:
             lines.append(f"OK: {report.log}: all {report.size} records are as they were signed.")
+        lines += [f"NOTE: {report.log}: {note}" for note in report.notes]
     lines += [
-        f"FORK: {charge.log}: {charge.sentence}" for charge in store.charges(enrolment, 1000) if charge.proof
+        f"{'FORK' if charge.proof else 'UNVERIFIABLE'}: {charge.log}: {charge.sentence}"
+        for charge in store.charges(enrolment, 1000)
     ]
     return lines
 

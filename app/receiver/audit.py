@@ -15,6 +15,7 @@ from app.ledger.errors import CheckpointError, RecordError
 from app.ledger.merkle import Frontier, leaf_hash
 from app.ledger.records import decode
 from app.ledger.signing_keys import SigningKeys
+from app.receiver.dating import Dating
 from app.receiver.kept import KeptLog
 from app.receiver.store import CopyStore
 
@@ -24,20 +25,22 @@ AT_ONCE = 1024
 @dataclass(frozen=True, slots=True)
 class CopyReport:
     """`valid` of `size` records, counted from the first, are as they were signed; `sentence` says what is wrong with
-    the next one or with the whole, and is empty where nothing is."""
+    the next one or with the whole, and is empty where nothing is. `notes` are sentences about what was signed so and is
+    odd (see `dating.py`)."""
 
     log: str
     size: int
     valid: int
     cost_pico: int
     sentence: str
+    notes: tuple[str, ...] = ()
 
 
 def audit_copy(
     store: CopyStore, log: KeptLog, progress: Callable[[int, int], None] | None = None
 ) -> CopyReport:
     """Check `log` as far as it was held when it was looked up; `progress(read, all)` is called now and then."""
-    frontier, cum, keys = Frontier(), 0, None
+    frontier, cum, keys, dating = Frontier(), 0, None, Dating()
     size = log.size
     try:
         while frontier.size < size:
@@ -59,6 +62,7 @@ def audit_copy(
                 elif isinstance(record.draft, RotationDraft) and keys is not None:
                     keys.follow(seq, record.draft)
                 frontier.append(leaf)
+                dating.take(seq, record.draft)
             if frontier.size == before:
                 raise RecordError(f"Record {before} is gone")
             if progress is not None:
@@ -73,5 +77,5 @@ def audit_copy(
         named = text if text.startswith(("Record", "The log")) else f"Record {frontier.size}: {text}"
         if isinstance(error, CheckpointError):
             named = f"The checkpoint cannot be believed: {text}"
-        return CopyReport(log.name, size, frontier.size, cum, f"{named}.")
-    return CopyReport(log.name, size, size, cum, "")
+        return CopyReport(log.name, size, frontier.size, cum, f"{named}.", dating.notes)
+    return CopyReport(log.name, size, size, cum, "", dating.notes)
