@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from app.access.own_address import SCHEME
 
 _ADDRESS = SCHEME.lower()
+_BY_ADDRESS = _ADDRESS + " "
 
 
 def presented_key(headers: Mapping[str, str]) -> bytes:
@@ -36,4 +37,4 @@ def presented_key(headers: Mapping[str, str]) -> bytes:
 
 def by_address(headers: Mapping[str, str]) -> bool:
     """Whether what is presented is an address's secret."""
-    return headers.get("Authorization", "")[: len(_ADDRESS) + 1].lower() == _ADDRESS + " "
+    return headers.get("Authorization", "")[: len(_BY_ADDRESS)].lower() == _BY_ADDRESS

@@ -13,6 +13,8 @@ from app.proxy.dialects.pictures import CARRIERS, DEEPEST, NESTED
 
 _LISTS = ("messages", "input")
 """A conversation, or the texts to embed."""
+_PLAIN = {"role", "content"}
+"""What nearly every message has, and nothing else."""
 
 
 def refuse_crowds(call: dict[str, Any], most_messages: int, most_images: int) -> None:
@@ -28,7 +30,7 @@ def refuse_crowds(call: dict[str, Any], most_messages: int, most_images: int) ->
                 "too_many_messages",
                 f"{name} holds {len(value)} entries; a request may have at most {most_messages} here.",
             )
-    images = _listed(call.get("images")) + sum(_images(call.get(name), 0) for name in _LISTS)
+    images = _images(call.get("messages"), 0) + _images(call.get("input"), 0) + _listed(call.get("images"))
     if images > most_images:
         raise Refusal(
             400,
@@ -43,7 +45,7 @@ def _images(messages: object, depth: int) -> int:
         return 0
     count = 0
     for part in messages:
-        if isinstance(part, dict):
+        if isinstance(part, dict) and not (part.keys() == _PLAIN and isinstance(part["content"], str)):
             for name, value in part.items():
                 plain = name.casefold()
                 if plain in NESTED:
