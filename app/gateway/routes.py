@@ -27,6 +27,7 @@ from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.receivers import Receivers
 from app.proxy.server import Handler
+from app.proxy.spoken import Spoken
 from app.proxy.statements import Statements
 from app.settings.store import SettingsStore
 
@@ -61,9 +62,10 @@ def routes(
         return settings.policy
 
     models = Models(upstream.watch)
+    spoken = Spoken(lambda: (upstream.engine.url, upstream.watch.state.version))
     inference = Inference(
         access=books.access,
-        admission=Admission(conduct.first, models, policy),
+        admission=Admission(conduct.first, models, policy, spoken),
         budget=books.budget,
         ledger=books.ledger,
         meter=gateway.meter,
@@ -76,7 +78,9 @@ def routes(
     table: dict[str, dict[str, Handler]] = {}
     for endpoint in ENDPOINTS:
         table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
-    table |= ReadOnly(books.access, models, lambda: upstream.engine, policy, upstream.watch.failed).routes()
+    table |= ReadOnly(
+        books.access, models, lambda: upstream.engine, policy, upstream.watch.failed, spoken
+    ).routes()
     table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()
     table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()

@@ -1,7 +1,8 @@
 """Step 2, admit: may this request be served, and what exactly goes to the engine?
 
-In this order: no blocker (503), no Content-Encoding (415), a body within bounds (413), strict JSON (400), a model
-this key may use (404), and everything clamped that could cost or disturb more than one answer. What comes out is
+In this order: no blocker (503), an endpoint that the engine has (501), no Content-Encoding (415), a body within bounds
+(413), strict JSON (400), a model this key may use (404), and everything clamped that could cost or disturb more than
+one answer. What comes out is
 a `Call`; the client's own bytes go no further.
 """
 
@@ -26,6 +27,7 @@ from app.proxy.bodies import read_body
 from app.proxy.dialects.base import Dialect, Endpoint, Frames
 from app.proxy.dialects.sizes import refuse_crowds
 from app.proxy.models import Models
+from app.proxy.spoken import Spoken
 from app.proxy.strict_json import crowded, dump_object, parse_object
 
 PARSE_IN_THREAD_B = 512 * 1024
@@ -81,11 +83,16 @@ class Answered(Exception):
 
 
 class Admission:
-    """Decides on one request; keeps nothing between requests."""
+    """Decides on one request; keeps nothing between requests but which endpoints the engine lacks."""
 
     def __init__(
-        self, blocker: Callable[[], Blocker | None], models: Models, policy: Callable[[], Policy]
+        self,
+        blocker: Callable[[], Blocker | None],
+        models: Models,
+        policy: Callable[[], Policy],
+        spoken: Spoken,
     ) -> None:
+        self.spoken = spoken
         self._blocker = blocker
         self._models = models
         self._policy = policy
@@ -97,6 +104,7 @@ class Admission:
             self._models.wanted()
             status = 402 if blocker.code == "cap_reached" else 503
             raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.wait_s(wall_us()))
+        self.spoken.require(endpoint.path)
         policy = self._policy()
         headers = request.headers
         body = await read_body(request, policy.max_body_b)
@@ -180,12 +188,3 @@ def require_dialect(dialect: Dialect, engine: Engine) -> None:
             "openai_dialect_only",
             "This gateway's engine speaks the OpenAI dialect only: ask below /v1, as in /v1/chat/completions.",
         )
-
-
-def not_spoken(path: str) -> Refusal:
-    """501 for a path that the engine turned out not to have, for it is older than the dialect or another program."""
-    return Refusal(
-        501,
-        "not_spoken",
-        f"This gateway's engine does not have {path}: use another endpoint, or ask the contributor for a newer engine.",
-    )

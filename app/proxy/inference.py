@@ -29,7 +29,7 @@ from app.ledger.ids import new_id
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.meter import Meter
-from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, not_spoken, require_dialect
+from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import Figures, gateway_json
@@ -172,7 +172,7 @@ class Inference:
         tokens, outcome = Tokens(), RequestOutcome.UPSTREAM_ERROR
         if has_no_such_path(reply.status, answer):
             await self._record(job, RequestOutcome.REFUSED, tokens)
-            raise not_spoken(job.call.endpoint.path)
+            raise self._admission.spoken.missing(job.call.endpoint.path)
         if 400 <= reply.status < 500 or reply.status == 501:
             outcome = RequestOutcome.REFUSED
             if reply.status == 404:

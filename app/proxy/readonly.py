@@ -18,12 +18,13 @@ from app.access.principals import Principal
 from app.access.refusals import Refusal
 from app.engine.base import Engine, EngineError
 from app.engine.evidence import has_no_such_path
-from app.proxy.admission import PARSE_IN_THREAD_B, Policy, may_use, not_spoken, require_dialect
+from app.proxy.admission import PARSE_IN_THREAD_B, Policy, may_use, require_dialect
 from app.proxy.bodies import read_body
 from app.proxy.dialects.anthropic import COUNT_TOKENS, prepare_count
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.models import Models
+from app.proxy.spoken import Spoken
 from app.proxy.strict_json import crowded, dump_object, parse_object, refuse_case_variants
 
 _SHOW_FIELDS = frozenset({"model", "name", "verbose", "system", "template", "options"})
@@ -41,12 +42,14 @@ class ReadOnly:
         engine: Callable[[], Engine],
         policy: Callable[[], Policy],
         engine_failed: Callable[[EngineError], None],
+        spoken: Spoken,
     ) -> None:
         self._access = access
         self._models = models
         self._engine = engine
         self._policy = policy
         self._engine_failed = engine_failed
+        self._spoken = spoken
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
         """Path → method → handler."""
@@ -117,6 +120,7 @@ class ReadOnly:
     async def count_tokens(self, request: web.BaseRequest) -> web.Response:
         """How many tokens a message to come would be, where the engine can tell; nothing is guessed where it cannot."""
         principal = self._access.identify(request.headers, request.remote)
+        self._spoken.require(COUNT_TOKENS)
         policy = self._policy()
         body = await read_body(request, policy.max_body_b)
         large = len(body) > PARSE_IN_THREAD_B or crowded(body)
@@ -163,7 +167,7 @@ class ReadOnly:
             self._engine_failed(error)
             raise Refusal(503, "engine_unreachable", str(error), retry_after_s=10) from None
         if has_no_such_path(reply.status, answer):
-            raise not_spoken(path)
+            raise self._spoken.missing(path)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
         return reply.status, answer

@@ -23,6 +23,7 @@ from app.proxy.dialects.base import Endpoint
 from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS
 from app.proxy.models import Models, sent_as
+from app.proxy.spoken import Spoken
 
 DOWN = Blocker("engine_down", "No engine answers.", "Start it.", Weight.FAULT, retry_after_s=15)
 POLICY = Policy(max_body_b=1 << 20, max_output_tokens=100, allowed_models=frozenset())
@@ -57,7 +58,7 @@ async def test_an_engine_that_nobody_looks_at_is_asked_again_for_a_request_that_
         if engine.asked == before:
             break
     rested = engine.asked
-    admission = Admission(lambda: DOWN, Models(watch), lambda: POLICY)
+    admission = Admission(lambda: DOWN, Models(watch), lambda: POLICY, Spoken(lambda: None))
     with pytest.raises(Refusal, match="No engine answers"):
         await admission.admit(cast(web.BaseRequest, None), CHAT, cast(Principal, None))
     assert watch.asking
@@ -112,6 +113,7 @@ async def admitted(
         lambda: None,
         cast(Models, Named()),
         lambda: replace(POLICY, allowed_models=allowed, extra_fields=frozenset({"top_a"})),
+        Spoken(lambda: None),
     )
     body: dict[str, Any] = {"model": asked, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     body |= more
@@ -193,7 +195,9 @@ async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
 ) -> None:
     request = Request({"model": "small", "messages": [], "stream": False})
     limit = request.content_length - beyond
-    admission = Admission(lambda: None, cast(Models, Named()), lambda: replace(POLICY, max_body_b=limit))
+    admission = Admission(
+        lambda: None, cast(Models, Named()), lambda: replace(POLICY, max_body_b=limit), Spoken(lambda: None)
+    )
     if status is None:
         assert await admission.admit(cast(web.BaseRequest, request), CHAT, principal())
         return

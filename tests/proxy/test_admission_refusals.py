@@ -21,6 +21,7 @@ from app.proxy.dialects.base import Dialect
 from app.proxy.dialects.ollama import CHAT, OLLAMA
 from app.proxy.dialects.openai import OPENAI
 from app.proxy.models import Models
+from app.proxy.spoken import Spoken
 from app.proxy.strict_json import CROWDED
 
 SOMEBODY = Principal("k_1", "laptop", Role.CLIENT, "First", "log/1", bytes(32))
@@ -57,7 +58,7 @@ class Request:
 
 async def admit(body: Any, blocker: Blocker | None = None, max_body_b: int = 1 << 21) -> Any:
     policy = Policy(max_body_b=max_body_b, max_output_tokens=100, allowed_models=frozenset())
-    subject = Admission(lambda: blocker, cast(Models, OneModel()), lambda: policy)
+    subject = Admission(lambda: blocker, cast(Models, OneModel()), lambda: policy, Spoken(lambda: None))
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return await subject.admit(cast(web.BaseRequest, Request(data)), CHAT, SOMEBODY)
 

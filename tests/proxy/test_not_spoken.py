@@ -52,6 +52,13 @@ async def test_it_is_said_in_the_dialect_of_the_path_and_costs_nothing(
     assert f"does not have {path}" in answer["error"]["message"]
     (row,) = await house.usage()
     assert (row.outcome, row.cost_pico, row.tok_src) == ("refused", 0, "none")
+    asked = len(engine.asked)
+    async with house.session.post(path, json=sent) as reply:
+        assert (reply.status, await reply.json()) == (501, answer), (
+            "the same again, and the engine is not asked"
+        )
+    assert not [one for one in engine.asked[asked:] if one[1] == path]
+    assert len(await house.usage()) == 1
 
 
 @pytest.mark.parametrize("page", NOWHERE.values(), ids=NOWHERE)
