@@ -96,6 +96,12 @@ def receiver(command: argparse.ArgumentParser) -> None:
         default=None,
         help="pull, reconcile: your key there (-: read it from standard input, so that none sees it)",
     )
+    command.add_argument(
+        "--fingerprint",
+        metavar="SHA256",
+        default=None,
+        help="pull, reconcile: the gateway's certificate, where no authority vouches for it",
+    )
     command.add_argument("--log", default=None, help="pull, reconcile: which log, where there are several")
     handed_over(command, "reconcile: ")
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from app.commands.common import CommandError
 from app.ledger.copies import Fetch
 from app.ledger.errors import BadProof
 
@@ -20,14 +21,29 @@ ANSWER_MAX_B = 1 << 30
 
 
 @asynccontextmanager
-async def asking_gateway(url: str, key: str) -> AsyncIterator[Fetch]:
-    """How to ask the gateway at `url` with `key`, which `-` reads from standard input. Asking raises BadProof."""
+async def asking_gateway(url: str, key: str, fingerprint: str | None = None) -> AsyncIterator[Fetch]:
+    """How to ask the gateway at `url` with `key`, which `-` reads from standard input. Asking raises BadProof.
+
+    `fingerprint`: the SHA-256 that its certificate must have, as it shows it; without one an authority vouches for it.
+    """
+    trusted = True if fingerprint is None else _pinned(fingerprint)
     if key == "-":
         key = sys.stdin.readline().strip()
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_S)
     headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+    connector = aiohttp.TCPConnector(ssl=trusted)
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector) as session:
         yield _fetch(session, url)
+
+
+def _pinned(fingerprint: str) -> aiohttp.Fingerprint:
+    try:
+        return aiohttp.Fingerprint(bytes.fromhex(fingerprint.replace(":", "")))
+    except ValueError:
+        raise CommandError(
+            "The fingerprint cannot be read: write the certificate's SHA-256 as the gateway shows it, 64 hexadecimal"
+            " digits with or without colons."
+        ) from None
 
 
 def _fetch(session: aiohttp.ClientSession, url: str) -> Fetch:

@@ -38,7 +38,7 @@ async def pull_records(place: ReceiverGround, options: argparse.Namespace) -> in
     cosigner = (await ReceiverIdentity.load(await place.vault())).cosigner
     with place.store() as store:
         gateway = _enrolled(store, options.name)
-        async with asking_gateway(options.url, options.key) as fetch:
+        async with asking_gateway(options.url, options.key, options.fingerprint) as fetch:
             query = f"log={quote(options.log, safe='')}" if options.log else ""
             try:
                 return await _Pull(store, gateway, cosigner, AskedCopy(fetch, query, "gateway")).run()

@@ -60,7 +60,7 @@ async def _against(
             "Name the gateway's address with --url and your key there with --key, or the copy that you were given"
             " with --leaves and --checkpoint."
         )
-    async with asking_gateway(options.url, options.key) as fetch:
+    async with asking_gateway(options.url, options.key, options.fingerprint) as fetch:
         asked = AskedCopy(fetch, f"log={quote(log.name, safe='')}", "gateway")
         theirs: LogCopy = asked
         if options.every_record and (note := await asked.newest()):

@@ -13,6 +13,7 @@ import pytest
 
 from app.commands import receiver_pull
 from app.commands.asking_gateway import asking_gateway
+from app.commands.common import CommandError
 from app.commands.receiver_pull import _Pull
 from app.ledger.checkpoint import Signer
 from app.ledger.copies import AskedCopy, Fetch
@@ -22,7 +23,7 @@ from app.ledger.sqlite.rotation import SIGNED_EVERY
 from app.receiver.audit import audit_copy
 from app.receiver.sqlite.schema import RECEIVER_FILE
 from app.receiver.sqlite.store import SqliteCopy
-from tests.gateway.conftest import House, chat
+from tests.gateway.conftest import Build, House, chat
 from tests.gateway.processes import gateway, run
 from tests.receiver.sending import SendingLog, usage
 from tests.receiver.stores import enrolment
@@ -91,6 +92,25 @@ async def test_a_client_whom_nobody_can_reach_fetches_its_log_with_its_key(
     assert (await types("pull", "garage", *there)).startswith(f"OK: {log}: 1 new; {size + 1} records")
     assert (await types("verify")).endswith(f"all {size + 1} records are as they were signed.\n")
     assert (await types("reconcile", "garage", *there)).startswith("OK: Both sides hold the same")
+
+
+async def test_a_certificate_that_no_authority_vouches_for_is_known_by_its_fingerprint(
+    build: Build, store: SqliteCopy
+) -> None:
+    house = await build(tls="own")
+    tls = house.gateway.snapshot().tls
+    assert tls is not None
+    for fingerprint in (tls.fingerprint, tls.fingerprint.replace(":", "").lower()):
+        async with asking_gateway(house.gateway.address, house.key, fingerprint) as fetch:
+            assert await pulled(store, fetch) == 0
+    for wrong in (None, "AB:" * 31 + "AB"):
+        with pytest.raises(BadProof, match="did not answer as it should"):
+            async with asking_gateway(house.gateway.address, house.key, wrong) as fetch:
+                await pulled(store, fetch)
+    for nonsense in ("", "AB:CD", "x" * 64):
+        with pytest.raises(CommandError, match="The fingerprint cannot be read"):
+            async with asking_gateway(house.gateway.address, house.key, nonsense):
+                pass
 
 
 async def test_a_log_whose_key_was_passed_on_meanwhile_comes_as_far_as_each_key_vouches_for(

@@ -30,13 +30,14 @@ def test_what_was_kept_is_as_it_was_signed_over_a_change_of_keys(counter: Counte
 
 
 def test_what_comes_while_it_reads_is_left_for_the_next_time(counter: Counter) -> None:
-    gateway = SendingLog(records=9)
-    counter.take(gateway.push(0, 4))
+    gateway = SendingLog(records=1499)
+    for at in range(0, 1200, 600):
+        counter.take(gateway.push(at, at + 600))
     then = counter.store.logs(None)[0].log
-    counter.take(gateway.push(4))
+    counter.take(gateway.push(1200))
     report = audit_copy(counter.store, then)
-    assert (report.sentence, report.valid, report.size) == ("", 4, 4)
-    assert audited(counter.store).valid == 10
+    assert (report.sentence, report.valid, report.size) == ("", 1200, 1200)
+    assert audited(counter.store).valid == 1500
 
 
 @pytest.mark.parametrize(
