@@ -43,8 +43,9 @@ def denied_all(world: World, where: float) -> None:
     held = compared(world)
     require((held.verdict, held.first) == (Verdict.ROLLBACK, None), f"side by side it is {held.verdict}")
     require("its own cosignature proves that" in held.sentence, f"it only says: {held.sentence}")
-    world.settle()  # it gets everything again, if it wants it or not
-    world.require_agreed()
+    if not world.wordless:
+        world.settle()  # it gets everything again, if it wants it or not
+        world.require_agreed()
 
 
 def contested(world: World, where: float) -> None:

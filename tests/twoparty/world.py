@@ -75,6 +75,9 @@ class World:
         self.lying = False
         """The wire changes bytes, or the receiver says what is not so: an alarm may come, and must go."""
         self.restored = False
+        self.wordless = False
+        """The old key's checkpoints were lost with it: a receiver that has read less than up to a push before that key
+        passed on cannot be told of the next one any more."""
 
     def close(self) -> None:
         """Let go of the files."""
@@ -233,7 +236,8 @@ class World:
         if self.kept_gateway[2] < len(self.vault.signers) and told and there >= older:
             # What it lacks is with the receiver, and today's key has signed it.
             self.wire.late.clear()
-            self.restored = True
+            self.restored = self.wordless = True
+            self.kept_client = None
             event = self.garage.refill(self.kept_gateway[0])
             require(event == Refilled(there), f"it is not refilled: {event}")
             require(self.garage.bodies() == self.client.bodies(), "other records came back")

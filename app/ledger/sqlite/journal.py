@@ -35,6 +35,7 @@ from app.ledger.parties import Parties
 from app.ledger.sqlite.binding import bound
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.refill import PutBack
+from app.ledger.sqlite.rotation import KEEP
 from app.ledger.sqlite.rows import stored_holds, stored_parties
 from app.ledger.sqlite.schema import SPAN_RECORDS, open_writer
 from app.ledger.sqlite.soundness import quick_check
@@ -82,6 +83,8 @@ class Journal:
         Raises LedgerBusy, LedgerCorrupt, LedgerTampered, LedgerRollback or LedgerError."""
         self._signer = signer
         self._refilling = refilling
+        self._last_words: dict[str, LogHead] = {}
+        """Logs as an earlier key signed them last: a receiver that has read no further knows no later key."""
         if remembered and not (path.exists() and path.stat().st_size):
             what = "empty" if path.exists() else "gone"
             raise LedgerRollback(
@@ -154,6 +157,7 @@ class Journal:
         except UnsignedCheckpoint:
             if self._refilling:
                 # Whoever puts records back has proven that these lead to what today's key has signed.
+                self._last_words[head.name] = head
                 return
             if size < remembered:
                 raise LedgerRollback(
@@ -239,6 +243,9 @@ class Journal:
                 outcomes.append((operation, error))
         signer = transaction.signer or self._signer
         transaction.sign(signer)
+        for name in self._last_words.keys() & transaction.touched.keys():
+            last = self._last_words[name]
+            transaction.statements.append((KEEP, (last.k, last.frontier.size, last.checkpoint)))
         try:
             transaction.write(self._connection)
         except UNWRITABLE as error:
@@ -247,6 +254,8 @@ class Journal:
             raise Unwritable(f"The database refuses this ({error}): nothing of it was written.") from error
         self._signer = signer
         touched = transaction.touched
+        for name in touched:
+            self._last_words.pop(name, None)
         self.heads.update(touched)
         self._n, self._t0_min, self._t0_max = transaction.n, transaction.t0_min, transaction.t0_max
         if transaction.hold_puts or transaction.hold_drops:

@@ -23,7 +23,7 @@ from app.ledger.sqlite.transaction import Transaction
 SIGNED_EVERY = 256
 """So many records lie between two of the checkpoints that stay: one push holds more."""
 
-_KEEP = "INSERT OR IGNORE INTO kept (log, size, checkpoint) VALUES (?, ?, ?)"
+KEEP = "INSERT OR IGNORE INTO kept (log, size, checkpoint) VALUES (?, ?, ?)"
 
 
 class RotateKey:
@@ -55,7 +55,7 @@ class RotateKey:
                 head = transaction.head(log)
                 seq = head.size
                 for size, note in self._last_words(transaction, log):
-                    transaction.statements.append((_KEEP, (head.k, size, note)))
+                    transaction.statements.append((KEEP, (head.k, size, note)))
                 transaction.append(log, passed_on(self.new_id(), self.at_us, log, seq, self.old, self.new))
         finally:
             self.reader.close()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.ledger.checkpoint import Checkpoint, Signer
+from app.ledger.checkpoint import Checkpoint, Signer, verify_checkpoint
 from app.ledger.drafts import AdjustDraft
 from app.ledger.errors import LedgerError, LedgerRollback, RecordError
 from app.ledger.parties import Key
 from app.ledger.sqlite.store import Ledger
-from tests.ledger.sqlite.conftest import START_US, Clock, Drafts, Opening
+from tests.ledger.sqlite.conftest import SIGNER, START_US, Clock, Drafts, Opening
 
 
 @dataclass
@@ -142,6 +142,9 @@ async def test_who_only_puts_back_opens_a_file_by_the_key_of_before_and_records_
     assert await ledger.entries(log, 0, 9) == whole
     assert ledger.newest() == newest
     assert (await ledger.verify()).verdict == "OK"
+    # A receiver that has read less than the old copy knows the old key alone, and is told by that.
+    told = await ledger.checkpoint_for(log, 1, 4)
+    assert verify_checkpoint(told, SIGNER.verifier, log).size == 2
     await ledger.append(log, drafts())
 
 
