@@ -72,7 +72,9 @@ def _show(base: Ground, *, once: bool) -> Ready:
         print("This is a simulation: no GPU does any work, and its watts are made up.\n", flush=True)
         timeout = aiohttp.ClientTimeout(total=60)
         headers = {"Authorization": f"Bearer {key}"}
-        async with aiohttp.ClientSession(gateway.address, timeout=timeout, connector=pinned(base)) as session:
+        async with aiohttp.ClientSession(
+            gateway.address, timeout=timeout, connector=pinned(base, gateway.address)
+        ) as session:
             _print("1. Ollama, streamed", *await _ollama(session, headers))
             _print("2. OpenAI, streamed", *await _openai(session, headers))
             print(f"3. A wrong key\n   {await _refused(session)}\n")

@@ -90,10 +90,10 @@ def _sentences(url: str) -> Any:
         raise CommandError(f"The gateway at {url} did not answer as it should: {error}.") from None
 
 
-def pinned(base: Ground) -> aiohttp.TCPConnector:
-    """Connections to the running gateway: where it answers with a certificate, it must be the one it has left word of,
-    whoever vouches for it or does not."""
-    instance = running(base.folders.state)
+def pinned(base: Ground, url: str) -> aiohttp.TCPConnector:
+    """Connections to the running gateway at `url`: where it answers with a certificate, it must be the one it has left
+    word of, whoever vouches for it or does not."""
+    instance = running(base.folders.state) if url.startswith("https:") else None
     if instance is None or instance.fingerprint is None:
         return aiohttp.TCPConnector()
     return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(bytes.fromhex(instance.fingerprint.replace(":", ""))))
@@ -107,7 +107,9 @@ async def operator(base: Ground, url: str, token: str | None = None) -> AsyncIte
         raise CommandError(f"The gateway at {url} is starting or stopping. Try again in a moment.")
     timeout = aiohttp.ClientTimeout(total=LONG_S, sock_read=SILENCE_S)
     headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers, connector=pinned(base)) as session:
+    async with aiohttp.ClientSession(
+        timeout=timeout, headers=headers, connector=pinned(base, url)
+    ) as session:
         yield Operator(session, url)
 
 

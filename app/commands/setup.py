@@ -316,7 +316,7 @@ async def _chat(base: Ground, url: str, key: str, model: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
     while True:
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers, connector=pinned(base)) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=headers, connector=pinned(base, url)) as session,
             session.post(f"{url}/v1/chat/completions", json=body) as reply,
         ):
             answer = await reply.json(content_type=None)
