@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import json
 import shutil
+import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anthropic
 import httpx
 import ollama
@@ -21,6 +22,7 @@ from app.access.certificate import CERTIFICATE, KEY, CertificateError, load_pair
 from app.cli import main
 from app.gateway import encryption
 from tests.gateway.conftest import MODEL, Build, House, chat
+from tests.gateway.processes import environment
 from tests.gateway.processes import gateway as gateway_process
 
 NAMES = ("localhost", "127.0.0.1")
@@ -36,22 +38,27 @@ def own(tmp_path: Path) -> Path:
 
 async def shown(house: House) -> str:
     """The fingerprint that a new connection is shown."""
+    port = int(house.gateway.address.rpartition(":")[2])
+    return await asyncio.to_thread(fingerprint_at, port)
+
+
+def fingerprint_at(port: int) -> str:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    port = int(house.gateway.address.rpartition(":")[2])
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.transport.abort()
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as bare,
+        context.wrap_socket(bare) as encrypted,
+    ):
+        der = encrypted.getpeercert(binary_form=True)
+    assert der is not None
     return hashlib.sha256(der).digest().hex(":").upper()
 
 
 async def ask(house: House, method: str, path: str, certificate: Path, **more: Any) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {more.pop('key', house.key)}"}
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust(certificate))) as session,
-        session.request(method, house.gateway.address + path, headers=headers, **more) as reply,
-    ):
-        return reply.status, await reply.json(content_type=None)
+    async with httpx.AsyncClient(verify=trust(certificate), headers=headers) as client:
+        reply = await client.request(method, house.gateway.address + path, **more)
+        return reply.status_code, reply.json()
 
 
 async def test_one_of_its_own_is_made_once_and_serves_every_sdk(build: Build, tmp_path: Path) -> None:
@@ -103,15 +110,22 @@ async def test_its_fingerprint_stands_in_every_face(
 
 
 async def test_the_commands_talk_to_nobody_who_shows_another_certificate(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    build: Build, tmp_path: Path
 ) -> None:
     await build(tls="own")
-    monkeypatch.setenv("MORTDECAI_HOME", str(tmp_path))
     note = tmp_path / "state" / "default" / "instance.json"
     said = json.loads(note.read_text())
     note.write_text(json.dumps({**said, "fingerprint": "AB:" * 31 + "AB"}))
-    assert await asyncio.to_thread(main, ["status"]) == 2
-    assert "did not answer as it should" in capsys.readouterr().err
+    # A process of its own: whoever breaks off amid TLS leaves the goodbye to the end of the process.
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "status", "--vault", "memory"),
+        env=environment(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert b"did not answer as it should" in err
 
 
 def test_it_is_the_same_after_a_restart_and_on_the_loop_that_serve_prefers(tmp_path: Path) -> None:
@@ -156,17 +170,17 @@ async def test_a_renewed_certificate_is_taken_up_by_itself_and_what_runs_goes_on
     house = await build(tls="files", tls_certificate=str(given[0]), tls_key=str(given[1]), speed=1.0)
     first = await shown(house)
     body = chat(tokens=4000)
+    headers = {"Authorization": f"Bearer {house.key}"}
     async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust(given[0]))) as session,
-        session.post(
-            house.gateway.address + "/api/chat", json=body, headers={"Authorization": f"Bearer {house.key}"}
-        ) as running,
+        httpx.AsyncClient(verify=trust(given[0]), headers=headers) as client,
+        client.stream("POST", house.gateway.address + "/api/chat", json=body) as running,
     ):
-        await running.content.readline()
+        parts = running.aiter_bytes()
+        assert await anext(parts)
         second = await asyncio.to_thread(renew, given, tmp_path)
         assert second != first
         await until(house, second)
-        assert await running.content.readline(), "the stream over the old one goes on"
+        assert await anext(parts), "the stream over the old one goes on"
         note = json.loads((tmp_path / "state" / "default" / "instance.json").read_text())
         assert note["fingerprint"] == second, "and the commands are told"
     assert (await ask(house, "GET", "/api/tags", given[0]))[0] == 200
