@@ -309,14 +309,14 @@ def audit(
         at, told = 0, 0
         with Skims(path, run.end, 0 if vfs else helpers_for(run.end)) as skims:
             while run.readable and at < run.end:
-                if stopped():
-                    raise LedgerClosed("The audit was stopped because the ledger closes.")
+                _go_on(stopped)
                 at = run.stretch(at, min(at + SPAN_RECORDS, run.end), skims.next(at))
                 if progress is not None and run.records - told >= PROGRESS_EVERY:
                     told = run.records
                     progress(told, max(run.end, told))
         run.finish()
         run.check_indices(stopped)
+        _go_on(stopped)  # what was not looked at to the end is not in order
         if progress is not None:
             progress(run.records, run.records)
     finally:
@@ -333,3 +333,8 @@ def audit(
         time.monotonic() - began,
         tuple(log.report() for log in real),
     )
+
+
+def _go_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise LedgerClosed("The audit was stopped because the ledger closes.")

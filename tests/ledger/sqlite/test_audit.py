@@ -439,3 +439,12 @@ async def test_a_damaged_page_is_unverifiable_and_not_a_crash(ledger, anna, path
     assert "damaged" in report.findings[0].sentence
     bad = [found.seq for found in report.findings if found.log == anna]
     assert 0 < bad[0] < COUNT
+
+
+async def test_an_audit_that_is_stopped_while_the_indices_are_looked_at_calls_nothing_in_order(
+    ledger, log, drafts, path, signer
+):
+    await ledger.append(log, drafts())
+    told = iter([False])
+    with pytest.raises(LedgerClosed):
+        audit(path, signer.verifier, stopped=lambda: next(told, True))

@@ -9,7 +9,7 @@ import pytest
 from app.ledger.errors import LedgerCorrupt
 from app.ledger.sqlite import journal, store
 from app.ledger.sqlite.schema import open_reader
-from app.ledger.sqlite.soundness import quick_check
+from app.ledger.sqlite.soundness import quick_check, wrong_index
 
 
 async def fill(ledger, log, drafts, count=3000):
@@ -69,7 +69,12 @@ async def test_a_large_file_that_is_sound_is_no_fault(opening, drafts, path, mon
     assert ledger.fault is None
 
 
-async def test_a_check_ends_when_it_is_told_to(ledger, log, drafts, path):
+def quick_check_of(connection, stopped):
+    return quick_check(connection, "its path", stopped)
+
+
+@pytest.mark.parametrize("check", [quick_check_of, wrong_index])
+async def test_a_check_ends_when_it_is_told_to(ledger, log, drafts, path, check):
     await fill(ledger, log, drafts)
     connection = open_reader(path)
     asked = []
@@ -78,7 +83,7 @@ async def test_a_check_ends_when_it_is_told_to(ledger, log, drafts, path):
         asked.append(1)
         return True
 
-    quick_check(connection, path, stopped)
+    assert check(connection, stopped) is None
     assert asked
     assert connection.execute("SELECT count(*) FROM log").get == 1
     connection.close()
