@@ -1,18 +1,15 @@
 """A request's way, from top to bottom: identify, admit, hold, open an account, relay, settle, finish.
 
-Rule 1: every request that reached the engine leaves exactly one record, whatever its end. `_settle` is plain
-synchronous code that queues the record; nothing that happens to the client, the engine or this task afterwards
-can take it back. Rule 2: no byte of an answer leaves before the hold, or the record, is durable. Rule 3: spent
-plus held never exceeds the cap; what is refused a renewal ends with a well-formed last frame.
+Rule 1: every request that reached the engine leaves exactly one record, whatever its end (see `settling`). Rule 2: no
+byte of an answer leaves before the hold, or the record, is durable. Rule 3: spent plus held never exceeds the cap; what
+is refused a renewal ends with a well-formed last frame.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -23,7 +20,6 @@ from app.billing.budget import Budget
 from app.billing.pricing import Pricing
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
 from app.engine.evidence import has_no_such_path
-from app.ledger.drafts import UsageDraft
 from app.ledger.holds import HoldRow
 from app.ledger.ids import new_id
 from app.ledger.outcomes import RequestOutcome
@@ -32,9 +28,8 @@ from app.power.meter import Meter
 from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, require_dialect
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STORAGE, Job, Jobs
-from app.proxy.metadata import Figures, gateway_json
-
-log = logging.getLogger(__name__)
+from app.proxy.metadata import gateway_json
+from app.proxy.settling import Settling
 
 _JSON_TYPE = "application/json"
 
@@ -66,6 +61,7 @@ class Inference:
         self._hold_seconds = hold_seconds
         self._jobs = jobs
         self._engine_failed = engine_failed
+        self._books = Settling(budget, ledger, meter)
 
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
@@ -83,7 +79,7 @@ class Inference:
         finally:
             if not job.settled:
                 # Only where the engine was never reached, or by a fault of our own that must not lose a record.
-                self._abandon(job)
+                self._books.abandon(job)
             self._jobs.remove(job)
 
     def _hold(self, call: Call) -> Job:
@@ -142,23 +138,23 @@ class Inference:
             outcome = (
                 RequestOutcome.TIMEOUT if isinstance(error, EngineTimeout) else RequestOutcome.UPSTREAM_ERROR
             )
-            await self._record(job, outcome, Tokens())
+            await self._books.record(job, outcome, Tokens())
             self._engine_failed(error)
             status = 504 if outcome == RequestOutcome.TIMEOUT else 502
             raise Refusal(status, f"engine_{outcome}", str(error)) from None
         except Refusal:
             if not job.settled:  # the hold could not be made durable: the disk is full
-                self._settle(job, RequestOutcome.STOPPED, Tokens())
+                self._books.settle(job, RequestOutcome.STOPPED, Tokens())
             raise
         except asyncio.CancelledError:
             if job.settled:
                 raise
             ending = job.ending
             if ending is None:
-                self._settle(job, RequestOutcome.CLIENT_ABORT, Tokens())
+                self._books.settle(job, RequestOutcome.CLIENT_ABORT, Tokens())
                 raise
             job.awake()
-            await self._record(job, ending.outcome, Tokens())
+            await self._books.record(job, ending.outcome, Tokens())
             raise Refusal(ending.status, ending.code, ending.sentence, retry_after_s=60) from None
         finally:
             if reply is not None:
@@ -171,7 +167,7 @@ class Inference:
         answer = await asyncio.to_thread(large_json_object, body) if large else json_object(body)
         tokens, outcome = Tokens(), RequestOutcome.UPSTREAM_ERROR
         if has_no_such_path(reply.status, answer):
-            await self._record(job, RequestOutcome.REFUSED, tokens)
+            await self._books.record(job, RequestOutcome.REFUSED, tokens)
             raise self._admission.spoken.missing(job.call.endpoint.path)
         if 400 <= reply.status < 500 or reply.status == 501:
             outcome = RequestOutcome.REFUSED
@@ -183,7 +179,7 @@ class Inference:
             tokens, outcome = endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
             if not endpoint.whole_ended(answer):
                 outcome = RequestOutcome.UPSTREAM_ERROR if answer.get("error") else RequestOutcome.CUT_OFF
-        gateway = await self._record(job, outcome, tokens)
+        gateway = await self._books.record(job, outcome, tokens)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
         status = reply.status if reply.status == 200 or reply.status >= 400 else 502
@@ -210,7 +206,7 @@ class Inference:
                 if passed:
                     if not response.prepared:
                         if job.durable is not None:
-                            await self._durable(job, job.durable)
+                            await self._books.durable(job, job.durable)
                         await response.prepare(request)
                         job.delivered = True
                     job.delivering = True
@@ -238,7 +234,7 @@ class Inference:
         except asyncio.CancelledError:
             frames.tokens.counted(frames.deltas)
             if job.ending is None:
-                self._settle(job, RequestOutcome.CLIENT_ABORT, frames.tokens)
+                self._books.settle(job, RequestOutcome.CLIENT_ABORT, frames.tokens)
                 raise
             job.awake()
             outcome = job.ending.outcome
@@ -258,12 +254,12 @@ class Inference:
         """Step 6 and 7 of a stream: record it, then word its end."""
         ending = job.ending
         try:
-            gateway = await self._record(job, outcome, frames.tokens)
+            gateway = await self._books.record(job, outcome, frames.tokens)
         except Refusal as refusal:
             if not started:
                 raise
             return frames.broken(
-                refusal.sentence, refusal.code, gateway_json(self._figures(job, outcome, frames.tokens))
+                refusal.sentence, refusal.code, gateway_json(self._books.figures(job, outcome, frames.tokens))
             )
         too_late = ending is not None and ending.outcome is RequestOutcome.TIMEOUT
         if (ending is not None and not too_late) or outcome is RequestOutcome.CUT_OFF:
@@ -277,106 +273,6 @@ class Inference:
             sentence, code = ending.sentence, ending.code
         self._engine_failed(EngineBroken(sentence))
         return frames.broken(sentence, code, gateway)
-
-    async def _record(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> bytes:
-        """Settle and wait until the record is durable; the JSON of `_gateway`."""
-        await self._durable(job, self._settle(job, outcome, tokens))
-        return gateway_json(self._figures(job, outcome, tokens))
-
-    async def _durable(self, job: Job, future: asyncio.Future[Any]) -> None:
-        """Wait for the disk; Refusal 507 where it takes nothing any more. What is queued stays queued."""
-        if not future.done() and self._ledger.fault is not None:
-            await self._waive(job)
-            raise Refusal(507, "ledger_fault", self._ledger.fault or STORAGE.sentence, retry_after_s=60)
-        job.waits_for_disk = True
-        try:
-            # Our own `Jobs.end` may have come in the very moment in which the answer ended by itself: its
-            # cancellation is then still on the way, and must not take this future with it.
-            late = job.settled and job.task is not None and job.task.cancelling() > 0
-            await (asyncio.shield(future) if late else future)
-        except asyncio.CancelledError:
-            if job.ending is STORAGE:
-                job.awake()
-                await self._waive(job)
-                raise Refusal(507, STORAGE.code, STORAGE.sentence, retry_after_s=60) from None
-            if job.ending is None or not job.settled or future.cancelled():
-                raise
-            job.awake()
-            await future
-        finally:
-            job.waits_for_disk = False
-
-    async def _waive(self, job: Job) -> None:
-        """What is refused for want of room costs nothing, even if we are killed before that is recorded."""
-        if not job.delivered:
-            job.ending = job.ending or STORAGE  # also where there is room again before it is settled
-            await self._ledger.waive(job.id)
-
-    def _settle(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> asyncio.Future[Any]:
-        """Step 6: close the account, price it, queue the record, release the hold. Never waits, happens once."""
-        call = job.call
-        closed = self._meter.close(job.id)
-        pricing = job.pricing
-        spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
-        # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer. An
-        # answer of which nothing can be handed over, since the disk takes no record of it, is nobody's bill either.
-        lost = (self._ledger.fault is not None or job.ending is STORAGE) and not job.delivered
-        if lost and outcome in (RequestOutcome.COMPLETE, RequestOutcome.CUT_OFF):
-            outcome = RequestOutcome.STOPPED
-        free = lost or outcome is RequestOutcome.REFUSED
-        cost = 0 if free else pricing.request_cost(spread, closed.share_us)
-        job.closed = closed
-        job.cost_pico = self._budget.settle(job.id, cost)
-        job.settled = True
-        draft = UsageDraft(
-            id=job.id,
-            t0=job.started_us,
-            t1=job.started_us + closed.dur_us,
-            dur_us=closed.dur_us,
-            req=call.client_reference,
-            key=call.principal.key,
-            model=call.model,
-            model_digest=call.digest,
-            endpoint=call.endpoint.path,
-            tok_in=tokens.prompt,
-            tok_out=tokens.completion,
-            tok_src=tokens.source,
-            outcome=outcome.value,
-            e_uj=closed.energy_uj,
-            e_src=closed.source,
-            tariff=pricing.tariff.id,
-            cost=job.cost_pico,
-        )
-        job.recorded = self._ledger.append(call.principal.log, draft, release=job.id)
-        return job.recorded
-
-    def _figures(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> Figures:
-        assert job.closed is not None
-        budget = self._budget
-        return Figures(
-            request_id=job.id,
-            outcome=outcome.value,
-            dur_us=job.closed.dur_us,
-            energy_uj=job.closed.energy_uj,
-            energy_source=job.closed.source,
-            cost_pico=job.cost_pico,
-            spent_pico=self._ledger.totals(job.call.principal.log).cost_pico,
-            remaining_pico=max(0, budget.cap - budget.spent),
-            currency=job.pricing.tariff.currency,
-            billing_mode=job.pricing.mode.value,
-            tokens=tokens,
-        )
-
-    def _abandon(self, job: Job) -> None:
-        """No record is owed where the engine was never reached; anything else is settled after all."""
-        if job.reached:
-            log.error("Request %s ended by a fault of our own; it is settled as upstream_error.", job.id)
-            self._settle(job, RequestOutcome.UPSTREAM_ERROR, Tokens())
-            return
-        self._meter.close(job.id)
-        self._budget.release(job.id)
-        self._ledger.release(job.id)
-        job.settled = True
 
 
 def _end_of(frames: Frames) -> RequestOutcome:
