@@ -120,6 +120,12 @@ def parser() -> argparse.ArgumentParser:
     keys.add_argument(
         "--model", action="append", default=None, help="create: it may use this model only (repeat for more)"
     )
+    for name, words in {
+        "requests-per-minute": "it may ask so often",
+        "tokens-per-minute": "so many tokens may go in and come out",
+        "concurrent": "so many of its requests may run at once",
+    }.items():
+        keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create: {words}")
     keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
     audit = _command(commands, "audit", "audit", "audit", "list what was refused and what was administered")

@@ -4,9 +4,10 @@ Rule 1: only what is enforced can be said. A limit that nobody knows is refused 
 limits cannot be read does not work, because it might be allowed less than we know. Rule 2: a limit narrows what the
 settings allow and never widens it.
 
-The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag) and
-`expires` (seconds since 1970). What is absent or null is not limited. `address_of` alone makes the row an address of a
-key's own: it names that key, whose limits then count.
+The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag),
+`expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out) and `concurrent` (at once). What
+is absent or null is not limited. `address_of` alone makes the row an address of a key's own: it names that key, whose
+limits then count.
 """
 
 from __future__ import annotations
@@ -37,6 +38,16 @@ class Limits:
     models: frozenset[str] = frozenset()
     expires_us: int | None = None
     address_of: str | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether anything limits how fast it may ask."""
+        return not (
+            self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrent is None
+        )
 
     def output_tokens(self, allowed: int) -> int:
         """The longest answer in tokens, where the settings allow `allowed`."""
@@ -56,6 +67,9 @@ class Limits:
         if self.expires_us is not None:
             whole, rest = divmod(self.expires_us, 1_000_000)
             said["expires"] = whole if not rest else self.expires_us / 1e6
+        for name in RATES:
+            if (rate := getattr(self, name)) is not None:
+                said[name] = rate
         if self.address_of is not None:
             said["address_of"] = self.address_of
         return said
@@ -86,12 +100,18 @@ class Limits:
         if said.get("address_of") is not None:
             return cls(address_of=_key_of_address(said))
         return cls(
-            _tokens(said.get("max_output_tokens")), _models(said.get("models")), _expires(said.get("expires"))
+            _whole(said, "max_output_tokens", TOKENS_MOST),
+            _models(said.get("models")),
+            _expires(said.get("expires")),
+            None,
+            *(_whole(said, name, most) for name, most in RATES.items()),
         )
 
 
 UNLIMITED = Limits()
-_FIELDS = ("max_output_tokens", "models", "expires", "address_of")
+RATES = {"requests_per_minute": 100_000, "tokens_per_minute": 1_000_000_000, "concurrent": 1000}
+"""What limits how fast a key may ask, and the most that each can be."""
+_FIELDS = ("max_output_tokens", "models", "expires", *RATES, "address_of")
 
 
 def listed(model: str, names: frozenset[str]) -> bool:
@@ -99,11 +119,12 @@ def listed(model: str, names: frozenset[str]) -> bool:
     return not names or model in names or canonical(model) in {canonical(name) for name in names}
 
 
-def _tokens(value: object) -> int | None:
+def _whole(said: Mapping[str, object], name: str, most: int) -> int | None:
+    value = said.get(name)
     if value is None:
         return None
-    if type(value) is not int or not 1 <= value <= TOKENS_MOST:
-        raise LimitError(f"max_output_tokens must be a whole number from 1 to {TOKENS_MOST}.")
+    if type(value) is not int or not 1 <= value <= most:
+        raise LimitError(f"{name} must be a whole number from 1 to {most}.")
     return value
 
 

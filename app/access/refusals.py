@@ -6,20 +6,34 @@ the dialect of the path decides how it is written down. Rule 2: a refusal never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
 
 class Refusal(Exception):
     """A request that will not be served.
 
     `code` is stable and machine-readable (`invalid_api_key`, `cap_reached`, ...); `retry_after_s` becomes the
-    Retry-After header where waiting helps.
+    Retry-After header where waiting helps, `headers` are further ones.
     """
 
-    def __init__(self, status: int, code: str, sentence: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        sentence: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] = _NONE,
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.code = code
         self.sentence = sentence
         self.retry_after_s = retry_after_s
+        self.headers = headers
 
 
 def not_found() -> Refusal:

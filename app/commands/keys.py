@@ -10,7 +10,7 @@ from typing import Any
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
-from app.access.limits import LimitError, Limits
+from app.access.limits import RATES, LimitError, Limits
 from app.basics.clock import mono_us, wall_us
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
@@ -28,6 +28,11 @@ _COLUMNS = (
 )
 
 LONGEST_S = 3650 * 86_400
+_RATES_SAID = {
+    "requests_per_minute": "requests/min",
+    "tokens_per_minute": "tokens/min",
+    "concurrent": "at once",
+}
 
 
 def keys(options: argparse.Namespace) -> int:
@@ -44,7 +49,12 @@ def _limits(options: argparse.Namespace) -> Limits:
         expires = wall_us() // 1_000_000 + duration_s(options.expires, LONGEST_S)
     try:
         return Limits.of(
-            {"max_output_tokens": options.max_output_tokens, "models": options.model, "expires": expires}
+            {
+                "max_output_tokens": options.max_output_tokens,
+                "models": options.model,
+                "expires": expires,
+                **{name: getattr(options, name) for name in RATES},
+            }
         )
     except LimitError as error:
         raise CommandError(str(error)) from None
@@ -121,6 +131,7 @@ def _row(key: Mapping[str, Any]) -> tuple[str, ...]:
 def _said(limits: Mapping[str, Any]) -> str:
     """The limits of a key in a few words; nothing where it has none."""
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
+    said += [f"{limits[name]} {words}" for name, words in _RATES_SAID.items() if name in limits]
     said += limits.get("models", [])
     if "address_of" in limits:
         said.append(f"address of {limits['address_of']}")

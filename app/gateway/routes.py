@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from app.access.allowances import Allowances
 from app.access.trail import Trail
+from app.basics.clock import mono_us
 from app.gateway.books import Books
 from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
@@ -66,6 +68,7 @@ def routes(
     inference = Inference(
         access=books.access,
         admission=Admission(conduct.first, models, policy, spoken),
+        allowances=Allowances(mono_us),
         budget=books.budget,
         ledger=books.ledger,
         meter=gateway.meter,

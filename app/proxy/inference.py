@@ -1,4 +1,4 @@
-"""A request's way, from top to bottom: identify, admit, hold, open an account, relay, settle, finish.
+"""A request's way, from top to bottom: identify, admit, allow, hold, open an account, relay, settle, finish.
 
 Rule 1: every request that reached the engine leaves exactly one record, whatever its end (see `settling`). Rule 2: no
 byte of an answer leaves before the hold, or the record, is durable. Rule 3: spent plus held never exceeds the cap; what
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from app.access.allowances import Allowances, Grant
 from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
@@ -35,13 +36,14 @@ _JSON_TYPE = "application/json"
 
 
 class Inference:
-    """Carries one request after the other through the seven steps."""
+    """Carries one request after the other through the eight steps."""
 
     def __init__(
         self,
         *,
         access: Access,
         admission: Admission,
+        allowances: Allowances,
         budget: Budget,
         ledger: Ledger,
         meter: Meter,
@@ -53,6 +55,7 @@ class Inference:
     ) -> None:
         self._access = access
         self._admission = admission
+        self._allowances = allowances
         self._budget = budget
         self._ledger = ledger
         self._meter = meter
@@ -72,24 +75,25 @@ class Inference:
         except Answered as answered:
             return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
-        job = self._hold(call)  # 3
-        try:
-            self._meter.open(job.id)  # 4
-            return await self._relay(request, job)  # 5, 6, 7
-        finally:
-            if not job.settled:
-                # Only where the engine was never reached, or by a fault of our own that must not lose a record.
-                self._books.abandon(job)
-            self._jobs.remove(job)
+        with self._allowances.take(principal, len(call.body)) as grant:  # 3
+            job = self._hold(call, grant)  # 4
+            try:
+                self._meter.open(job.id)  # 5
+                return await self._relay(request, job)  # 6, 7, 8
+            finally:
+                if not job.settled:
+                    # Only where the engine was never reached, or by a fault of our own that must not lose a record.
+                    self._books.abandon(job)
+                self._jobs.remove(job)
 
-    def _hold(self, call: Call) -> Job:
+    def _hold(self, call: Call, grant: Grant) -> Job:
         """Reserve the next seconds of full power; Refusal 402 where the cap has no room for them."""
         if self._ledger.fault is not None:
             # It came while the body did: what cannot be recorded is not asked of the engine.
             raise Refusal(507, STORAGE.code, self._ledger.fault, retry_after_s=60)
         pricing = self._pricing()
         now_us = wall_us()
-        job = Job(new_id(now_us), call, pricing, now_us, mono_us(), asyncio.current_task())
+        job = Job(new_id(now_us), call, grant, pricing, now_us, mono_us(), asyncio.current_task())
         job.hold_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
         if not self._budget.hold(job.id, job.hold_pico):
             raise Refusal(
@@ -120,7 +124,7 @@ class Inference:
         return job
 
     async def _relay(self, request: web.BaseRequest, job: Job) -> web.StreamResponse:
-        """Step 5: to the engine and back."""
+        """Step 6: to the engine and back."""
         call = job.call
         reply: Reply | None = None
         job.reached = True
@@ -251,7 +255,7 @@ class Inference:
     async def _last_frame(
         self, job: Job, frames: Frames, outcome: RequestOutcome, sentence: str, *, started: bool
     ) -> bytes:
-        """Step 6 and 7 of a stream: record it, then word its end."""
+        """Step 7 and 8 of a stream: record it, then word its end."""
         ending = job.ending
         try:
             gateway = await self._books.record(job, outcome, frames.tokens)
@@ -281,7 +285,7 @@ def _end_of(frames: Frames) -> RequestOutcome:
 
 
 def _headers(job: Job, content_type: str) -> dict[str, str]:
-    headers = {"Content-Type": content_type, "X-Request-Id": job.id}
+    headers = {"Content-Type": content_type, "X-Request-Id": job.id, **job.grant.headers}
     if job.call.ignored:
         headers["X-Ignored-Fields"] = job.call.ignored
     return headers

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from app.access.allowances import Grant
 from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
 from app.billing.budget import Budget
@@ -90,6 +91,7 @@ class Job:
         "delivering",
         "durable",
         "ending",
+        "grant",
         "hold_pico",
         "id",
         "last_us",
@@ -108,6 +110,7 @@ class Job:
         self,
         id: str,
         call: Call,
+        grant: Grant,
         pricing: Pricing,
         started_us: int,
         mono0_us: int,
@@ -115,6 +118,7 @@ class Job:
     ) -> None:
         self.id = id
         self.call = call
+        self.grant = grant
         self.pricing = pricing
         self.started_us = started_us
         self.mono0_us = mono0_us

@@ -241,7 +241,7 @@ def of_ledger(error: LedgerError) -> Refusal:
 
 def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
     """A refusal as a response."""
-    headers = {"Content-Type": JSON}
+    headers = {"Content-Type": JSON, **refusal.headers}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.status == 401:

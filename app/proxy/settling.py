@@ -67,7 +67,7 @@ class Settling:
             await self._ledger.waive(job.id)
 
     def settle(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> asyncio.Future[Any]:
-        """Step 6: close the account, price it, queue the record, release the hold. Never waits, happens once."""
+        """Step 7: close the account, price it, queue the record, release the hold. Never waits, happens once."""
         call = job.call
         closed = self._meter.close(job.id)
         pricing = job.pricing
@@ -82,6 +82,7 @@ class Settling:
         job.closed = closed
         job.cost_pico = self._budget.settle(job.id, cost)
         job.settled = True
+        job.grant.counts(None if tokens.source == "none" else (tokens.prompt or 0) + (tokens.completion or 0))
         draft = UsageDraft(
             id=job.id,
             t0=job.started_us,

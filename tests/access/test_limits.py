@@ -8,7 +8,7 @@ import pytest
 
 from app.access.limits import UNLIMITED, LimitError, Limits, listed
 
-FULL = Limits(256, frozenset({"tiny:latest", "qwen2.5:3b"}), 1_800_000_000_500_000)
+FULL = Limits(256, frozenset({"tiny:latest", "qwen2.5:3b"}), 1_800_000_000_500_000, None, 60, 100_000, 4)
 
 
 @pytest.mark.parametrize("limits", [UNLIMITED, FULL, Limits(expires_us=1_800_000_000_000_000), Limits(1)])
@@ -48,7 +48,12 @@ def test_no_limits_are_an_empty_object() -> None:
         ([], "JSON object"),
         ("{}", "JSON object"),
         (None, "JSON object"),
-        ({"requests_per_minute": 5}, "does not enforce"),
+        ({"requests_per_second": 5}, "does not enforce"),
+        ({"requests_per_minute": 0}, "1 to 100000"),
+        ({"requests_per_minute": 2.0}, "whole number"),
+        ({"tokens_per_minute": 1_000_000_001}, "1 to 1000000000"),
+        ({"concurrent": True}, "whole number"),
+        ({"concurrent": 1001}, "concurrent must be a whole number from 1 to 1000"),
         ({"Models": ["tiny"]}, "does not enforce"),
         ({"max_output_tokens": 0}, "1 to 1000000"),
         ({"max_output_tokens": 1_000_001}, "1 to 1000000"),

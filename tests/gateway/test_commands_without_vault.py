@@ -37,6 +37,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pr
         ),
         (("keys", "list"), "5 tokens, tiny, until "),
         (("keys", "revoke", "guest"), "Revoked guest"),
+        (("keys", "create", "quick", "--requests-per-minute", "20", "--tokens-per-minute", "9000"), "mg_"),
+        (("keys", "list"), "20 requests/min, 9000 tokens/min"),
+        (("keys", "create", "alone", "--concurrent", "1"), "mg_"),
+        (("keys", "list"), "1 at once"),
         (("ledger", "list"), "tariff"),
         (("ledger", "verify"), "OK"),
         (("public-address", "status"), "Off"),
@@ -53,10 +57,15 @@ def test_the_command_needs_no_vault(running: tuple[Path, Process], words: tuple[
     assert said in done.stdout
 
 
-def test_what_the_key_command_would_not_enforce_is_refused_here(running: tuple[Path, Process]) -> None:
-    done = run(running[0], "keys", "create", "guest", "--max-output-tokens", "0")
+@pytest.mark.parametrize(
+    "limit", ["max_output_tokens", "requests_per_minute", "tokens_per_minute", "concurrent"]
+)
+def test_what_the_key_command_would_not_enforce_is_refused_here(
+    running: tuple[Path, Process], limit: str
+) -> None:
+    done = run(running[0], "keys", "create", "guest", "--" + limit.replace("_", "-"), "0")
     assert done.returncode == 2
-    assert "max_output_tokens must be" in done.stderr
+    assert f"{limit} must be" in done.stderr
 
 
 def config(process: Process, token: str) -> int:

@@ -1,0 +1,210 @@
+"""How fast a key may ask: requests and tokens a minute, and how many at once.
+
+Rule 1: pure but for the clock that is handed in. Rule 2: a minute's allowance is a token bucket: it is full after a
+minute of rest and fills evenly, so a key that keeps to its rate is never refused. Rule 3: tokens are guessed before a
+request, from the length of its body, and corrected by what the engine counted: a bucket that is overdrawn then is in
+debt until it has filled again. Rule 4: whatever ends a request, its place is given back, once.
+
+The names in answers are those of OpenAI (`x-ratelimit-limit-requests` …), whose clients everybody has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from app.access.limits import Limits
+from app.access.principals import Principal
+from app.access.refusals import Refusal
+
+BYTES_A_TOKEN = 4
+"""Text has some four bytes a token; a picture many more, and what it was is corrected afterwards."""
+KEYS_REMEMBERED = 1024
+TRY_AGAIN_S = 2
+_MINUTE_US = 60_000_000
+
+
+class _Bucket:
+    """`most` a minute. The level is kept in millionths of a minute's share, so nothing is ever rounded."""
+
+    __slots__ = ("_at_us", "_level", "most")
+
+    def __init__(self, most: int, now_us: int) -> None:
+        self.most = most
+        self._level = most * _MINUTE_US
+        self._at_us = now_us
+
+    def resize(self, most: int, now_us: int) -> None:
+        """Another rate from now on; what was used stays used."""
+        self.fill(now_us)
+        self._level += (most - self.most) * _MINUTE_US
+        self.most = most
+
+    def fill(self, now_us: int) -> None:
+        full = self.most * _MINUTE_US
+        self._level = min(full, self._level + max(0, now_us - self._at_us) * self.most)
+        self._at_us = now_us
+
+    def take(self, amount: int) -> None:
+        """May be less than nothing: what turned out to be too much is given back."""
+        self._level = min(self.most * _MINUTE_US, self._level - amount * _MINUTE_US)
+
+    def wait_us(self, amount: int) -> int:
+        """How long until `amount` is there; what is more than a whole minute's is let in when the bucket is full."""
+        missing = min(amount, self.most) * _MINUTE_US - self._level
+        return -(-missing // self.most) if missing > 0 else 0
+
+    @property
+    def remaining(self) -> int:
+        """Whole ones that are there."""
+        return max(0, self._level // _MINUTE_US)
+
+    @property
+    def full_in_us(self) -> int:
+        """How long until it is full."""
+        return -(-(self.most * _MINUTE_US - self._level) // self.most)
+
+
+class _Usage:
+    """What one key has used lately."""
+
+    __slots__ = ("requests", "running", "tokens")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.requests: _Bucket | None = None
+        self.tokens: _Bucket | None = None
+
+    def follow(self, limits: Limits, now_us: int) -> None:
+        """The buckets as `limits` has them, filled up to now."""
+        self.requests = _adapted(self.requests, limits.requests_per_minute, now_us)
+        self.tokens = _adapted(self.tokens, limits.tokens_per_minute, now_us)
+
+    def idle(self, now_us: int) -> bool:
+        """Whether forgetting it changes nothing."""
+        for bucket in (self.requests, self.tokens):
+            if bucket is not None:
+                bucket.fill(now_us)
+                if bucket.full_in_us:
+                    return False
+        return not self.running
+
+
+class Grant:
+    """One request's place. `with` it; what is not said to count was never asked of the engine, and is given back.
+    `headers` are what its answer says of the rates, as they were when it was granted."""
+
+    __slots__ = ("_counts", "_guess", "_usage", "headers")
+
+    def __init__(self, usage: _Usage | None, guess: int, headers: dict[str, str]) -> None:
+        self._usage = usage
+        self._guess = guess
+        self._counts = False
+        self.headers = headers
+
+    def counts(self, tokens: int | None) -> None:
+        """The engine was asked; so many tokens went in and came out, or None where nobody counted."""
+        self._counts = True
+        if tokens is not None:
+            self._correct(tokens)
+
+    def _correct(self, tokens: int) -> None:
+        if self._usage is not None and self._usage.tokens is not None:
+            self._usage.tokens.take(tokens - self._guess)
+            self._guess = tokens
+
+    def __enter__(self) -> Grant:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._usage is None:
+            return
+        if not self._counts:
+            self._correct(0)
+            if self._usage.requests is not None:
+                self._usage.requests.take(-1)
+        self._usage.running -= 1
+        self._usage = None
+
+
+class Allowances:
+    """The rates of all keys. `now_us` is a monotonic clock."""
+
+    def __init__(self, now_us: Callable[[], int]) -> None:
+        self._now_us = now_us
+        self._keys: dict[str, _Usage] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def take(self, principal: Principal, body_b: int) -> Grant:
+        """A place for a request of `principal` with a body of `body_b` bytes; Refusal 429 where there is none now."""
+        limits = principal.limits
+        if not limits.rated:
+            return Grant(None, 0, {})
+        now_us = self._now_us()
+        usage = self._keys.get(principal.key)
+        if usage is None:
+            if len(self._keys) >= KEYS_REMEMBERED:
+                self._keys = {key: kept for key, kept in self._keys.items() if not kept.idle(now_us)}
+            usage = self._keys[principal.key] = _Usage()
+        usage.follow(limits, now_us)
+        guess = max(1, body_b // BYTES_A_TOKEN)
+        self._require(usage, limits, guess)
+        usage.running += 1
+        if usage.requests is not None:
+            usage.requests.take(1)
+        if usage.tokens is not None:
+            usage.tokens.take(guess)
+        return Grant(usage, guess, _said(usage))
+
+    def _require(self, usage: _Usage, limits: Limits, guess: int) -> None:
+        waits = {
+            f"This key may ask {limits.requests_per_minute} times a minute": usage.requests
+            and usage.requests.wait_us(1),
+            f"This key may use {limits.tokens_per_minute} tokens a minute": usage.tokens
+            and usage.tokens.wait_us(guess),
+        }
+        sentence, wait_us = max(waits.items(), key=lambda item: item[1] or 0)
+        if wait_us:
+            wait_s = -(-wait_us // 1_000_000)
+            raise Refusal(
+                429,
+                "rate_limited",
+                f"{sentence}: try again in {wait_s} s.",
+                retry_after_s=wait_s,
+                headers=_said(usage),
+            )
+        if limits.concurrent is not None and usage.running >= limits.concurrent:
+            what = "one request" if limits.concurrent == 1 else f"{limits.concurrent} requests"
+            raise Refusal(
+                429,
+                "too_many_at_once",
+                f"This key may have {what} running at a time: try again when one has ended.",
+                retry_after_s=TRY_AGAIN_S,
+                headers=_said(usage),
+            )
+
+
+def _adapted(bucket: _Bucket | None, most: int | None, now_us: int) -> _Bucket | None:
+    if most is None:
+        return None
+    if bucket is None:
+        return _Bucket(most, now_us)
+    if bucket.most == most:
+        bucket.fill(now_us)
+    else:
+        bucket.resize(most, now_us)
+    return bucket
+
+
+def _said(usage: _Usage) -> dict[str, str]:
+    headers = {}
+    for what, bucket in (("Requests", usage.requests), ("Tokens", usage.tokens)):
+        if bucket is not None:
+            headers[f"X-RateLimit-Limit-{what}"] = str(bucket.most)
+            headers[f"X-RateLimit-Remaining-{what}"] = str(bucket.remaining)
+            headers[f"X-RateLimit-Reset-{what}"] = f"{-(-bucket.full_in_us // 1000)}ms"
+    return headers
