@@ -160,9 +160,9 @@ class Encryption:
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             return await self._aside.run(work, timeout_s=_READ_S)
-        except TimeoutError:
+        except (TimeoutError, RuntimeError):  # the disk hangs, or the system gives out no more threads
             raise CertificateError(
-                "The disk does not answer that holds the certificate: look at that disk."
+                "The certificate could not be read in time: look at the disk that holds it."
             ) from None
 
 

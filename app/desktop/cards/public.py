@@ -67,8 +67,11 @@ BESIDES: Final = (
 
 def service(address: str) -> str:
     """What a tunnel at Cloudflare must lead to. `address`: the gateway's own."""
-    port = urlsplit(address).port or 80
-    return f"http://localhost:{port} (with Docker Desktop http://host.docker.internal:{port})"
+    parts = urlsplit(address)
+    secure = parts.scheme == "https"
+    here, port = f"{parts.scheme}://", parts.port or (443 if secure else 80)
+    beside = f"{here}localhost:{port} (with Docker Desktop {here}host.docker.internal:{port})"
+    return f"{beside}, with «No TLS Verify» on" if secure else beside
 
 
 class PublicStrip(QWidget):
