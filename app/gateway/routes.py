@@ -64,11 +64,12 @@ def routes(
         return settings.policy
 
     models = Models(upstream.watch)
+    allowances = Allowances(mono_us)
     spoken = Spoken(lambda: (upstream.engine.url, upstream.watch.state.version))
     inference = Inference(
         access=books.access,
         admission=Admission(conduct.first, models, policy, spoken),
-        allowances=Allowances(mono_us),
+        allowances=allowances,
         budget=books.budget,
         ledger=books.ledger,
         meter=gateway.meter,
@@ -82,7 +83,7 @@ def routes(
     for endpoint in ENDPOINTS:
         table[endpoint.path] = {"POST": partial(inference.serve, endpoint=endpoint)}
     table |= ReadOnly(
-        books.access, models, lambda: upstream.engine, policy, upstream.watch.failed, spoken
+        books.access, models, lambda: upstream.engine, policy, upstream.watch.failed, spoken, allowances
     ).routes()
     table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()
     table |= LedgerReading(books.access, books.ledger).routes()

@@ -89,6 +89,24 @@ async def test_an_engine_that_counts_is_asked_with_what_is_counted_only(
     assert await house.usage() == []
 
 
+async def test_counting_is_one_of_the_requests_that_a_key_has_in_a_minute(
+    build: Build, engine: like.LookAlike
+) -> None:
+    engine.pages[COUNT_TOKENS] = (200, {}, {"input_tokens": 12})
+    house = await build(engine.url)
+    operator = {"Authorization": f"Bearer {house.gateway.identity.operator_token}"}
+    wanted = {"label": "slow", "limits": {"requests_per_minute": 1, "tokens_per_minute": 5}}
+    async with house.session.post("/admin/keys", json=wanted, headers=operator) as reply:
+        slow = {"Authorization": f"Bearer {(await reply.json())['key']}"}
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi " * 100}]}
+    async with house.session.post(COUNT_TOKENS, json=asked, headers=slow) as reply:
+        assert reply.status == 200, "what is counted is not used"
+        assert reply.headers["X-RateLimit-Remaining-Requests"] == "0"
+    async with house.session.post(COUNT_TOKENS, json=asked, headers=slow) as reply:
+        assert (reply.status, (await reply.json())["error"]["type"]) == (429, "rate_limit_error")
+        assert int(reply.headers["Retry-After"]) <= 60
+
+
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
