@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import ssl
 from dataclasses import dataclass
 
 from yarl import URL
@@ -26,13 +27,16 @@ SPARE = 8
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3}) ")
 
 
-async def exchange(house: House, *pieces: bytes, half_close: bool = True) -> list[int]:
+async def exchange(
+    house: House, *pieces: bytes, half_close: bool = True, tls: ssl.SSLContext | None = None
+) -> list[int]:
     """Send `pieces`, one after the other; every status that came back until the gateway closed the connection.
 
     Fails where it never does. Interim answers, by which the gateway asks whether somebody is there, do not count.
+    TLS cannot be closed in one direction alone, so there the gateway waits for what is missing.
     """
     url = URL(house.gateway.address)
-    reader, writer = await asyncio.open_connection(url.host, url.port)
+    reader, writer = await asyncio.open_connection(url.host, url.port, ssl=tls)
     heard = b""
     try:
         async with asyncio.timeout(ENDS_WITHIN_S):
@@ -40,7 +44,7 @@ async def exchange(house: House, *pieces: bytes, half_close: bool = True) -> lis
                 for piece in pieces:
                     writer.write(piece)
                     await writer.drain()
-                if half_close:
+                if half_close and writer.can_write_eof():
                     writer.write_eof()
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(65_536):
@@ -86,6 +90,11 @@ def mangled(house: House, chance: random.Random) -> tuple[bytes, ...]:
         whole = request(house, "Transfer-Encoding: chunked", path=path, sent=chunks + b"0\r\n\r\n")
     else:
         whole = request(house, path=path, sent=sent)
+    return in_pieces(spoilt(whole, chance), chance)
+
+
+def spoilt(whole: bytes, chance: random.Random) -> bytes:
+    """`whole` with one to four mistakes in it, and now and then without its end."""
     raw = bytearray(whole)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(raw) + 1)
@@ -105,8 +114,13 @@ def mangled(house: House, chance: random.Random) -> tuple[bytes, ...]:
                 raw = bytearray(b"\r\n".join(lines))
     if chance.random() < 0.1:
         del raw[chance.randrange(len(raw)) :]
+    return bytes(raw)
+
+
+def in_pieces(raw: bytes, chance: random.Random) -> tuple[bytes, ...]:
+    """`raw` in one piece or two, cut wherever it falls."""
     cut = chance.randrange(len(raw) + 1)
-    return tuple(bytes(piece) for piece in (raw[:cut], raw[cut:]) if piece)
+    return tuple(piece for piece in (raw[:cut], raw[cut:]) if piece)
 
 
 @dataclass(frozen=True)
