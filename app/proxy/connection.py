@@ -16,6 +16,7 @@ from weakref import WeakSet
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import StreamReader
 
 from app.basics.addresses import is_loopback, neighbourhood
 from app.basics.traces import where
@@ -47,6 +48,7 @@ class Connection(web.RequestHandler):
         "_house",
         "_is_proxy",
         "_mishaps",
+        "_newest",
         "_probe_handle",
         "_probes",
         "address",
@@ -81,6 +83,8 @@ class Connection(web.RequestHandler):
         """The present request's body cannot be read to its end."""
         self._answered = 0
         self._ended = False
+        self._newest: StreamReader | None = None
+        """The body of the request that came last; those before it are whole."""
         self._probes = 0
         self._probe_handle: asyncio.TimerHandle | None = None
         self.address = "?"
@@ -139,7 +143,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self.partial = False
-            if not isinstance(self._messages[-1][0], RawRequestMessage):
+            message, self._newest = self._messages[-1]
+            if not isinstance(message, RawRequestMessage):
                 self._break_off()
         elif data and not self.partial and self.since != FOREVER:
             self.partial = True
@@ -172,13 +177,11 @@ class Connection(web.RequestHandler):
         if self.transport is None or self._request_count <= self._answered or self.ssl_context is not None:
             return False
         request = self._current_request
-        if request is not None:
-            # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
-            if request.version < HttpVersion11 and request.method == "POST":
-                return False
-            if not request.content.is_eof():
-                return False
-        if self._messages and not self._messages[-1][1].is_eof():
+        # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
+        if request is not None and request.version < HttpVersion11 and request.method == "POST":
+            return False
+        # Not asked of the request: taken from the queue, it is nowhere for a moment before it is the current one.
+        if self._newest is not None and not self._newest.is_eof():
             return False
         self._ended = True
         self._probe()
@@ -226,6 +229,8 @@ class Connection(web.RequestHandler):
             return await super()._handle_request(request, start_time, request_handler)
         finally:
             self._answered += 1
+            if not self._messages:
+                self._newest = None
             self.bodies.end(self)
             self.since = self._loop.time()
             if self._ended and not self._messages:

@@ -46,6 +46,9 @@ MANAGEMENT = (
 
 BACKLOG = 512
 """Connections that the system keeps for us until we take them."""
+LINGER_S = 2.0
+"""So long what still comes of a refused body is thrown away, for who hears a reset in place of the end never reads the
+answer (RFC 9112, 9.6). It may be anybody's, without a key: aiohttp's ten seconds would keep a connection too long."""
 
 
 class Server:
@@ -98,6 +101,7 @@ class Server:
             access_log=None,
             # A compressed body is refused, not unpacked.
             auto_decompress=False,
+            lingering_time=min(LINGER_S, bounds.body_s),
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()

@@ -382,6 +382,25 @@ async def test_a_half_closed_before_the_request_is_whole_ends_the_connection(sta
         assert b" 200 " not in await client.closed()
 
 
+async def test_a_half_that_is_closed_with_the_last_byte_of_half_a_body_ends_the_connection(
+    stand: Any,
+) -> None:
+    house = await stand()
+    client = await house.connect()
+    # Both lie there when the server looks: its request is taken up in the very moment in which it can never be whole.
+    client.writer.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}")
+    client.writer.write_eof()
+    assert await client.closed() == b""
+
+
+async def test_whoever_is_refused_and_owes_the_rest_of_a_body_is_not_waited_for(stand: Any) -> None:
+    house = await stand(replace(USUAL, body_s=0.2))
+    client = await house.connect()
+    await client.say(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}")
+    assert b" 404 " in await client.hear()
+    assert await client.closed() == b""
+
+
 MARK = b"MARKED-PROMPT"
 HEAD = b"POST /fails HTTP/1.1\r\nHost: x\r\n"
 

@@ -15,6 +15,8 @@ from aiohttp import web
 
 from app.access.certificate import load_pair, own_pair
 from app.basics.door import Door
+from app.proxy import handshake
+from app.proxy.connection import Connection
 from app.proxy.connections import Bounds
 from app.proxy.server import Server
 
@@ -114,6 +116,35 @@ async def test_bodies_larger_than_any_buffer_pass(encrypted: Any) -> None:
     body = bytes(5_000_000)
     writer.write(b"POST /size HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert await hear(reader) == b"5000000"
+
+
+async def test_an_idle_one_is_closed_after_its_time_and_is_told_goodbye(encrypted: Any) -> None:
+    house = await encrypted(replace(USUAL, idle_s=0.1))
+    reader, writer = await house.connect()
+    writer.write(GET)
+    assert await hear(reader) == b"well"
+    async with asyncio.timeout(10):
+        assert await reader.read() == b"", "the end, and no reset"
+
+
+async def test_whoever_does_not_say_goodbye_is_not_waited_for(
+    encrypted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "GOODBYE_S", 0.2)
+    lost, of_old = asyncio.Event(), Connection.connection_lost
+
+    def noted(self: Connection, exc: BaseException | None) -> None:
+        of_old(self, exc)
+        lost.set()
+
+    monkeypatch.setattr(Connection, "connection_lost", noted)
+    house = await encrypted(replace(USUAL, idle_s=0.1))
+    reader, writer = await house.connect()
+    writer.write(GET)
+    assert await hear(reader) == b"well"
+    writer.transport.pause_reading()  # the goodbye is not heard, so none is answered
+    async with asyncio.timeout(10):
+        await lost.wait()
 
 
 async def test_tls_1_1_is_not_spoken(encrypted: Any) -> None:
