@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.own_address import new_secret, path_of
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
-from app.ledger.errors import LedgerError
+from app.ledger.errors import LedgerError, TailMissing
 from app.ledger.parties import Client, Key
 from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
@@ -48,6 +49,8 @@ class ClientKeys:
         self._plain: str | None = None
         self._shut: set[str] = set()
         """Keys whose end is on its way to the disk: they open nothing any more."""
+        self._due: set[str] = set()
+        """Those of them whose end cannot be recorded before the ledger's lost tail is back."""
         self.revoked: Signal[[str]] = Signal()
         """Told the id of a key that has just stopped working."""
 
@@ -61,27 +64,36 @@ class ClientKeys:
                 break
         else:
             # None was made yet, or the vault no longer knows any in plain text.
-            await self.create(FIRST_KEY, None)
+            with suppress(TailMissing):
+                await self.create(FIRST_KEY, None)
         self._tell()
 
     def refresh(self) -> None:
         """Open the door to all that the ledger knows by now."""
         self._tell()
 
+    def make_up(self) -> None:
+        """Record the end of the keys that were revoked while the ledger took no records."""
+        for key_id in self._due:
+            self._ledger.revoke_key(key_id).add_done_callback(_say_failure)
+        self._due.clear()
+
     def first_log(self) -> str:
         """The log of the first client."""
         return self._ledger.clients()[0].log
 
     async def plain(self) -> str:
-        """The plain text of a client's key, for the clipboard."""
+        """The plain text of a client's key, for the clipboard. Raises as `create` does where none is there yet."""
+        if self._plain is None:
+            await self.create(FIRST_KEY, None)
         assert self._plain is not None
         return self._plain
 
     async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
         """A new key for the client of that name (made where there is none), or for the first client.
 
-        Raises LedgerFault where the disk takes nothing, VaultUnavailable; a key that is durable all the same, then or
-        later, is revoked, for nobody has seen it.
+        Raises LedgerFault where the disk takes nothing, TailMissing, VaultUnavailable; a key that is durable all the
+        same, then or later, is revoked, for nobody has seen it.
         """
         owner = await self._client(client)
         plain = new_key()
@@ -132,13 +144,16 @@ class ClientKeys:
 
     async def revoke(self, name: str) -> Mapping[str, Any]:
         """Revoke by id or label, at once, a key with its addresses or one address alone; LookupError where no active
-        key has it, or more than one has the label, LedgerFault where that cannot be recorded yet."""
+        key has it, or more than one has the label, LedgerFault or TailMissing where that cannot be recorded yet: it
+        opens nothing all the same."""
         key = self._called(name)
         ended = [key, *(other for other in self._active() if _address_of(other) == key.id)]
         self._shut.update(each.id for each in ended)
         self._tell()
         for each in ended:
             self.revoked(each.id)
+        if self._ledger.missing is not None:
+            self._due.update(each.id for each in ended)
         for each in ended:
             await durable(self._ledger, self._ledger.revoke_key(each.id))
         await self._vault.delete(kept_name(key.id))
@@ -224,6 +239,12 @@ class ClientKeys:
         for digest in self._operator:
             principals.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
         self._access.replace(principals)
+
+
+def _say_failure(ended: asyncio.Future[Key]) -> None:
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        # It may have ended in one of the records that are back.
+        log.info("The end of a key was not recorded: %s", error)
 
 
 def _address_of(key: Key) -> str | None:

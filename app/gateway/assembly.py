@@ -121,6 +121,7 @@ async def running(
             vault,
             settings=lambda: store.current,
             never=lambda: (door.url, upstream.engine.url),
+            lost=books.lost,
         )
         opened.push_async_callback(deliveries.close)
 
@@ -143,8 +144,13 @@ async def running(
         conduct = Conduct(rules(books, meter, upstream, quiet, store, deliveries), wake_at=alarm.set)
         duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
         alarm.rang.connect(conduct.look)
-        deliveries.moved.connect(conduct.look)
-        deliveries.changed.connect(conduct.look)
+
+        def tail_told() -> None:
+            books.tail(deliveries.tail_lost())
+            conduct.look()
+
+        deliveries.moved.connect(tail_told)
+        deliveries.changed.connect(tail_told)
         deliveries.changed.connect(changes)
         deliveries.refilled.connect(books.came_back)
         quiet.changed.connect(conduct.look)
@@ -222,8 +228,7 @@ async def running(
         await deliveries.begin()
         await upstream.watch.refresh()
         await deliveries.first_word(FIRST_WORD_S)
-        if deliveries.tail_lost() is None:
-            books.nothing_lost()
+        tail_told()
         duty.started(contribute=contribute)
         public.start()
         _tell(books)

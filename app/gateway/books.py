@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
@@ -17,7 +17,7 @@ from app.basics.clock import mono_us, wall_us
 from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
-from app.gateway.delivery.ahead import ahead
+from app.gateway.delivery.ahead import Ahead, ahead
 from app.gateway.newest import Newest
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
@@ -48,6 +48,7 @@ class Books:
         keys: ClientKeys,
         run_token: str,
         settings: Settings,
+        lost: Sequence[Ahead] = (),
     ) -> None:
         self.identity = identity
         self.ledger = ledger
@@ -57,7 +58,9 @@ class Books:
         self.run_token = run_token
         """What the commands of this machine's user ask with while this gateway runs; made anew at every start."""
         self.pricing = pricing_of(settings)
-        self._terms_due = False
+        self.lost = lost
+        """What clients' receivers have shown to have that is missing here."""
+        self._terms_due = bool(lost)
         self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
 
     @classmethod
@@ -78,6 +81,8 @@ class Books:
         )
         for tail in lost:
             log.error("%s: they are fetched before anything is added to it.", tail)
+        if lost:
+            ledger.await_lost(_awaited(f"{lost[0]}."))
         newest.follow(ledger)
         try:
             access = Access(
@@ -89,9 +94,8 @@ class Books:
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()
-            books = cls(identity, ledger, newest, access, keys, run_token, settings())
+            books = cls(identity, ledger, newest, access, keys, run_token, settings(), lost)
             await books._require_currency(settings().currency)
-            books._terms_due = bool(lost)
             for recorded in () if lost else books._record_terms():
                 await durable(ledger, recorded)
         except BaseException:
@@ -112,13 +116,19 @@ class Books:
                 )
 
     def came_back(self, cost_pico: int) -> None:
-        """Records that had been lost are in the ledger again: they count in full, and their keys open the door."""
+        """Records that had been lost are in the ledger again, though perhaps not yet all of them: they count in full,
+        and their keys open the door."""
         self.budget.restore(cost_pico)
         self.keys.refresh()
-        self.nothing_lost()
 
-    def nothing_lost(self) -> None:
-        """Whatever a receiver had that was lost here is back, or is not to be had: records may be added to the logs."""
+    def tail(self, sentence: str | None) -> None:
+        """A receiver has newer records of ours than lie here, as `sentence` says; or None: whatever it had is back, or
+        is not to be had, and records may be added to the logs. Again is harmless."""
+        if sentence is not None:
+            self.ledger.await_lost(_awaited(sentence))
+            return
+        self.ledger.await_lost(None)
+        self.keys.make_up()
         if self._terms_due:
             self._terms_due = False
             self._tell_terms()
@@ -134,6 +144,9 @@ class Books:
         return pricing
 
     def _tell_terms(self) -> None:
+        if self.ledger.missing is not None:
+            self._terms_due = True
+            return
         for recorded in self._record_terms():
             recorded.add_done_callback(_say_failure)
 
@@ -167,6 +180,10 @@ class Books:
         """Everything that was recorded is durable on return."""
         await self.ledger.close()
         await self._newest.close()
+
+
+def _awaited(sentence: str) -> str:
+    return f"{sentence} They are fetched back before anything else is recorded: try again in a minute."
 
 
 def _say_failure(recorded: asyncio.Future[Receipt | None]) -> None:

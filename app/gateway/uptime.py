@@ -67,6 +67,9 @@ class Uptime:
         energy_uj, dur_us = self._meter.take_uptime()
         if pricing.mode is not BillingMode.DEDICATED or not self._lent or dur_us <= 0:
             return
+        if self._ledger.missing is not None:
+            # It would be charged and not recorded; such a stretch is the contributor's loss.
+            return
         cost = pricing.request_cost(pricing.tariff.spread(energy_uj, t0_us, t1_us), dur_us)
         draft = UptimeDraft(
             id=new_id(t1_us),

@@ -45,6 +45,10 @@ class LedgerRollback(LedgerError):
     """The file holds less than, or something else than, what is remembered outside it."""
 
 
+class TailMissing(LedgerError):
+    """Somebody else has newer records of this log than the ledger: nothing may be recorded over the place of these."""
+
+
 class LedgerClosed(LedgerError):
     """The ledger is closed, or was closed before the operation could be made durable."""
 

@@ -21,7 +21,7 @@ from app.access.refusals import Refusal, management_forbidden, not_found
 from app.basics.addresses import is_loopback
 from app.basics.door import Door, listen_error
 from app.basics.traces import where
-from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault
+from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault, TailMissing
 from app.proxy.bodies import Bodies
 from app.proxy.connection import Host
 from app.proxy.connections import Bounds, Connections
@@ -236,6 +236,8 @@ def of_ledger(error: LedgerError) -> Refusal:
     match error:
         case LedgerFault():
             return Refusal(507, "ledger_fault", str(error), retry_after_s=60)
+        case TailMissing():
+            return Refusal(503, "tail_lost", str(error), retry_after_s=30)
         case LedgerClosed():
             return Refusal(503, "stopping", "The gateway is stopping.", retry_after_s=60)
         case _:

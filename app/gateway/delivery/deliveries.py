@@ -14,6 +14,7 @@ from functools import partial
 from app.basics.clock import wall_us
 from app.basics.signal import Signal
 from app.face import ReceiptState, ReceiptsView
+from app.gateway.delivery.ahead import Ahead
 from app.gateway.delivery.courier import Courier, Pusher, Refiller, cannot_refill
 from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, receiver_secret, require_allowed
 from app.gateway.delivery.guard import Guard, ReceiverRefused, place_of
@@ -38,7 +39,8 @@ _Key = tuple[str, DeliveryWay]
 
 
 class Deliveries:
-    """Begin with `begin`, and `close` before the ledger. `never` gives the URLs whose ports are no receivers."""
+    """Begin with `begin`, and `close` before the ledger. `never` gives the URLs whose ports are no receivers; `lost` is
+    what receivers have shown to have that is missing here."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Deliveries:
         vault: Vault,
         settings: Callable[[], Settings],
         never: Callable[[], Sequence[str]],
+        lost: Sequence[Ahead] = (),
     ) -> None:
         self.moved: Signal[[]] = Signal()
         """Told when something was acknowledged."""
@@ -56,6 +59,7 @@ class Deliveries:
         self._ledger = ledger
         self._vault = vault
         self._settings = settings
+        self._lost = {one.log: one for one in lost}
         self._typed = Outgoing(Guard(private=lambda: True, never=never))
         self._enrolled = Outgoing(Guard(private=lambda: settings().private_receivers, never=never))
         self._couriers: dict[_Key, Courier] = {}
@@ -151,10 +155,17 @@ class Deliveries:
         return tuple(self._view(courier, now_us) for courier in self._sorted())
 
     def tail_lost(self) -> str | None:
-        """A sentence where a receiver has newer records of ours than we have; None where none has."""
-        for courier in self._couriers.values():
-            if courier.standing.trouble is DeliveryTrouble.AHEAD:
-                return f"{courier.row.log}: {courier.standing.said}"
+        """A sentence where a receiver has newer records of ours than we have; None where none has, or where they are
+        not to be had from it."""
+        for (name, way), courier in self._couriers.items():
+            trouble = courier.standing.trouble
+            if trouble is DeliveryTrouble.AHEAD:
+                return f"{name}: {courier.standing.said}"
+            if way is DeliveryWay.LEDGER and trouble is DeliveryTrouble.NONE:
+                # It has shown our own signature; that it cannot be reached since does not make it wrong.
+                shown = self._lost.get(name)
+                if shown is not None and courier.size < shown.there:
+                    return f"{shown}."
         return None
 
     async def first_word(self, patience_s: float) -> None:

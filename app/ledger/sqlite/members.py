@@ -1,6 +1,7 @@
 """The ledger's half that knows who is who: clients, their keys, and the key that signs.
 
-Rule: what is shown is what has been committed; every change is a record in the logs that it concerns.
+Rule 1: what is shown is what has been committed; every change is a record in the logs that it concerns. Rule 2: while
+the newest records are missing and may come back, no other takes their place: that would sign a second history.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from abc import abstractmethod
 from asyncio import Future
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import GenesisDraft
+from app.ledger.errors import TailMissing
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
 from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
@@ -33,6 +36,7 @@ class Members(Readings):
         self._gateway_id = gateway_id
         self._clock_us = clock_us
         self._parties = Parties()
+        self._missing: str | None = None
 
     @abstractmethod
     def newest(self) -> tuple[Checkpoint, ...]:
@@ -42,17 +46,35 @@ class Members(Readings):
     def _submit(self, operation: Write) -> None:
         """Have it written."""
 
+    def await_lost(self, sentence: str | None) -> None:
+        """From now on, until None is said, what would be recorded fails with TailMissing and `sentence`, apart from
+        what requests have used and what is put back."""
+        self._missing = sentence
+
+    @property
+    def missing(self) -> str | None:
+        """The sentence, while the newest records are missing and may come back."""
+        return self._missing
+
+    def _record(self, operation: Write, future: Future[Any]) -> None:
+        """Have it written, unless the records that it would follow are missing; then `future` says so."""
+        if self._missing is None:
+            self._submit(operation)
+        else:
+            future.set_exception(TailMissing(self._missing))
+
     def new_id(self) -> str:
         """A fresh UUIDv7 of this moment."""
         return uuid7(self._clock_us(), secrets.randbits(62))
 
     def create_client(self, name: str) -> Future[Client]:
-        """A new client with a log that begins with a genesis record; the future may bring LedgerError (name taken)."""
+        """A new client with a log that begins with a genesis record; the future may bring LedgerError (name taken), or
+        TailMissing, as all of these may."""
         future: Future[Client] = self._loop.create_future()
         identity, now_us = "c_" + secrets.token_hex(6), self._clock_us()
         client = Client(identity, name, f"{self._gateway_id}/{identity}", now_us)
         genesis = GenesisDraft(self.new_id(), now_us, self._gateway_id, name, self._signer.vkey)
-        self._submit(CreateClient(client, genesis, future))
+        self._record(CreateClient(client, genesis, future), future)
         return future
 
     def create_key(
@@ -61,13 +83,13 @@ class Members(Readings):
         """A new key, of which only the SHA-256 (32 bytes) is kept; `client` is a client's id, None for an operator."""
         future: Future[Key] = self._loop.create_future()
         key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None, limits)
-        self._submit(CreateKey(key, self.new_id(), future))
+        self._record(CreateKey(key, self.new_id(), future), future)
         return future
 
     def revoke_key(self, key_id: str) -> Future[Key]:
         """The end of a key; the future may bring LedgerError (no such key)."""
         future: Future[Key] = self._loop.create_future()
-        self._submit(RevokeKey(key_id, self._clock_us(), self.new_id(), future))
+        self._record(RevokeKey(key_id, self._clock_us(), self.new_id(), future), future)
         return future
 
     def clients(self) -> tuple[Client, ...]:
@@ -90,7 +112,7 @@ class Members(Readings):
 
         future.add_done_callback(passed)
         reader = Reader(self._path, self._signer, self._vfs)
-        self._submit(RotateKey(self._signer, new, self._clock_us(), self.new_id, reader, future))
+        self._record(RotateKey(self._signer, new, self._clock_us(), self.new_id, reader, future), future)
         return future
 
     @property

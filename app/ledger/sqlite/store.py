@@ -197,15 +197,20 @@ class Ledger(Members):
     def append(self, log_id: str, draft: Draft, release: str | None = None) -> Future[Receipt]:
         """Record `draft` in the log `log_id` and, in the same commit, end the hold of the request `release`.
 
-        The future brings the Receipt once that is durable, or DuplicateRecord, RecordError or LedgerError for this one
-        record. Raises LedgerClosed.
+        The future brings the Receipt once that is durable, or DuplicateRecord, RecordError, TailMissing or LedgerError
+        for this one record. Raises LedgerClosed.
         """
         future: Future[Receipt] = self._loop.create_future()
         if release is not None:
             self._in_flight.discard(release)
             if self._later.pop(release, None) is not None:
                 release = None  # it never became a row
-        self._submit(Append(log_id, draft, release, future))
+        operation = Append(log_id, draft, release, future)
+        if isinstance(draft, UsageDraft):
+            # It is over already, and whoever asked is to be billed for it, wherever its record comes to stand.
+            self._submit(operation)
+        else:
+            self._record(operation, future)
         return future
 
     async def gave_up(self, recorded: Future[Receipt], waive: str | None = None) -> bool:
@@ -237,7 +242,7 @@ class Ledger(Members):
     def record_tariff(self, log_id: str, draft: TariffDraft) -> Future[Receipt | None]:
         """Record the terms from now on, unless the log's newest tariff record says the same already (then None)."""
         future: Future[Receipt | None] = self._loop.create_future()
-        self._submit(RecordTariff(log_id, draft, future))
+        self._record(RecordTariff(log_id, draft, future), future)
         return future
 
     def _submit(self, operation: Write) -> None:

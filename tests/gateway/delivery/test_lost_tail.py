@@ -263,3 +263,117 @@ async def test_what_is_kept_of_a_receiver_and_cannot_be_read_is_said_and_serving
         await ask(house)
         # The client's line, pasted once more, is all that it takes.
         await enrol(house, strange)
+
+
+async def test_a_fetch_that_breaks_off_half_way_has_brought_nothing_back_yet_and_nothing_is_signed(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    assert isinstance(copy, Copy)
+    whole = list(copy.leaves)
+    broken, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.path == "/ledger/entries" and not go_on.is_set():
+            broken.set()
+            return web.Response(status=500)
+        if broken.is_set() and request.method == "POST" and not go_on.is_set():
+            return web.Response(status=503)
+        return await copy(request, body)
+
+    strange.answer = answer
+    # Other prices: a record of them is due.
+    async with garage.open(simulator, electricity_rate="0.5") as house:
+        ledger = house.gateway.ledger
+        (had,) = [head.size for head in ledger.newest()]
+        assert had < len(whole)
+        await asyncio.wait_for(broken.wait(), 5)
+        await until(lambda: "cannot be fetched back now" in receipts(house).sentence)
+        assert [head.size for head in ledger.newest()] == [had]
+        blocker = house.gateway.snapshot().blocker
+        assert blocker is not None
+        assert blocker.code == "tail_lost"
+        go_on.set()
+        for courier in house.gateway.deliveries._couriers.values():
+            courier.hurry()
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        await until(lambda: receipts(house).state is ReceiptState.ACKNOWLEDGED)
+        assert copy.leaves[: len(whole)] == whole
+        assert (await reconciled(house))["status"] == "OK"
+        newest = (await ledger.page(None, 1)).rows
+        assert [row.kind for row in newest] == ["tariff"]
+
+
+async def test_while_the_tail_is_missing_nothing_is_signed_whoever_asks(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    assert isinstance(copy, Copy)
+    whole = list(copy.leaves)
+    go_on = asyncio.Event()
+
+    async def slowly(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.path == "/ledger/entries":
+            await go_on.wait()
+        return await copy(request, body)
+
+    strange.answer = slowly
+    async with garage.open(simulator) as house:
+        ledger = house.gateway.ledger
+        (had,) = [head.size for head in ledger.newest()]
+        first = house.gateway.keys.all()[0]["id"]
+        for method, path, body in (
+            ("POST", "/admin/keys", {"label": "another"}),
+            ("POST", "/admin/keys", {"label": "another", "client": "Another client"}),
+            ("DELETE", "/admin/keys", {"key": first}),
+        ):
+            url = f"{house.gateway.address}{path}"
+            headers = {"Authorization": f"Bearer {house.operator}"}
+            async with house.session.request(method, url, json=body, headers=headers) as reply:
+                said = await reply.text()
+                assert (reply.status, reply.headers.get("Retry-After")) == (503, "30"), said
+                assert "fetched back" in said
+        assert house.gateway.keys.all()[0]["revoked"] is None
+        # Revoked it is all the same, as far as the door goes.
+        async with house.session.get("/api/tags", headers={"Authorization": f"Bearer {house.key}"}) as reply:
+            assert reply.status == 401
+        async with house.post("/config", {"electricity_rate": 0.7}, key=house.operator) as reply:
+            assert reply.status == 200, await reply.text()
+        assert [head.size for head in ledger.newest()] == [had]
+        go_on.set()
+        await until(lambda: len(copy.leaves) == len(whole) + 2)
+        assert copy.leaves[: len(whole)] == whole
+        kinds = [json.loads(leaf)["kind"] for leaf in copy.leaves[len(whole) :]]
+        assert sorted(kinds) == ["key", "tariff"]
+        assert house.gateway.keys.all()[0]["revoked"] is not None
+        assert (await reconciled(house, house.operator))["status"] == "OK"
+
+
+async def test_a_receiver_that_has_shown_our_signature_and_falls_silent_is_waited_for(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    assert isinstance(copy, Copy)
+    whole = list(copy.leaves)
+    asked: list[str] = []
+
+    async def once(request: web.Request, body: bytes) -> web.StreamResponse:
+        asked.append(request.path)
+        return await copy(request, body) if len(asked) == 1 else web.Response(status=503)
+
+    strange.answer = once
+    async with garage.open(simulator, electricity_rate="0.5") as house:
+        await until(lambda: receipts(house).sentence)
+        blocker = house.gateway.snapshot().blocker
+        assert blocker is not None
+        assert blocker.code == "tail_lost"
+        assert house.gateway.ledger.newest()[0].size < len(whole)
+        strange.answer = copy
+        for courier in house.gateway.deliveries._couriers.values():
+            courier.hurry()
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        await until(lambda: len(copy.leaves) == len(whole) + 1)
+        assert copy.leaves[: len(whole)] == whole
