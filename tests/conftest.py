@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,15 @@ for name in [name for name in os.environ if name.startswith("MORTDECAI_")]:
     del os.environ[name]
 
 _skipped: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """What a test writes lies in a folder of its own: files in the checkout were committed by mistake before."""
+    before = set(Path.cwd().iterdir())
+    yield
+    left = [path.name for path in Path.cwd().iterdir() if path not in before and path.name[0] != "."]
+    assert not left, f"the tests left {left} behind in the folder that they ran in"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -102,7 +102,9 @@ async def test_where_the_receiver_cannot_be_asked_the_second_history_is_said_as_
     await pair.gateway.begin()
     await answered(pair, 1)
     await pair.receiver.begin()
-    compared = await asyncio.to_thread(run, pair.gateway.home, "ledger", "reconcile", *VAULT, *SETTINGS)
+    compared = await asyncio.to_thread(
+        run, pair.gateway.home, "ledger", "reconcile", "--out", str(tmp_path / "evidence"), *VAULT, *SETTINGS
+    )
     assert compared.stdout.startswith("FORK: "), compared.stdout + compared.stderr
     await answered(pair, 10)
     pair.gateway.kill()
