@@ -128,6 +128,15 @@ def parser() -> argparse.ArgumentParser:
         keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create: {words}")
     keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
 
+    labour = _command(
+        commands, "labor", "labour", "labour", "log your own time, or say how much was logged for each client"
+    )
+    labour.add_argument("hours", nargs="?", help="for example 1.5; without it: what was logged so far")
+    labour.add_argument("--note", default=None, metavar="TEXT", help="what it was for; the client reads it")
+    labour.add_argument(
+        "--client", default=None, help="the client it was for, and who is billed (default: the first one)"
+    )
+
     audit = _command(commands, "audit", "audit", "audit", "list what was refused and what was administered")
     audit.add_argument("--from", dest="begin", type=int, default=None, metavar="N", help="from this line on")
     audit.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many lines")
@@ -149,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
     )
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
-    for command in (keys, audit, ledger, receiver, doctor, *more):
+    for command in (keys, labour, audit, ledger, receiver, doctor, *more):
         _profile_options(command)
     ledger_arguments.ledger(ledger, _profile_options)
     return top

@@ -153,6 +153,8 @@ async def running(
         deliveries.changed.connect(tail_told)
         deliveries.changed.connect(changes)
         deliveries.refilled.connect(books.came_back)
+        books.labour.charged.connect(conduct.look)
+        books.labour.charged.connect(changes)
         quiet.changed.connect(conduct.look)
         books.ledger.on_fault(duty.storage_changed)
         jobs.began.connect(changes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
@@ -18,10 +18,11 @@ from app.billing.budget import Budget
 from app.billing.money import to_pico
 from app.billing.pricing import Pricing
 from app.gateway.delivery.ahead import Ahead, ahead
+from app.gateway.labour import Labour
 from app.gateway.newest import Newest
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
-from app.ledger.heads import Receipt
+from app.ledger.heads import LabourSum, Receipt
 from app.ledger.ids import new_id
 from app.ledger.records import decode
 from app.ledger.sqlite.durable import durable
@@ -48,6 +49,7 @@ class Books:
         keys: ClientKeys,
         run_token: str,
         settings: Settings,
+        labour: Mapping[str, LabourSum],
         lost: Sequence[Ahead] = (),
     ) -> None:
         self.identity = identity
@@ -62,6 +64,7 @@ class Books:
         """What clients' receivers have shown to have that is missing here."""
         self._terms_due = bool(lost)
         self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
+        self.labour = Labour(ledger, self.budget, lambda: self.pricing, labour)
 
     @classmethod
     async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
@@ -94,7 +97,9 @@ class Books:
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()
-            books = cls(identity, ledger, newest, access, keys, run_token, settings(), lost)
+            books = cls(
+                identity, ledger, newest, access, keys, run_token, settings(), await ledger.labour(), lost
+            )
             await books._require_currency(settings().currency)
             for recorded in () if lost else books._record_terms():
                 await durable(ledger, recorded)
@@ -120,6 +125,7 @@ class Books:
         and their keys open the door."""
         self.budget.restore(cost_pico)
         self.keys.refresh()
+        self.labour.read_again()
 
     def tail(self, sentence: str | None) -> None:
         """A receiver has newer records of ours than lie here, as `sentence` says; or None: whatever it had is back, or

@@ -21,6 +21,7 @@ from app.proxy.dialects.openai import CHAT_COMPLETIONS, COMPLETIONS, OPENAI
 from app.proxy.dialects.responses import RESPONSES
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
+from app.proxy.labour import LabourControl
 from app.proxy.ledger_reading import LedgerReading
 from app.proxy.machine import MachineControl
 from app.proxy.model_admin import ModelAdmin
@@ -85,12 +86,13 @@ def routes(
     table |= ReadOnly(
         books.access, models, lambda: upstream.engine, policy, upstream.watch.failed, spoken, allowances
     ).routes()
-    table |= Control(books.access, books.ledger, store, settings, books.keys, look).routes()
+    table |= Control(books.access, books.ledger, store, settings, books.keys, books.labour, look).routes()
+    table |= LabourControl(books.access, books.ledger, books.labour, lambda: store.current.currency).routes()
     table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()
     table |= ModelAdmin(books.access, upstream.models, lambda: store.current).routes()
     table |= Receivers(books.access, books.ledger, gateway.deliveries).routes()
     table |= Statements(books.access, books.ledger).routes()
     table |= AuditReading(books.access, books.keys, trail).routes()
-    table |= Public(books.access, books.ledger, store, look).routes()
+    table |= Public(books.access, books.ledger, store, books.labour, look).routes()
     return table

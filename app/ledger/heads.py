@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from hashlib import sha256
 
 from app.ledger.canonical import canonical
-from app.ledger.drafts import Draft, TariffDraft, UptimeDraft, UsageDraft
+from app.ledger.drafts import Draft, LaborDraft, TariffDraft, UptimeDraft, UsageDraft
 from app.ledger.merkle import Frontier
 
 
@@ -35,6 +35,18 @@ class Receipt:
     seq: int
     cum_pico: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabourSum:
+    """The operator's time (µs) and what it cost, summed over labour records."""
+
+    dur_us: int = 0
+    cost_pico: int = 0
+
+    def plus(self, draft: LaborDraft) -> LabourSum:
+        """With one record more."""
+        return LabourSum(self.dur_us + draft.dur_us, self.cost_pico + draft.cost)
 
 
 class LogHead:

@@ -24,6 +24,7 @@ from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
+from app.proxy.labour_book import LabourBook
 from app.proxy.metadata import three_figures
 from app.proxy.receipts import findings, of_log, peers_json, receipts_json, verdict_of
 from app.proxy.strict_json import parse_object
@@ -50,6 +51,7 @@ class Control:
         store: SettingsStore,
         settings: SettingsFace,
         keys: ClientKeys,
+        labour: LabourBook,
         look: Callable[[], Snapshot],
     ) -> None:
         self._access = access
@@ -57,6 +59,7 @@ class Control:
         self._store = store
         self._settings = settings
         self._keys = keys
+        self._labour = labour
         self._look = look
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
@@ -72,7 +75,7 @@ class Control:
     async def stats(self, request: web.BaseRequest) -> web.Response:
         """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
         log = self._access.identify(request.headers, request.remote).scope
-        return reply(figures(self._look(), self._ledger, self._store, log))
+        return reply(figures(self._look(), self._ledger, self._store, self._labour, log))
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""

@@ -10,6 +10,7 @@ from typing import Any
 from app.billing.money import pico_to_float
 from app.face import RunningRequest, Snapshot
 from app.ledger.sqlite.store import Ledger
+from app.proxy.labour_book import LabourBook, labour_json
 from app.proxy.metadata import three_figures
 from app.settings.store import SettingsStore
 
@@ -21,7 +22,9 @@ def running(snapshot: Snapshot, log: str | None) -> list[RunningRequest]:
     return [request for request in snapshot.running if log is None or request.log == log]
 
 
-def figures(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str | None) -> dict[str, Any]:
+def figures(
+    snapshot: Snapshot, ledger: Ledger, store: SettingsStore, labour: LabourBook, log: str | None
+) -> dict[str, Any]:
     """The seed's figures, of one log or (None) of all: what `/stats` answers and the dashboard shows."""
     totals = ledger.totals(log)
     mine = running(snapshot, log)
@@ -52,8 +55,7 @@ def figures(snapshot: Snapshot, ledger: Ledger, store: SettingsStore, log: str |
         "held": pico_to_float(held),
         "average_cost": None if average is None else pico_to_float(average),
         "requests_left": money.remaining_pico // average if average and average > 0 else None,
-        "labor_hours": 0.0,
-        "labor_cost": 0.0,
+        **labour_json(labour.sum(log)),
         "currency": money.currency,
         "billing_mode": money.billing_mode,
         "electricity_rate": pico_to_float(money.price_pico_per_kwh),

@@ -17,6 +17,7 @@ from app.face import Snapshot, TlsView
 from app.ledger.sqlite.store import Ledger
 from app.proxy.control import reply
 from app.proxy.figures import figures
+from app.proxy.labour_book import LabourBook
 from app.settings.store import SettingsStore
 
 _PAGE_HEADERS = {
@@ -33,11 +34,17 @@ class Public:
     """Handlers that ask for no key."""
 
     def __init__(
-        self, access: Access, ledger: Ledger, store: SettingsStore, look: Callable[[], Snapshot]
+        self,
+        access: Access,
+        ledger: Ledger,
+        store: SettingsStore,
+        labour: LabourBook,
+        look: Callable[[], Snapshot],
     ) -> None:
         self._access = access
         self._ledger = ledger
         self._store = store
+        self._labour = labour
         self._look = look
         self._page: bytes | None = None
 
@@ -89,7 +96,7 @@ class Public:
         """What the page shows: everything to this machine and to the operator, a client's own to a client."""
         log = self._access.viewer(request.headers, request.remote)
         now = self._look()
-        shown = figures(now, self._ledger, self._store, log)
+        shown = figures(now, self._ledger, self._store, self._labour, log)
         shown["tls"] = tls_json(now.tls)
         if log is None:
             host = now.host

@@ -18,6 +18,7 @@ from app.ledger.checkpoint import Checkpoint, Signer, parse_checkpoint, verify_c
 from app.ledger.cosignature import Cosignature, CosignerKey, find_cosignature
 from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
+from app.ledger.heads import LabourSum
 from app.ledger.listing import Page
 from app.ledger.merkle import (
     Frontier,
@@ -32,6 +33,7 @@ from app.ledger.merkle import (
 from app.ledger.parties import Client
 from app.ledger.proofs import Consistency, Inclusion
 from app.ledger.sqlite.deliveries import stored_deliveries
+from app.ledger.sqlite.labour import labour_sums
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
 from app.ledger.sqlite.rows import stored_parties
@@ -207,6 +209,11 @@ class Reader:
         """How far each delivery is, as it is kept."""
         with self._snapshot() as connection:
             return stored_deliveries(connection)
+
+    def labour(self) -> dict[str, LabourSum]:
+        """What was logged of the operator's time: log → sum."""
+        with self._snapshot() as connection:
+            return labour_sums(connection)
 
     def _claimed(self, connection: apsw.Connection, log: str, size: int | None) -> _Claimed:
         """The checkpoint over the first `size` records (None: over all).

@@ -19,6 +19,7 @@ from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.delivery import DeliveryRow
 from app.ledger.errors import LedgerClosed
 from app.ledger.findings import AuditReport
+from app.ledger.heads import LabourSum
 from app.ledger.listing import Page
 from app.ledger.proofs import Consistency, Inclusion
 from app.ledger.sqlite.audit import audit
@@ -134,6 +135,10 @@ class Readings:
     async def deliveries(self) -> tuple[DeliveryRow, ...]:
         """How far each delivery is, as it is kept."""
         return await self._read(self._reader.deliveries)
+
+    async def labour(self) -> dict[str, LabourSum]:
+        """What was logged of the operator's time: log → sum; logs without any are left out."""
+        return await self._read(self._reader.labour)
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
         """Read everything again and say whether it is what was signed; `progress(read, all)` is called on the loop."""

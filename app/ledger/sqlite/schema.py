@@ -125,9 +125,11 @@ CREATE TABLE delivery (
 
 _V4 = "CREATE INDEX record_key ON record (log, seq) WHERE substr(find, -4) = char(10) || 'key';"
 
+_V5 = "CREATE INDEX record_labor ON record (log, seq) WHERE substr(find, -6) = char(10) || 'labor';"
+
 LIMITS_SINCE = 2
 """The version from which on keys have limits."""
-MIGRATIONS = (_V1, _V2, _V3, _V4)
+MIGRATIONS = (_V1, _V2, _V3, _V4, _V5)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 
