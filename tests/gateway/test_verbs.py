@@ -128,3 +128,23 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> Non
 def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(CommandError, match="30m, 3h or 1d"):
         duration_s(text)
+
+
+def test_time_of_ones_own_is_logged_from_a_terminal_and_stands_after_a_restart(tmp_path: Path) -> None:
+    home = tmp_path
+    words = ("--vault", "file")
+    with gateway(home, "--simulate", "--set", "labor_rate_per_hour=2.4"):
+        done = run(home, "labor", "1.25", "--note", "new fan", *words)
+        assert re.match(r"1\.25 h for First client: \$3\.00, recorded as [0-9a-f-]{36}\.$", done.stdout), done
+        refused = run(home, "labor", "two", *words)
+        assert refused.returncode != 0
+        assert "hours must be a number above 0" in refused.stderr
+        assert run(home, "labor", "1", "--client", "Nobody", *words).returncode != 0
+    with gateway(home, "--simulate", "--set", "labor_rate_per_hour=2.4"):
+        assert run(home, "labor", *words).stdout.splitlines() == [
+            "First client: 1.25 h, $3.00",
+            "all: 1.25 h, $3.00",
+        ]
+        assert "Spent $3.00 of" in run(home, "status", *words).stdout
+    verified = run(home, "ledger", "verify", *words)
+    assert verified.returncode == 0, verified
