@@ -30,7 +30,24 @@ _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3}) ")
 async def exchange(
     house: House, *pieces: bytes, half_close: bool = True, tls: ssl.SSLContext | None = None
 ) -> list[int]:
-    """Send `pieces`, one after the other; every status that came back until the gateway closed the connection.
+    """Send `pieces`, one after the other; every status that came back. See `heard_of`."""
+    heard = await heard_of(house, *pieces, half_close=half_close, tls=tls)
+    return [int(status) for status in _STATUS.findall(heard) if status != b"100"]
+
+
+def told(heard: bytes) -> tuple[int, bytes]:
+    """The status and the body of the one answer that was heard, whose body has come in one piece."""
+    head, _, rest = heard.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100 "):
+        return told(rest)
+    found = _STATUS.match(head + b" ")
+    return (int(found[1]) if found else 0), rest
+
+
+async def heard_of(
+    house: House, *pieces: bytes, half_close: bool = True, tls: ssl.SSLContext | None = None
+) -> bytes:
+    """Send `pieces`, one after the other; all that came back until the gateway closed the connection.
 
     Fails where it never does. Interim answers, by which the gateway asks whether somebody is there, do not count.
     TLS cannot be closed in one direction alone, so there the gateway waits for what is missing.
@@ -51,7 +68,7 @@ async def exchange(
                     heard += data
     finally:
         writer.close()
-    return [int(status) for status in _STATUS.findall(heard) if status != b"100"]
+    return heard
 
 
 def request(
