@@ -157,6 +157,7 @@ async def test_what_is_odd_and_still_clear_is_answered(impatient: House, name: s
     assert await exchange(impatient, *case(impatient)) == statuses
 
 
+@pytest.mark.soak
 async def test_requests_with_mistakes_in_them_end_and_leave_nothing_behind(
     impatient: House, caplog: pytest.LogCaptureFixture
 ) -> None:
