@@ -89,7 +89,9 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
     length = request.content_length
     if length is not None and length > most_b:
         raise too_large(most_b)
-    if request.content.is_eof():  # it is all here already, as it is for nearly every request
+    if request.content.is_eof() and not _ended_early(
+        request
+    ):  # it is all here already, as it is for nearly every request
         body = request.content.read_nowait()
         if len(body) > most_b:
             raise too_large(most_b)
@@ -111,9 +113,15 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise Refusal(408, "body_timeout", f"The body did not arrive within {timeout_s:g} s.") from None
-    if getattr(request.protocol, "broken", False):
-        raise Refusal(400, "malformed_body", "The body's chunks are not well-formed.")
+    if _ended_early(request):
+        raise Refusal(
+            400, "malformed_body", "The body's chunks are not well-formed, or it ended before it was whole."
+        )
     return b"".join(parts)
+
+
+def _ended_early(request: web.BaseRequest) -> bool:
+    return getattr(request.protocol, "broken", None) is request.content
 
 
 def _bodies(request: web.BaseRequest) -> Bodies | None:

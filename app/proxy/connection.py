@@ -79,8 +79,8 @@ class Connection(web.RequestHandler):
         self.bodies = bodies
         self.below: Handshake | None = None
         """What was counted in its place until it was encrypted."""
-        self.broken = False
-        """The present request's body cannot be read to its end."""
+        self.broken: StreamReader | None = None
+        """The body that cannot be read to its end."""
         self._answered = 0
         self._ended = False
         self._newest: StreamReader | None = None
@@ -167,10 +167,14 @@ class Connection(web.RequestHandler):
         if not payload.is_eof():
             self._messages.pop()
             self._request_count -= 1
-            self._mishaps.note("malformed bodies refused")
-            self.broken = True
             self._close = True
-            payload.feed_eof()
+            self._end_early(payload)
+
+    def _end_early(self, payload: StreamReader) -> None:
+        """No more comes of a body that is not whole: its request says so."""
+        self._mishaps.note("malformed bodies refused")
+        self.broken = payload
+        payload.feed_eof()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says that it may
         """The client will send no more. True where what it has asked is still to be answered."""
@@ -180,9 +184,11 @@ class Connection(web.RequestHandler):
         # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
         if request is not None and request.version < HttpVersion11 and request.method == "POST":
             return False
-        # Not asked of the request: taken from the queue, it is nowhere for a moment before it is the current one.
         if self._newest is not None and not self._newest.is_eof():
-            return False
+            if request is not None and request.content is self._newest:
+                return False
+            # It waits for its turn, or has just been taken up and is nobody's for a moment.
+            self._end_early(self._newest)
         self._ended = True
         self._probe()
         return True
