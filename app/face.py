@@ -99,6 +99,8 @@ class MoneyView:
     billing_mode: str
     cost_pico_per_hour: int
     """What clients cost at this moment, extrapolated to an hour."""
+    cap_warning_pct: int = 0
+    """80 or 95 once so much of the cap is spent, otherwise 0."""
 
     @property
     def remaining_pico(self) -> int:

@@ -103,6 +103,8 @@ def status(
         f"Spent {money('total_cost_pico')} of {money('spending_cap_pico')}, "
         f"{stats['requests']} requests, {stats['total_watts']:.0f} W now."
     )
+    if stats["cap_warning_percent"]:
+        lines.append(f"{stats['cap_warning_percent']} % of the spending cap is spent.")
     container = engine["container"]
     named = f"{engine['name']} {engine['version'] or ''}".strip()
     where = f" in the container {container['name']}" if container["name"] else f" at {engine['url']}"

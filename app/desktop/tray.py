@@ -20,8 +20,8 @@ from app.desktop.icons import tray_icon
 from app.desktop.receipt_wording import tray_line
 from app.desktop.tasks import FaceTasks
 from app.desktop.verbs import Verbs
-from app.desktop.wording import APP_NAME, menu_line, shown, tooltip
-from app.face import GatewayFace, Serving, Snapshot
+from app.desktop.wording import APP_NAME, cap_warning, menu_line, shown, tooltip
+from app.face import GatewayFace, MoneyView, Serving, Snapshot
 from app.tunnel.state import TunnelPhase, TunnelState
 
 _TICK_MS: Final = 1000
@@ -43,6 +43,7 @@ class Tray(QObject):
         self._face = face
         self._open_window = open_window
         self._serving: Serving | None = None
+        self._cap_warned_pct: int | None = None
         self._address = ""
         self._public_url = ""
         self.tasks = FaceTasks(self._warn)
@@ -122,9 +123,16 @@ class Tray(QObject):
         late = tray_line(snapshot.receipts, snapshot.at_us)
         _set_text(self._receipts, late)
         self._receipts.setVisible(bool(late))
+        self._warn_of_cap(snapshot.money)
         self._verbs.refresh(snapshot)
         self._snooze.setEnabled(snapshot.serving not in (Serving.STARTING, Serving.STOPPING))
         self._keep_time(snapshot)
+
+    def _warn_of_cap(self, money: MoneyView) -> None:
+        """Once for each level; what was reached before the start was said then."""
+        before, self._cap_warned_pct = self._cap_warned_pct, money.cap_warning_pct
+        if before is not None and money.cap_warning_pct > before:
+            self._warn(cap_warning(money))
 
     def _show_public(self, public: TunnelState) -> None:
         line = public_line(public)

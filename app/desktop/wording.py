@@ -160,3 +160,9 @@ def certificate(snapshot: Snapshot) -> str:
     """By what clients know that they speak with this gateway; empty where nothing is encrypted."""
     tls = snapshot.tls
     return "" if tls is None else f"Certificate SHA-256 {tls.fingerprint}"
+
+
+def cap_warning(money: MoneyView) -> str:
+    """That the spending cap is nearly reached."""
+    spent, cap = (format_money(amount, money.currency) for amount in (money.spent_pico, money.cap_pico))
+    return f"{money.cap_warning_pct} % of the spending cap is spent: {spent} of {cap}."

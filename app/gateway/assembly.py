@@ -22,6 +22,7 @@ from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
 from app.gateway.books import Books
 from app.gateway.bounds import bounds_of, patience_of
+from app.gateway.cap_watch import CapWatch
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
 from app.gateway.delivery.deliveries import Deliveries
@@ -143,6 +144,9 @@ async def running(
         opened.callback(alarm.stop)
         conduct = Conduct(rules(books, meter, upstream, quiet, store, deliveries), wake_at=alarm.set)
         duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
+        cap = CapWatch(books.budget, lambda: store.current.currency)
+        conduct.looked.connect(cap.look)
+        cap.warned.connect(changes)
         alarm.rang.connect(conduct.look)
 
         def tail_told() -> None:
@@ -173,7 +177,9 @@ async def running(
             address=door.url,
             changed=changes,
         )
-        view = View(door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries, encryption)
+        view = View(
+            door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries, encryption, cap
+        )
 
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()

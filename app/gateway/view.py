@@ -13,6 +13,7 @@ from app.face import (
     UsageView,
 )
 from app.gateway.books import Books
+from app.gateway.cap_watch import CapWatch
 from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.encryption import Encryption
@@ -38,6 +39,7 @@ class View:
         public: PublicAddress,
         deliveries: Deliveries,
         encryption: Encryption,
+        cap: CapWatch,
     ) -> None:
         self._address = address
         self._conduct = conduct
@@ -49,6 +51,7 @@ class View:
         self._public = public
         self._deliveries = deliveries
         self._encryption = encryption
+        self._cap = cap
 
     def look(self) -> Snapshot:
         """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
@@ -82,6 +85,7 @@ class View:
                 price_pico_per_kwh=pricing.tariff.price_at(wall),
                 billing_mode=pricing.mode.value,
                 cost_pico_per_hour=meter.cost_per_hour(power.marginal_w),
+                cap_warning_pct=self._cap.level_pct,
             ),
             usage=UsageView(
                 requests=totals.requests,

@@ -81,6 +81,8 @@ class Conduct:
         now_us: Callable[[], int] = wall_us,
     ) -> None:
         self.changed: Signal[[]] = Signal()
+        self.looked: Signal[[]] = Signal()
+        """Told after each look, whether anything is different or not."""
         self.wish = Wish.PAUSE
         self.blockers = Blockers([STARTING])
         self._rules = tuple(rules)
@@ -167,6 +169,7 @@ class Conduct:
         before, self.blockers = self.blockers, Blockers(present)
         again_us += [blocker.until_us for blocker in present if blocker.until_us is not None]
         self._wake_at(min(again_us, default=None))
+        self.looked()
         if self.blockers != before or self.wish is not wish_before:
             self.changed()
 

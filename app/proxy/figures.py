@@ -53,6 +53,8 @@ def figures(
         "budget_remaining": pico_to_float(room),
         "budget_remaining_pico": str(room),
         "held": pico_to_float(held),
+        # To a client the cap is another, and how near the contributor's own is would tell what the others spent.
+        "cap_warning_percent": (money.cap_warning_pct or None) if log is None else None,
         "average_cost": None if average is None else pico_to_float(average),
         "requests_left": money.remaining_pico // average if average and average > 0 else None,
         **labour_json(labour.sum(log)),

@@ -255,6 +255,21 @@ def test_a_key_that_cannot_be_had_is_said_beside_the_icon(
     assert said == ["The key could not be copied. The keyring is locked. Unlock it and try again."]
 
 
+def test_a_cap_that_is_nearly_reached_is_said_once_for_each_level(
+    tray: Tray, face: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(tray.icon, "showMessage", lambda title, text, kind: said.append(text))
+    for spent, level in ((8.1, 80), (9.0, 80), (9.5, 95), (10.0, 95)):
+        snapshot = a_snapshot()
+        money = replace(snapshot.money, spent_pico=round(spent * 10**12), cap_warning_pct=level)
+        face.change(replace(snapshot, money=money))
+    assert said == [
+        "80 % of the spending cap is spent: $8.10 of $10.00.",
+        "95 % of the spending cap is spent: $9.50 of $10.00.",
+    ]
+
+
 def test_a_closed_tray_hears_nothing_more(qapp: QApplication) -> None:
     face = FakeGateway()
     tray = Tray(face, lambda: None, lambda: None)
