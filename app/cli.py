@@ -103,9 +103,11 @@ def parser() -> argparse.ArgumentParser:
             )
         more.append(verb)
 
-    keys = _command(commands, "keys", "keys", "keys", "list, create or revoke client keys")
-    keys.add_argument("action", choices=["list", "create", "address", "revoke"])
-    keys.add_argument("name", nargs="?", help="create: the key's label; address, revoke: its id or label")
+    keys = _command(commands, "keys", "keys", "keys", "list, create, limit or revoke client keys")
+    keys.add_argument("action", choices=["list", "create", "address", "limit", "revoke"])
+    keys.add_argument(
+        "name", nargs="?", help="create: the key's label; address, limit, revoke: its id or label"
+    )
     keys.add_argument(
         "--address",
         action="store_true",
@@ -115,18 +117,30 @@ def parser() -> argparse.ArgumentParser:
         "--client", default=None, help="create: the client it belongs to (default: the first one)"
     )
     keys.add_argument(
-        "--max-output-tokens", type=int, default=None, metavar="N", help="create: no answer to it gets longer"
+        "--max-output-tokens",
+        type=int,
+        default=None,
+        metavar="N",
+        help="create, limit: no answer to it gets longer",
     )
     keys.add_argument(
-        "--model", action="append", default=None, help="create: it may use this model only (repeat for more)"
+        "--model",
+        action="append",
+        default=None,
+        help="create, limit: it may use this model only (repeat for more)",
     )
     for name, words in {
         "requests-per-minute": "it may ask so often",
         "tokens-per-minute": "so many tokens may go in and come out",
         "concurrent": "so many of its requests may run at once",
     }.items():
-        keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create: {words}")
-    keys.add_argument("--expires", default=None, metavar="TIME", help="create: when it ends, for example 30d")
+        keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create, limit: {words}")
+    keys.add_argument(
+        "--expires", default=None, metavar="TIME", help="create, limit: when it ends, for example 30d"
+    )
+    keys.add_argument(
+        "--anew", action="store_true", help="limit: lift every limit that is not named; without it they stay"
+    )
 
     labour = _command(
         commands, "labor", "labour", "labour", "log your own time, or say how much was logged for each client"

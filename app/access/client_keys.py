@@ -142,6 +142,25 @@ class ClientKeys:
         self._tell()
         return {"id": row.id, "label": row.label, "address_of": key.id, "path": path_of(secret)}
 
+    async def limit(self, name: str, changes: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+        """Change what the active key of that id or label may do, from its next request on: each of `changes` counts as
+        said, None lifts it, and what is not named stays, or with `anew` is lifted as well.
+
+        Raises LookupError as `revoke` does, LimitError, LedgerFault or TailMissing where it cannot be recorded now.
+        """
+        key = self._called(name)
+        before = {} if anew else Limits.load(key.limits).to_json()
+        if _address_of(key) is not None:
+            raise LimitError(
+                f"{name!r} is an address of a key, whose own limits count for it: limit that key."
+            )
+        limits = Limits.of({**before, **changes})
+        if limits.address_of is not None:
+            raise LimitError("address_of is no limit that a key could be given.")
+        await durable(self._ledger, self._ledger.limit_key(key.id, limits.dump()))
+        self._tell()
+        return {"id": key.id, "label": key.label, "limits": limits.to_json()}
+
     async def revoke(self, name: str) -> Mapping[str, Any]:
         """Revoke by id or label, at once, a key with its addresses or one address alone; LookupError where no active
         key has it, or more than one has the label, LedgerFault or TailMissing where that cannot be recorded yet: it

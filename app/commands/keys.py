@@ -36,7 +36,7 @@ _RATES_SAID = {
 
 
 def keys(options: argparse.Namespace) -> int:
-    """`mortdecai-gateway keys list|create|address|revoke`."""
+    """`mortdecai-gateway keys list|create|address|limit|revoke`."""
     if options.action != "list" and not options.name:
         what = "a label for the key" if options.action == "create" else "the key's id or label"
         raise CommandError(f"keys {options.action} wants {what}.")
@@ -77,10 +77,15 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
             if options.address:
                 answer = {**answer, "address": await kept.create_address(answer["id"])}
         else:
-            change = kept.create_address if options.action == "address" else kept.revoke
             try:
-                answer = await change(options.name)
-            except LookupError as error:
+                match options.action:
+                    case "address":
+                        answer = await kept.create_address(options.name)
+                    case "limit":
+                        answer = await kept.limit(options.name, limits.to_json(), anew=options.anew)
+                    case _:
+                        answer = await kept.revoke(options.name)
+            except (LookupError, LimitError) as error:
                 raise CommandError(str(error)) from None
         return _show(options, answer)
 
@@ -98,6 +103,9 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
         return await ask_running(base, url, "POST", "/admin/keys", body)
     if options.action == "address":
         return await ask_running(base, url, "POST", "/admin/keys", {"address_of": options.name})
+    if options.action == "limit":
+        asked = {"key": options.name, "limits": limits.to_json(), "anew": options.anew}
+        return await ask_running(base, url, "PATCH", "/admin/keys", asked)
     return await ask_running(base, url, "DELETE", "/admin/keys", {"key": options.name})
 
 
@@ -110,6 +118,8 @@ def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
             print(_address(answer["address"]))
     elif options.action == "address":
         print(_address(answer))
+    elif options.action == "limit":
+        print(f"{answer['label']} ({answer['id']}): {_said(answer['limits']) or 'no limits'}.")
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0

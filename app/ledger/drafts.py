@@ -193,8 +193,8 @@ class TariffDraft:
 
 @dataclass(frozen=True, slots=True)
 class KeyDraft:
-    """An access key was created or revoked; its SHA-256 lets whoever has the key recognise it. Operators' keys, which
-    belong to no client, are recorded in the log of the first one."""
+    """An access key was created, given other limits, or revoked; its SHA-256 lets whoever has the key recognise it.
+    Operators' keys, which belong to no client, are recorded in the log of the first one."""
 
     kind: ClassVar[str] = "key"
     cost: ClassVar[int] = 0
@@ -203,7 +203,7 @@ class KeyDraft:
     key: Text
     label: Text
     role: Annotated[str, _one_of("client", "operator")]
-    action: Annotated[str, _one_of("created", "revoked")]
+    action: Annotated[str, _one_of("created", "limited", "revoked")]
     key_sha256: Annotated[str, _shaped(_is_sha256, "64 hexadecimal digits")]
     limits: LaterText = None
     """What it may do, as JSON."""

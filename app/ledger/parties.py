@@ -44,11 +44,15 @@ class Key:
 
     def followed(self, draft: KeyDraft) -> Key:
         """The key after a later record of it."""
-        return (
-            self
-            if draft.action != "revoked" or self.revoked_us is not None
-            else replace(self, revoked_us=draft.t0)
-        )
+        if self.revoked_us is not None:
+            return self
+        match draft.action:
+            case "revoked":
+                return replace(self, revoked_us=draft.t0)
+            case "limited":
+                return replace(self, limits=draft.limits or self.limits)
+            case _:
+                return self
 
     @classmethod
     def recorded(cls, draft: KeyDraft, client: str) -> Key:

@@ -69,7 +69,12 @@ class Control:
             "/config": {"GET": self.read_config, "POST": self.write_config},
             "/ledger": {"GET": self.recent},
             "/reconcile": {"GET": self.reconcile},
-            "/admin/keys": {"GET": self.list_keys, "POST": self.create_key, "DELETE": self.revoke_key},
+            "/admin/keys": {
+                "GET": self.list_keys,
+                "POST": self.create_key,
+                "PATCH": self.limit_key,
+                "DELETE": self.revoke_key,
+            },
         }
 
     async def stats(self, request: web.BaseRequest) -> web.Response:
@@ -194,6 +199,23 @@ class Control:
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
         return {**made, "url": self._look().address + made["path"]}
+
+    async def limit_key(self, request: web.BaseRequest) -> web.Response:
+        """`{"key": id or label, "limits": {…}, "anew"?}`: from its next request on it may do what is said; a limit that
+        is null is lifted, one that is not named stays, unless `"anew": true` lifts those as well."""
+        self._access.operator(request.headers, request.remote)
+        body = parse_object(await read_body(request, _SMALL_BODY_B))
+        changes, anew = body.get("limits"), body.get("anew", False)
+        if not isinstance(changes, Mapping) or not isinstance(anew, bool):
+            raise Refusal(400, "invalid_value", "limits must be a JSON object, and anew true or false.")
+        try:
+            done = await self._keys.limit(_name(body, "key"), changes, anew=anew)
+        except LookupError as error:
+            raise Refusal(404, "key_not_found", str(error)) from None
+        except LimitError as error:
+            raise Refusal(400, "invalid_value", str(error)) from None
+        told(request, (done["id"],))
+        return reply(done)
 
     async def revoke_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label}`: it stops working at once, and what runs for it ends."""

@@ -18,7 +18,7 @@ from app.ledger.drafts import GenesisDraft
 from app.ledger.errors import TailMissing
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
-from app.ledger.sqlite.membership import CreateClient, CreateKey, RevokeKey
+from app.ledger.sqlite.membership import CreateClient, CreateKey, LimitKey, RevokeKey
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.rotation import RotateKey
@@ -84,6 +84,12 @@ class Members(Readings):
         future: Future[Key] = self._loop.create_future()
         key = Key("k_" + secrets.token_hex(6), sha256, label, role, client, self._clock_us(), None, limits)
         self._record(CreateKey(key, self.new_id(), future), future)
+        return future
+
+    def limit_key(self, key_id: str, limits: str) -> Future[Key]:
+        """Other limits for a key; the future may bring LedgerError (no such key, or it is revoked)."""
+        future: Future[Key] = self._loop.create_future()
+        self._record(LimitKey(key_id, limits, self._clock_us(), self.new_id(), future), future)
         return future
 
     def revoke_key(self, key_id: str) -> Future[Key]:

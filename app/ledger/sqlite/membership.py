@@ -1,4 +1,4 @@
-"""Coming and going: what the writer does when a client or a key is made, or a key is revoked.
+"""Coming and going: what the writer does when a client or a key is made, and a key is limited or revoked.
 
 Rule: the table and the record of it in the client's log are written in the same commit, or not at all.
 """
@@ -79,6 +79,33 @@ class CreateKey:
             )
         )
         return key
+
+
+class LimitKey:
+    """Other limits for a key that still works; the same ones again change nothing."""
+
+    __slots__ = ("at_us", "future", "key_id", "limits", "record_id")
+
+    def __init__(self, key_id: str, limits: str, at_us: int, record_id: str, future: Future[Key]) -> None:
+        self.key_id = key_id
+        self.limits = limits
+        self.at_us = at_us
+        self.record_id = record_id
+        self.future = future
+
+    def plan(self, transaction: Transaction) -> object:
+        parties = transaction.parties
+        key = parties.key(self.key_id)
+        if key.revoked_us is not None:
+            raise LedgerError(f"The key {key.id} is revoked: make a new one.")
+        if key.limits == self.limits:
+            return key
+        limited = replace(key, limits=self.limits)
+        _record(transaction, limited, "limited", self.record_id, self.at_us)
+        keys = tuple(limited if other.id == key.id else other for other in parties.keys)
+        transaction.parties = replace(parties, keys=keys)
+        transaction.statements.append(("UPDATE key SET limits = ? WHERE id = ?", (self.limits, key.id)))
+        return limited
 
 
 class RevokeKey:

@@ -46,6 +46,7 @@ async def older(opening: Opening, drafts: Drafts, path: Path) -> Older:
     first = await ledger.create_key(
         label="new", sha256=b"1" * 32, client=client.id, limits='{"models":["a:b"]}'
     )
+    await ledger.limit_key(first.id, '{"concurrent":2}')
     second = await ledger.create_key(label="gone", sha256=b"2" * 32, client=client.id)
     await ledger.revoke_key(second.id)
     await ledger.append(
@@ -56,7 +57,7 @@ async def older(opening: Opening, drafts: Drafts, path: Path) -> Older:
     put_in_place(copy, path)
     ledger = await opening()
     assert ledger.keys() == ()
-    assert first in keys
+    assert {key.label: key.limits for key in keys} == {"new": '{"concurrent":2}', "gone": "{}"}
     return Older(ledger, client.log, whole, keys, newest)
 
 
