@@ -125,15 +125,18 @@ def _model(entry: dict[str, Any]) -> Model:
     details = entry.get("details")
     if not isinstance(details, dict):
         details = {}
+    name = _text(entry.get("name") or entry.get("model"))
     return Model(
-        name=_text(entry.get("name") or entry.get("model")),
+        name=name,
         digest=_text(entry.get("digest")),
         size_b=_number(entry.get("size")),
         family=_text(details.get("family")),
         parameter_size=_text(details.get("parameter_size")),
         quantization=_text(details.get("quantization_level")),
-        # remote_model alone has been seen too; either means that prompts leave this computer.
-        remote=bool(entry.get("remote_host") or entry.get("remote_model")),
+        # remote_model alone has been seen too, and names that say it in any case; each means that prompts leave this
+        # computer.
+        remote=bool(entry.get("remote_host") or entry.get("remote_model"))
+        or name.lower().endswith((":cloud", "-cloud")),
     )
 
 

@@ -89,9 +89,8 @@ async def read_body(request: web.BaseRequest, most_b: int) -> bytes:
     length = request.content_length
     if length is not None and length > most_b:
         raise too_large(most_b)
-    if request.content.is_eof() and not _ended_early(
-        request
-    ):  # it is all here already, as it is for nearly every request
+    # It is all here already, as it is for nearly every request.
+    if request.content.is_eof() and not _ended_early(request):
         body = request.content.read_nowait()
         if len(body) > most_b:
             raise too_large(most_b)

@@ -72,7 +72,6 @@ class Models:
             canonical(model.name): (model.name, model.digest or None)
             for model in self._seen
             if not model.remote
-            and not model.name.endswith((":cloud", "-cloud"))
             # What an update is just trying is not on offer yet.
             and not is_passing(model.name)
         }

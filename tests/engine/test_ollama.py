@@ -67,11 +67,15 @@ async def test_what_is_not_loaded_or_not_known_is_already_unloaded(engine: Simul
 async def test_models_that_run_elsewhere_are_marked_and_gaps_stay_gaps(serve: Serve) -> None:
     body = (
         b'{"models":[{"name":"big:cloud","remote_model":"big","remote_host":"https://ollama.com","size":384},'
+        b'{"name":"glm:Cloud"},{"name":"big:70B-CLOUD"},{"name":"my-cloud:latest"},'
         b'{"model":"odd","size":true,"details":7,"new_field":[]},"nonsense"]}'
     )
     engine = OllamaEngine(await serve(always(b"200 OK", body)))
     assert await engine.models() == (
         Model("big:cloud", "", 384, "", "", "", remote=True),
+        Model("glm:Cloud", "", 0, "", "", "", remote=True),
+        Model("big:70B-CLOUD", "", 0, "", "", "", remote=True),
+        Model("my-cloud:latest", "", 0, "", "", "", remote=False),
         Model("odd", "", 0, "", "", "", remote=False),
     )
     await engine.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,23 @@ from aiohttp import web
 from yarl import URL
 
 from tests.gateway.conftest import Build
+from tests.gateway.speaking import ASKED
 
+CLOUDS = ("glm:cloud", "big:120B-Cloud")
+"""What is asked of a model of such a name leaves the machine, also where the engine's list does not say so."""
+MANAGED = {
+    "/api/create": "POST", "/api/copy": "POST", "/api/push": "POST", "/api/me": "POST", "/api/signout": "POST",
+    "/api/blobs/sha256:0": "POST", "/api/user/keys": "DELETE", "/api/experimental/aliases": "DELETE",
+    "/api/status": "GET", "/api/delete?x": "DELETE", "/api/pull?x=1": "POST",
+}  # fmt: skip
+"""The engine's management, as its own client asks for it: two by a target that a list of paths does not hold."""
+UNNAMED = (
+    "/api/web_search",
+    "/api/web_fetch",
+    "/v1/images/generations",
+    "/v1/audio/transcriptions",
+    "/v2/pull",
+)
 KEY = "mg_the-relays-own"
 LONGEST = 100
 RUNNER = frozenset("num_ctx num_batch num_gpu main_gpu use_mmap num_thread draft_num_predict".split())
@@ -38,6 +55,7 @@ class Understood:
     @property
     def model(self) -> str:
         name = str(self.call.get("model", "")).lower()
+        name = name.partition("://")[2] or name
         name = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
         return name if ":" in name else name + ":latest"
 
@@ -72,7 +90,7 @@ class GoEngine:
         known["/api/tags"] = {
             "models": [
                 {"name": name, "model": name, "digest": "0" * 64}
-                for name in ("small:latest", "secret:latest")
+                for name in ("small:latest", "secret:latest", *CLOUDS)
             ]
             + [
                 {
@@ -135,13 +153,18 @@ class Bypass:
     body: bytes
     harm: Callable[[Understood], bool]
     headers: tuple[tuple[str, str], ...] = ()
+    method: str = "POST"
+    allowed: str = "small:latest"
+    """The gateway's list of models; empty: all are shared."""
 
 
-def ask(harm: Callable[[Understood], bool], path: str = "/api/chat", **more: Any) -> Bypass:
+def ask(
+    harm: Callable[[Understood], bool], path: str = "/api/chat", *, allowed: str = "small:latest", **more: Any
+) -> Bypass:
     """A usual request with something in it."""
     length = {"max_tokens": 5} if path.startswith("/v1/") else {"options": {"num_predict": 5}}
     call = {"model": "small:latest", "stream": False, "messages": [], **length, **more}
-    return Bypass(path, json.dumps(call).encode(), harm)
+    return Bypass(path, json.dumps(call).encode(), harm, allowed=allowed)
 
 
 def raw(harm: Callable[[Understood], bool], body: bytes, **headers: str) -> Bypass:
@@ -170,8 +193,16 @@ def pins(seen: Understood) -> bool:
     return "keep_alive" in seen.call
 
 
+def cloudy(seen: Understood) -> bool:
+    return seen.model.endswith("cloud")
+
+
 def manages(seen: Understood) -> bool:
-    return "pull" in seen.path or "delete" in seen.path
+    return any(seen.path.endswith(path.partition("?")[0]) for path in (*MANAGED, "pull", "delete"))
+
+
+def unnamed(seen: Understood) -> bool:
+    return seen.path in UNNAMED
 
 
 def has(name: str) -> Callable[[Understood], bool]:
@@ -198,13 +229,33 @@ BYPASSES: dict[str, Bypass] = {
     "a model in another case": ask(secret, model="SECRET:Latest"),
     "a model by its registry": ask(secret, model="registry.ollama.ai/library/secret"),
     "a model by its namespace": ask(secret, model="library/secret:latest"),
+    "a model by an address": ask(secret, model="https://registry.ollama.ai/library/secret"),
+    **{
+        f"a model without its tag, at {path}": ask(secret, path, model="secret", input="x", prompt="x")
+        for path in (*ASKED, "/api/show")
+    },
     "a model that runs elsewhere": ask(far, model="far"),
+    **{
+        f"a model that runs elsewhere by its name, {model}, at {path}": ask(
+            cloudy, path, model=model, allowed=allowed, input="x", prompt="x"
+        )
+        for path in ("/api/chat", "/v1/chat/completions", "/v1/messages", "/api/embed", "/api/show")
+        for model, allowed in (("glm:cloud", ""), ("GLM:Cloud", "glm:cloud"), ("big:120b-cloud", ""))
+    },
+    "a model that runs elsewhere and is in no list": ask(cloudy, model="kimi:1t-cloud", allowed=""),
     "a compressed body": raw(
         secret, gzip.compress(b'{"model":"secret:latest",%b}' % SMALL), Content_Encoding="gzip"
+    ),
+    "a deflated body": raw(
+        secret, zlib.compress(b'{"model":"secret:latest",%b}' % SMALL), Content_Encoding="deflate"
     ),
     "an answer without end": ask(endless, options={"num_predict": -1}),
     "an answer of no said length": ask(endless, options={}),
     "the newer name of the length": ask(endless, "/v1/chat/completions", max_completion_tokens=10**6),
+    "a length below one, of a message": ask(endless, "/v1/messages", max_tokens=-1),
+    "a length below one, of a response": ask(
+        endless, "/v1/responses", max_output_tokens=-1, max_tokens=None, input="x"
+    ),
     "a length below one": ask(endless, "/v1/chat/completions", max_tokens=0),
     "another dialect's length": ask(
         endless, "/v1/responses", max_tokens=None, max_output_tokens=10**6, input="x"
@@ -215,11 +266,32 @@ BYPASSES: dict[str, Bypass] = {
         f"a model that is loaded anew: {name}": ask(reloads, options={"num_predict": 5, name: 1})
         for name in sorted(RUNNER)
     },
+    **{
+        f"a model that is loaded anew, at {path}": ask(
+            reloads, path, input="x", prompt="x", options={"num_predict": 5, "num_ctx": 131072}
+        )
+        for path in ASKED
+    },
+    **{
+        f"a model that is kept for ever, at {path}": ask(pins, path, input="x", prompt="x", keep_alive=-1)
+        for path in ASKED
+    },
     "a model that is kept for ever": ask(pins, keep_alive=-1),
     "a model that is kept for ever, as text": ask(pins, "/api/generate", keep_alive="-1s", prompt="x"),
     "a model that is thrown out": ask(pins, "/api/generate", keep_alive=0, prompt=""),
     "a model that is thrown out, in OpenAI's dialect": ask(pins, "/v1/chat/completions", keep_alive=0),
     "a prompt that is shown and not answered": ask(has("_debug_render_only"), _debug_render_only=True),
+    "a prompt that is shown and not answered, elsewhere": ask(
+        has("_debug_render_only"), "/api/generate", prompt="x", _debug_render_only=True
+    ),
+    "a search of the web by an option": ask(
+        has("web_search_options"), "/v1/chat/completions", web_search_options={}
+    ),
+    "a page of the web": ask(
+        lambda seen: "web_fetch" in json.dumps(seen.call),
+        "/v1/messages",
+        tools=[{"type": "web_fetch_20250910", "name": "web_fetch"}],
+    ),
     "a search of the web": ask(
         lambda seen: "web_search" in json.dumps(seen.call),
         "/v1/messages",
@@ -247,6 +319,13 @@ BYPASSES: dict[str, Bypass] = {
     "management by a path that is written otherwise": ask(manages, "/api/%70ull"),
     "management below a path": ask(manages, "/api/x/../pull"),
     "management by two slashes": ask(manages, "//api/pull"),
+    **{
+        f"management: {method} {path}": Bypass(
+            path, b'{"model":"small","name":"small"}', manages, method=method
+        )
+        for path, method in MANAGED.items()
+    },
+    **{f"what nobody named: {path}": Bypass(path, b'{"model":"small"}', unnamed) for path in UNNAMED},
     "a field that another engine reads": ask(has("n_predict"), "/v1/chat/completions", n_predict=10**6),
     "the key itself": ask(lambda seen: "Authorization" in seen.headers),
 }
@@ -287,7 +366,9 @@ async def send(url: str, key: str, bypass: Bypass) -> int:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **dict(bypass.headers)}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(URL(url + bypass.path, encoded=True), data=bypass.body, headers=headers) as reply,
+        session.request(
+            bypass.method, URL(url + bypass.path, encoded=True), data=bypass.body, headers=headers
+        ) as reply,
     ):
         await reply.read()
         return reply.status
@@ -301,11 +382,13 @@ async def test_a_naive_relay_lets_it_through_and_the_gateway_does_not(
     assert await send(street.relay_url, KEY, bypass) == 200
     assert any(bypass.harm(seen) for seen in asked), "the way around a naive relay"
     asked.clear()
-    house = await build(upstream=street.engine_url, allowed_models="small:latest", max_output_tokens=LONGEST)
+    house = await build(upstream=street.engine_url, allowed_models=bypass.allowed, max_output_tokens=LONGEST)
     asked.clear()
     status = await send(house.gateway.address, house.key, bypass)
     assert status < 500
     assert not any(bypass.harm(seen) for seen in asked)
+    if "management: " in name:
+        assert status == 403
 
 
 async def test_an_honest_request_passes_both(build: Build, street: Street) -> None:
