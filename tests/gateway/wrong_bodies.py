@@ -137,7 +137,7 @@ def _number(path: str, call: dict[str, Any], chance: random.Random) -> bytes:
 
 def _no_text(path: str, call: dict[str, Any], chance: random.Random) -> bytes:
     raw = _text(call)
-    inside = raw.index(b'"', chance.randrange(len(raw) - 2)) + 1
+    inside = chance.choice([at + 1 for at in range(len(raw)) if raw[at : at + 1] == b'"'])
     bad = [
         b"\xff\xfe",
         b"\xc3\x28",
