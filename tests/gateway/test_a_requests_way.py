@@ -7,10 +7,12 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from app.presence.conduct import STARTING
-from tests.gateway.conftest import MODEL, Build, House, chat
+from tests.gateway.conftest import MODEL, Build, House, Scripted, chat
 
 pytestmark = pytest.mark.both_loops
 
@@ -236,6 +238,51 @@ async def test_a_thousand_at_once_against_room_for_ten_never_overspend(build: Bu
     assert set(statuses) == {200, 402}
     assert worst <= hold * 10
     assert len(await house.usage()) == statuses.count(200)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_of_a_thousand_at_once_exactly_the_ten_that_have_room_are_served(
+    build: Build, scripted: Scripted, stream: bool
+) -> None:
+    refused_all = asyncio.Event()
+    refused = reached = 0
+
+    async def answer(response: web.StreamResponse) -> None:
+        nonlocal reached
+        reached += 1
+        if reached > 10:
+            refused_all.set()  # one too many: nobody need wait to see it
+        await refused_all.wait()  # no hold is given back before everybody else has been told
+        await response.write(json.dumps({"model": MODEL, "done": True, "eval_count": 1}).encode() + b"\n")
+
+    house = await build(upstream=await scripted(answer), parallel=64, hold_seconds=30)
+    cap = 10 * (59 * 30 * 150_000_000_000 // 3_600_000)  # ten times 59 W for 30 s at 0.15 a kWh
+    await house.gateway.settings.set_cap(cap)
+
+    async def one() -> int:
+        nonlocal refused
+        async with everybody.post("/api/chat", json=chat(stream=stream), headers=headers) as reply:
+            await reply.read()
+            if reply.status == 402:
+                refused += 1
+                money = house.gateway.snapshot().money
+                assert money.spent_pico + money.held_pico <= cap
+            if refused == 990:
+                refused_all.set()
+            return int(reply.status)
+
+    headers = {"Authorization": f"Bearer {house.key}"}
+    unbounded = aiohttp.TCPConnector(limit=0)  # the usual session lets only a hundred ask at once
+    async with (
+        aiohttp.ClientSession(house.gateway.address, connector=unbounded) as everybody,
+        asyncio.timeout(60),
+    ):
+        statuses = await asyncio.gather(*(one() for _ in range(1000)))
+    assert (statuses.count(200), statuses.count(402)) == (10, 990)
+    assert len(await house.usage()) == 10
+    money = house.gateway.snapshot().money
+    assert money.held_pico == 0
+    assert money.spent_pico <= cap
 
 
 async def test_a_record_for_each_of_many_at_once_and_a_ledger_in_order(build: Build) -> None:
