@@ -321,6 +321,13 @@ def is_ours(widget: QWidget) -> bool:
 def test_tab_walks_from_the_first_control_to_the_last(desk: Desk) -> None:
     desk.open()
     page = desk.window.go_to("Overview")
+    plot = page.graph.plot
+    assert plot is not None
+
+    async def story() -> None:
+        await until(plot.isVisible)  # a layout shows what was added to it in a turn of its own
+
+    play(story)
     reached = []
     page.headline.button.setFocus()
     for _ in range(20):
