@@ -1,8 +1,8 @@
 """The contributor's own time: logged by hand, charged under the cap, recorded in the log of the client it was for.
 
 Rule 1: what is charged is what is recorded: there is no labour for part of its price, so what the cap has no room for
-is refused as a whole. Rule 2: the sums are those of the records; they are read once, and added to as records become
-durable.
+is refused as a whole, and until the record is durable its price is held. Rule 2: the sums are those of the records;
+they are read once, and added to as records become durable.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 
 from app.basics.clock import wall_us
 from app.basics.signal import Signal
-from app.billing.budget import Budget
+from app.billing.budget import Budget, HoldError
 from app.billing.pricing import Pricing
 from app.ledger.drafts import LaborDraft
+from app.ledger.errors import DuplicateRecord, LedgerError
 from app.ledger.heads import LabourSum, Receipt
 from app.ledger.parties import Client
 from app.ledger.sqlite.durable import durable
@@ -36,12 +37,13 @@ class Labour:
         sums: Mapping[str, LabourSum],
     ) -> None:
         self.charged: Signal[[]] = Signal()
-        """Told when something was charged, or given back."""
+        """Told when something was charged."""
         self._ledger = ledger
         self._budget = budget
         self._pricing = pricing
         self._sums = dict(sums)
-        self._reading: asyncio.Task[dict[str, LabourSum]] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._logged = 0
 
     def sum(self, log: str | None) -> LabourSum:
         """What was logged in one log, or (None) in all."""
@@ -52,16 +54,17 @@ class Labour:
 
     def read_again(self) -> None:
         """Records that had been lost are back: what was logged is read anew, and counts as soon as that is done."""
-        self._reading = asyncio.get_running_loop().create_task(self._ledger.labour())
-        self._reading.add_done_callback(self._was_read)
+        self._reading = asyncio.get_running_loop().create_task(self._read())
 
-    def _was_read(self, done: asyncio.Task[dict[str, LabourSum]]) -> None:
-        if done.cancelled():
-            return
-        if (error := done.exception()) is not None:
+    async def _read(self) -> None:
+        try:
+            logged = -1
+            while logged != self._logged:  # what is recorded meanwhile may be in what was read, or not
+                logged = self._logged
+                sums = await self._ledger.labour()
+            self._sums = sums
+        except LedgerError as error:
             log.warning("What was logged of the operator's time is not known: %s", error)
-            return
-        self._sums = done.result()
 
     async def log(self, client: Client, dur_us: int, note: str, record_id: str) -> LaborDraft:
         """Record `dur_us` of work that ends now, for `client`; durable on return.
@@ -71,24 +74,28 @@ class Labour:
         """
         now_us = wall_us()
         cost = self._pricing().labor_cost(dur_us)
-        room = self._budget.remaining
-        if cost > room:
-            raise NoRoomForLabour(cost, room)
         draft = LaborDraft(record_id, max(0, now_us - dur_us), now_us, dur_us, note, cost)
-        recorded = self._ledger.append(client.log, draft)
-        self._budget.charge(cost)
-        self.charged()
+        try:
+            if not self._budget.hold(record_id, cost):
+                raise NoRoomForLabour(cost, self._budget.remaining)
+        except HoldError:
+            raise DuplicateRecord(f"{record_id} is being recorded already.") from None
+        try:
+            recorded = self._ledger.append(client.log, draft)
+        except LedgerError:
+            self._budget.release(record_id)
+            raise
 
         def settled(done: asyncio.Future[Receipt]) -> None:
+            self._budget.release(record_id)
             if done.cancelled() or done.exception() is not None:
-                # Nobody recorded it, so nobody pays for it.
-                self._budget.restore(-cost)
-                self.charged()
-            else:
-                self._sums[client.log] = self.sum(client.log).plus(draft)
+                return
+            # What is recorded counts in full, also where the cap was lowered while it was being written.
+            self._budget.restore(cost)
+            self._sums[client.log] = self.sum(client.log).plus(draft)
+            self._logged += 1
+            self.charged()
 
         recorded.add_done_callback(settled)
         await durable(self._ledger, recorded)
-        # What is told of it is told with it: the callbacks of a future run in a turn of their own.
-        await asyncio.sleep(0)
         return draft

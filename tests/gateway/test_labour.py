@@ -107,6 +107,18 @@ async def test_what_the_cap_has_no_room_for_is_not_recorded_and_the_last_cent_is
     assert blocker.code == "cap_reached"
 
 
+async def test_what_fails_was_only_held_and_warns_of_no_cap(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await configure(house, labor_rate_per_hour=1, spending_cap=10)
+    mine = new_id(1_700_000_000_000_000)
+    assert (await log(house, hours=4, id=mine))[0] == 201
+    assert (await log(house, hours=5, id=mine))[0] == 409
+    money = house.gateway.snapshot().money
+    assert (money.spent_pico, money.held_pico, money.cap_warning_pct) == (to_pico("4"), 0, 0)
+    assert "of the spending cap" not in caplog.text
+
+
 async def test_without_a_rate_the_time_is_recorded_and_costs_nothing(house: House) -> None:
     status, done = await log(house, hours=0.25)
     assert (status, done["cost_pico"]) == (201, "0")
@@ -135,6 +147,7 @@ async def test_without_a_rate_the_time_is_recorded_and_costs_nothing(house: Hous
         ({"hours": 1, "price": 7}, 400),
         ({"hours": 1, "client": "Nobody"}, 404),
         ({"hours": 1, "client": {"a": 1}}, 404),
+        ({"hours": 1, "client": "x" * 4000}, 404),
     ],
 )
 async def test_what_is_no_labour_is_said_and_leaves_nothing(
