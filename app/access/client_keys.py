@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +46,8 @@ class ClientKeys:
         self._access = access
         self._operator = [key_digest(token) for token in operator_tokens]
         self._plain: str | None = None
+        self._first_due = False
+        """The first key could not be recorded at the start."""
         self._shut: set[str] = set()
         """Keys whose end is on its way to the disk: they open nothing any more."""
         self._due: set[str] = set()
@@ -58,14 +59,12 @@ class ClientKeys:
         """Make the first client and its key on the first start, and open the door to all that are known."""
         if not self._ledger.clients():
             await durable(self._ledger, self._ledger.create_client(FIRST_CLIENT))
-        for key in self._active():
-            self._plain = await self._vault.get(kept_name(key.id))
-            if self._plain is not None:
-                break
-        else:
+        if await self._known() is None:
             # None was made yet, or the vault no longer knows any in plain text.
-            with suppress(TailMissing):
+            try:
                 await self.create(FIRST_KEY, None)
+            except TailMissing:
+                self._first_due = True
         self._tell()
 
     def refresh(self) -> None:
@@ -83,10 +82,19 @@ class ClientKeys:
         return self._ledger.clients()[0].log
 
     async def plain(self) -> str:
-        """The plain text of a client's key, for the clipboard. Raises as `create` does where none is there yet."""
-        if self._plain is None:
-            await self.create(FIRST_KEY, None)
-        assert self._plain is not None
+        """The plain text of a client's key, for the clipboard. Raises LookupError where no key is left of which it is
+        known, and as `create` does where the first one could not be made before."""
+        plain = await self._known()
+        if plain is None and self._first_due:
+            plain = str((await self.create(FIRST_KEY, None))["key"])
+        if plain is None:
+            raise LookupError("There is no key to copy: create one.")
+        return plain
+
+    async def _known(self) -> str | None:
+        """The plain text of a key that works, where the vault knows one."""
+        for key in () if self._plain is not None else self._active():
+            self._plain = self._plain or await self._vault.get(kept_name(key.id))
         return self._plain
 
     async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
@@ -171,15 +179,13 @@ class ClientKeys:
         self._tell()
         for each in ended:
             self.revoked(each.id)
+        if self._plain is not None and key_digest(self._plain) == key.sha256:
+            self._plain = None
         if self._ledger.missing is not None:
             self._due.update(each.id for each in ended)
         for each in ended:
             await durable(self._ledger, self._ledger.revoke_key(each.id))
         await self._vault.delete(kept_name(key.id))
-        if self._plain is not None and key_digest(self._plain) == key.sha256:
-            self._plain = None
-            for other in self._active():
-                self._plain = self._plain or await self._vault.get(kept_name(other.id))
         return {"id": key.id, "label": key.label, "revoked": True}
 
     def all(self) -> list[Mapping[str, Any]]:

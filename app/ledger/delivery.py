@@ -193,6 +193,11 @@ class Delivery:
         self._beat_us = 0
 
     @property
+    def agreed(self) -> bool:
+        """The receiver has acknowledged, since the start or since what was lost came back, as much as there was."""
+        return self._asks and self._asked
+
+    @property
     def waits(self) -> bool:
         """Whether the receiver has something to hear."""
         return (

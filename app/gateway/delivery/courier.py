@@ -114,6 +114,11 @@ class Courier:
         return self._life.standing
 
     @property
+    def agreed(self) -> bool:
+        """Whether the receiver has acknowledged what there was, since the start or since what was lost came back."""
+        return self._life.agreed
+
+    @property
     def size(self) -> int:
         """How many records the log has."""
         return max(self._size, self._life.size)
@@ -227,7 +232,7 @@ class Courier:
         if after != self._saved:
             urgent = (after.trouble, bool(after.failures)) != (before.trouble, bool(before.failures))
             self._save_soon(0 if urgent else SAVE_S)
-        shown = (after.trouble, after.said, self.overdue(now_us))
+        shown = (after.trouble, after.said, self.overdue(now_us), self.agreed)
         if shown != self._shown:
             self._shown = shown
             self._changed()

@@ -162,9 +162,10 @@ class Deliveries:
             if trouble is DeliveryTrouble.AHEAD:
                 return f"{name}: {courier.standing.said}"
             if way is DeliveryWay.LEDGER and trouble is DeliveryTrouble.NONE:
-                # It has shown our own signature; that it cannot be reached since does not make it wrong.
+                # It has shown our own signature; that it cannot be reached since does not make it wrong. One that takes
+                # our records from here on (it was put back itself, or is another) has nothing more of ours.
                 shown = self._lost.get(name)
-                if shown is not None and courier.size < shown.there:
+                if shown is not None and courier.size < shown.there and not courier.agreed:
                     return f"{shown}."
         return None
 

@@ -205,10 +205,8 @@ async def test_what_is_not_proven_to_be_ours_is_not_put_back_and_serving_goes_on
         assert words in said["findings"][0]
 
 
-async def test_while_the_tail_is_fetched_nothing_is_served(
-    garage: Garage, simulator: Simulator, strange: Receiver
-) -> None:
-    await lost(garage, simulator, strange)
+def held_up(strange: Receiver) -> asyncio.Event:
+    """The receiver shows no records until the event is set."""
     copy = strange.answer
     go_on = asyncio.Event()
 
@@ -218,6 +216,14 @@ async def test_while_the_tail_is_fetched_nothing_is_served(
         return await copy(request, body)
 
     strange.answer = slowly
+    return go_on
+
+
+async def test_while_the_tail_is_fetched_nothing_is_served(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    go_on = held_up(strange)
     async with garage.open(simulator) as house:
         blocker = house.gateway.snapshot().blocker
         assert blocker is not None
@@ -312,14 +318,7 @@ async def test_while_the_tail_is_missing_nothing_is_signed_whoever_asks(
     copy = strange.answer
     assert isinstance(copy, Copy)
     whole = list(copy.leaves)
-    go_on = asyncio.Event()
-
-    async def slowly(request: web.Request, body: bytes) -> web.StreamResponse:
-        if request.path == "/ledger/entries":
-            await go_on.wait()
-        return await copy(request, body)
-
-    strange.answer = slowly
+    go_on = held_up(strange)
     async with garage.open(simulator) as house:
         ledger = house.gateway.ledger
         (had,) = [head.size for head in ledger.newest()]
@@ -336,7 +335,9 @@ async def test_while_the_tail_is_missing_nothing_is_signed_whoever_asks(
                 assert (reply.status, reply.headers.get("Retry-After")) == (503, "30"), said
                 assert "fetched back" in said
         assert house.gateway.keys.all()[0]["revoked"] is None
-        # Revoked it is all the same, as far as the door goes.
+        # Revoked it is all the same, as far as the door goes, and it is not what is copied.
+        with pytest.raises(LookupError, match="create one"):
+            await house.gateway.keys.plain()
         async with house.session.get("/api/tags", headers={"Authorization": f"Bearer {house.key}"}) as reply:
             assert reply.status == 401
         async with house.post("/config", {"electricity_rate": 0.7}, key=house.operator) as reply:
@@ -377,3 +378,32 @@ async def test_a_receiver_that_has_shown_our_signature_and_falls_silent_is_waite
         await until(lambda: house.gateway.snapshot().blocker is None)
         await until(lambda: len(copy.leaves) == len(whole) + 1)
         assert copy.leaves[: len(whole)] == whole
+
+
+async def test_a_receiver_that_was_put_back_itself_has_nothing_more_and_is_not_waited_for(
+    garage: Garage, simulator: Simulator, strange: Receiver
+) -> None:
+    await lost(garage, simulator, strange)
+    copy = strange.answer
+    assert isinstance(copy, Copy)
+    silent: list[str] = []
+
+    async def put_back_after_the_first_word(request: web.Request, body: bytes) -> web.StreamResponse:
+        if silent:
+            return web.Response(status=503)
+        answer = await copy(request, body)
+        if len(copy.leaves) > 6:
+            copy.leaves = copy.leaves[:5]
+            silent.append(request.path)
+        return answer
+
+    strange.answer = put_back_after_the_first_word
+    async with garage.open(simulator, electricity_rate="0.5") as house:
+        # It falls silent after its first word, and speaks once nobody listens for that any more.
+        assert house.gateway.snapshot().blocker is not None
+        silent.clear()
+        for courier in house.gateway.deliveries._couriers.values():
+            courier.hurry()
+        await until(lambda: house.gateway.snapshot().blocker is None)
+        await until(lambda: json.loads(copy.leaves[-1])["kind"] == "tariff")
+        assert len(copy.leaves) == 6
