@@ -65,6 +65,11 @@ class Key:
         )
 
 
+def client_named(clients: Sequence[Client], word: object) -> Client | None:
+    """The client whose id, name or log `word` is; None where there is none."""
+    return next((client for client in clients if word in (client.id, client.name, client.log)), None)
+
+
 def log_named(clients: Sequence[Client], word: str | None) -> str | None:
     """The log that `word` names: by its own name, or its client's id or name; without a word the only one. None where
     there is no such log, or several."""
@@ -73,7 +78,8 @@ def log_named(clients: Sequence[Client], word: str | None) -> str | None:
         return names[0] if len(names) == 1 else None
     if word in names:
         return word
-    return next((client.log for client in clients if word in (client.id, client.name)), None)
+    named = client_named(clients, word)
+    return None if named is None else named.log
 
 
 class RecordedKeys:
@@ -139,6 +145,10 @@ class Parties:
             if key.id == key_id:
                 return key
         raise LedgerError(f"There is no key {key_id!r:.80}.")
+
+    def with_key(self, changed: Key) -> Parties:
+        """The same with `changed` in the place of the key of its id."""
+        return replace(self, keys=tuple(changed if other.id == changed.id else other for other in self.keys))
 
     def labelled(self, word: str) -> list[str]:
         """Ids of keys with `word` (lower case) in their label but not in the id, at most KEYS_A_SEARCH."""

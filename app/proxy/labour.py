@@ -19,7 +19,7 @@ from app.billing.money import format_money, pico_to_float
 from app.ledger.drafts import TEXT_MAX
 from app.ledger.errors import DuplicateRecord
 from app.ledger.ids import is_id, new_id
-from app.ledger.parties import Client
+from app.ledger.parties import Client, client_named
 from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
 from app.proxy.control import reply
@@ -64,7 +64,7 @@ class LabourControl:
             raise Refusal(400, "invalid_value", f"{unknown[0]:.64} is nothing that can be said of labour.")
         dur_us = _duration_us(body.get("hours"))
         note = _note(body.get("note"))
-        record_id = body.get("id", None)
+        record_id = body.get("id")
         if record_id is None:
             record_id = new_id(wall_us())
         elif not isinstance(record_id, str) or not is_id(record_id):
@@ -87,7 +87,7 @@ class LabourControl:
             {
                 "id": draft.id,
                 "client": client.name,
-                "hours": dur_us / US_PER_HOUR,
+                "hours": draft.dur_us / US_PER_HOUR,
                 "note": draft.note,
                 "cost": pico_to_float(draft.cost),
                 "cost_pico": str(draft.cost),
@@ -101,10 +101,10 @@ class LabourControl:
         clients = self._ledger.clients()
         if name is None:
             return clients[0]
-        for client in clients:
-            if client.name == name:
-                return client
-        raise Refusal(404, "client_not_found", f"No client is called {str(name)[:64]!r}.")
+        client = client_named(clients, name)
+        if client is None:
+            raise Refusal(404, "client_not_found", f"There is no client {name!r:.80}.")
+        return client
 
 
 def _duration_us(hours: object) -> int:

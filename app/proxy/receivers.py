@@ -16,7 +16,7 @@ from app.access.refusals import Refusal
 from app.face import DeliveriesFace
 from app.ledger.evidence import write_evidence
 from app.ledger.invitation import NoInvitation, parse_invitation
-from app.ledger.parties import Client
+from app.ledger.parties import Client, client_named
 from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
 from app.proxy.control import reply
@@ -94,9 +94,9 @@ class Receivers:
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         named = body.get("client")
-        for client in self._ledger.clients():
-            if named in (client.id, client.name, client.log):
-                return client, body
-        raise Refusal(
-            404, "client_not_found", f"There is no client {named!r:.80}: create a key for it first."
-        )
+        client = client_named(self._ledger.clients(), named)
+        if client is None:
+            raise Refusal(
+                404, "client_not_found", f"There is no client {named!r:.80}: create a key for it first."
+            )
+        return client, body

@@ -102,8 +102,7 @@ class LimitKey:
             return key
         limited = replace(key, limits=self.limits)
         _record(transaction, limited, "limited", self.record_id, self.at_us)
-        keys = tuple(limited if other.id == key.id else other for other in parties.keys)
-        transaction.parties = replace(parties, keys=keys)
+        transaction.parties = parties.with_key(limited)
         transaction.statements.append(("UPDATE key SET limits = ? WHERE id = ?", (self.limits, key.id)))
         return limited
 
@@ -126,8 +125,7 @@ class RevokeKey:
             return key
         revoked = replace(key, revoked_us=self.at_us)
         _record(transaction, revoked, "revoked", self.record_id, self.at_us)
-        keys = tuple(revoked if other.id == key.id else other for other in parties.keys)
-        transaction.parties = replace(parties, keys=keys)
+        transaction.parties = parties.with_key(revoked)
         transaction.statements.append(("UPDATE key SET revoked = ? WHERE id = ?", (self.at_us, key.id)))
         return revoked
 

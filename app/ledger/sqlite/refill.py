@@ -65,8 +65,9 @@ def _put_back_key(transaction: Transaction, log: str, draft: KeyDraft) -> None:
     known = next((key for key in parties.keys if key.id == draft.key), None)
     key = Key.recorded(draft, owner) if known is None else known.followed(draft)
     key = key if key.limits else replace(key, limits="{}")
-    keys = tuple(key if other.id == key.id else other for other in parties.keys)
-    transaction.parties = replace(parties, keys=keys if known is not None else (*keys, key))
+    transaction.parties = (
+        replace(parties, keys=(*parties.keys, key)) if known is None else parties.with_key(key)
+    )
     transaction.statements.append(
         (
             "INSERT OR REPLACE INTO key (id, sha256, label, role, client, created, revoked, limits)"
