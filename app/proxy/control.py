@@ -208,6 +208,8 @@ class Control:
         changes, anew = body.get("limits"), body.get("anew", False)
         if not isinstance(changes, Mapping) or not isinstance(anew, bool):
             raise Refusal(400, "invalid_value", "limits must be a JSON object, and anew true or false.")
+        if changes.get("expires") is not None:
+            _limits({"limits": {"expires": changes["expires"]}})  # as for a new key: it lies in the future
         try:
             done = await self._keys.limit(_name(body, "key"), changes, anew=anew)
         except LookupError as error:

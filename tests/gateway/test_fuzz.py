@@ -60,7 +60,7 @@ class Door:
     def request(self, house: House, chance: random.Random, *, key: bool) -> tuple[bytes, ...]:
         """Spoilt behind its first two lines, from an address of its own so that nobody is told to wait."""
         sent = b""
-        if self.method in ("POST", "DELETE", "PUT"):
+        if self.method in ("POST", "PATCH", "DELETE", "PUT"):
             call = body(self.path) if self.path in ASKED else {**chat(stream=False), "model": MODEL}
             sent = json.dumps(call).encode()
         origin = ".".join(str(chance.randrange(1, 255)) for _ in range(3))

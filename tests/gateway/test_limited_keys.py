@@ -75,6 +75,8 @@ async def test_the_same_limits_again_are_no_second_record(house: House) -> None:
         ({"key": "first key", "limits": {"concurrent": 0}}, 400),
         ({"key": "first key", "limits": {"colour": "red"}}, 400),
         ({"key": "first key", "limits": {"address_of": "k_1"}}, 400),
+        ({"key": "first key", "limits": {"expires": 1}}, 400),
+        ({"key": "first key", "limits": {"expires": "soon"}}, 400),
         ({"key": "nobody", "limits": {}}, 404),
     ],
 )
