@@ -1,4 +1,4 @@
-"""`ledger`: the newest records, the verdict on all of them, and going on where the newest ones are lost."""
+"""`ledger`: the newest records, and the verdict on all of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.basics.clock import wall_us
 from app.billing.money import format_money
 from app.commands.books import open_books, shut
-from app.commands.common import CommandError, Ground, ground
+from app.commands.common import Ground, ground
 from app.commands.operator import ask_running
 from app.commands.progress import Shown
 from app.commands.tables import TableColumn, show
 from app.engine.host import Progress
 from app.ledger.checkpoint import Checkpoint, VerifierKey
-from app.ledger.drafts import AdjustDraft
-from app.ledger.errors import LedgerRollback
 from app.ledger.findings import AuditReport
 from app.ledger.listing import LedgerRow
 from app.ledger.sqlite.audit import audit
@@ -45,11 +42,6 @@ def newest(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """`ledger verify`; the exit status is 0 where the verdict is OK, else 1."""
     return asyncio.run(_verify(ground(options)))
-
-
-def accept_rollback(options: argparse.Namespace) -> int:
-    """`ledger accept-rollback`."""
-    return asyncio.run(_accept_rollback(ground(options)))
 
 
 async def _verify(base: Ground) -> int:
@@ -87,30 +79,6 @@ def _audit(path: Path, verifier: VerifierKey, claims: Sequence[Checkpoint]) -> A
         return audit(path, verifier, remembered=claims, progress=tell)
     finally:
         shown.end()
-
-
-async def _accept_rollback(base: Ground) -> int:
-    """Go on with the ledger as it lies, and say so in every log that lost records."""
-    if base.running_url() is not None:
-        raise CommandError("The gateway of this profile runs, so its ledger holds all that is remembered.")
-    async with shut(base) as profile:
-        try:
-            claims = {claim.origin: claim.size for claim in profile.newest.claims}
-        except LedgerRollback:
-            claims = {}
-        ledger = await profile.open_ledger(remembered=())
-        try:
-            held = {claim.origin: claim.size for claim in ledger.newest()}
-            lost = {log: size for log, size in claims.items() if held.get(log, 0) < size}
-            for log in lost.keys() & held.keys():
-                reason = f"Records {held[log]} to {lost[log] - 1} were lost, and the operator went on without them."
-                await ledger.append(log, AdjustDraft(ledger.new_id(), wall_us(), None, reason, 0))
-        finally:
-            await ledger.close()
-        await profile.newest.replace(ledger.newest())
-    gone = sum(size - held.get(log, 0) for log, size in lost.items())
-    print(f"The ledger goes on as it lies: {gone} records in {len(lost)} logs are gone for good.")
-    return 0
 
 
 async def _list(base: Ground, options: argparse.Namespace) -> int:

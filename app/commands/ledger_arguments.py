@@ -138,6 +138,14 @@ def _file(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="the copy")
 
 
+def _accept_rollback(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--despite-receivers",
+        action="store_true",
+        help="also where a client's receiver cannot be asked, or has the lost records: these are given up for good",
+    )
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -209,10 +217,10 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         _nothing,
     ),
     "accept-rollback": (
-        "ledger",
+        "ledger_rollback",
         "accept_rollback",
-        "go on with an older copy, and say so in the logs that lost records",
-        _nothing,
+        "go on with an older copy, once no receiver has more, and say so in the logs that lost records",
+        _accept_rollback,
     ),
 }
 """Action → module in `app.commands`, its function, a line of help, and what declares its arguments."""

@@ -5,14 +5,15 @@ receivers alone know better; and the start after a crash records anew what was u
 sizes that they have cosigned.
 
 Rule 1: only our own signature counts, over more records than there are here. Rule 2: nobody has to answer, and none is
-waited for longer than PATIENCE_S: where it is not known, the ledger is opened as it lies.
+waited for longer than the caller's patience: what is not known is said as such, and what follows from it is the
+caller's to decide. A start opens the ledger as it lies; giving records up for good does not go on without a word.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 import apsw
 
 from app.basics.threads import in_thread
-from app.gateway.delivery.enrolling import receiver_secret
+from app.gateway.delivery.enrolling import receiver_secret, secret_name
 from app.gateway.delivery.guard import Guard
 from app.gateway.delivery.outgoing import NoAnswer, Outgoing
 from app.gateway.delivery.pushing import NoSecret
@@ -55,6 +56,17 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
+class Unheard:
+    """How many records the receiver of `log` has is not known: `why` is a sentence."""
+
+    log: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.log}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class _Delivered:
     row: DeliveryRow
     client_id: str
@@ -72,29 +84,57 @@ def receivers_of(settings: Callable[[], Settings]) -> Outgoing:
 
 async def ahead(path: Path, vkey: str, vault: Vault, settings: Callable[[], Settings]) -> list[Ahead]:
     """The logs of the ledger at `path`, which nobody writes to now, whose receivers have more of them."""
+    said = await ask_receivers(path, vkey, vault, settings)
+    for one in said:
+        if isinstance(one, Unheard):
+            log.info("Whether the receiver of %s has newer records is not known yet: %s", one.log, one.why)
+    return [one for one in said if isinstance(one, Ahead)]
+
+
+async def ask_receivers(
+    path: Path,
+    vkey: str,
+    vault: Vault,
+    settings: Callable[[], Settings],
+    *,
+    patience_s: float = PATIENCE_S,
+    logs: Iterable[str] = (),
+) -> list[Ahead | Unheard]:
+    """What clients' receivers say against the ledger at `path`, which nobody writes to now; those that have no more
+    than it say nothing. `logs` are others that there were: a receiver of one of these, whose address is not in this
+    copy, is Unheard where the vault still has its secret. Raises VaultUnavailable for `logs` alone."""
     try:
         delivered = await in_thread(lambda: _delivered(path), READ_S, name="who is delivered to")
     except (TimeoutError, RuntimeError):
-        return []
-    if not delivered:
-        return []
+        delivered = []
     outgoing = receivers_of(settings)
     try:
-        found = await asyncio.gather(*[_ask(one, vkey, vault, outgoing) for one in delivered])
+        said = await asyncio.gather(*[_ask(one, vkey, vault, outgoing, patience_s) for one in delivered])
     finally:
         await outgoing.close()
-    return [one for one in found if one is not None]
+    found = [one for one in said if one is not None]
+    for name in sorted(set(logs) - {one.row.log for one in delivered}):
+        if await vault.get(secret_name(name.rpartition("/")[2])) is not None:
+            found.append(
+                Unheard(name, "It went to a receiver whose address is not in this copy of the ledger.")
+            )
+    return found
 
 
-async def _ask(one: _Delivered, vkey: str, vault: Vault, outgoing: Outgoing) -> Ahead | None:
+async def _ask(
+    one: _Delivered, vkey: str, vault: Vault, outgoing: Outgoing, patience_s: float
+) -> Ahead | Unheard | None:
     name = one.row.log
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             headers = {"Authorization": f"Bearer {await receiver_secret(vault, one.client_id)}"}
             there = (await claimed(outgoing, one.row.url, headers, vkey, name)).size
-    except (NoAnswer, NoSecret, CheckpointError, TimeoutError) as error:
-        log.info("Whether the receiver of %s has newer records is not known yet: %r", name, error)
-        return None
+    except TimeoutError:
+        return Unheard(name, f"Its receiver does not answer within {patience_s:g} s.")
+    except CheckpointError as error:
+        return Unheard(name, f"Its receiver does not show our signature over what it has: {error}.")
+    except (NoAnswer, NoSecret) as error:
+        return Unheard(name, str(error))
     return Ahead(name, one.size, there) if there > one.size else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from app.basics.clock import wall_us
 from app.gateway.delivery import ahead as ahead_module
-from app.gateway.delivery.ahead import Ahead, ahead
+from app.gateway.delivery.ahead import Ahead, Unheard, ahead, ask_receivers
 from app.gateway.delivery.enrolling import secret_name
 from app.ledger.checkpoint import Signer
 from app.ledger.delivery import DeliveryRow, DeliveryWay, Standing
@@ -37,6 +37,12 @@ class Lying:
     async def asked(self, *, private: bool = True) -> list[Ahead]:
         settings = Settings(private_receivers=private)
         return await ahead(self.path, SIGNER.vkey, self.vault, lambda: settings)
+
+    async def said(self, *, patience_s: float = 5.0, logs: Sequence[str] = ()) -> list[Ahead | Unheard]:
+        settings = Settings(private_receivers=True)
+        return await ask_receivers(
+            self.path, SIGNER.vkey, self.vault, lambda: settings, patience_s=patience_s, logs=logs
+        )
 
     def shows(self, size: int, signer: Signer = SIGNER, log: str | None = None) -> None:
         self.strange.says(200, signer.sign_checkpoint(log or self.log, size, bytes(32)))
@@ -115,3 +121,39 @@ async def test_a_ledger_that_cannot_be_read_is_left_to_who_opens_it(lying: Lying
         assert await lying.asked() == []
     lying.path.unlink()
     assert await lying.asked() == []
+
+
+async def test_who_asks_more_patiently_hears_who_has_more_who_has_not_and_of_whom_it_is_not_known(
+    lying: Lying,
+) -> None:
+    lying.shows(HERE)
+    assert await lying.said() == []
+    lying.shows(HERE + 1)
+    assert await lying.said() == [Ahead(lying.log, HERE, HERE + 1)]
+    lying.strange.says(500)
+    (unheard,) = await lying.said()
+    assert isinstance(unheard, Unheard)
+    assert str(unheard).startswith(f"{lying.log}: The receiver at 127.0.0.1:")
+    lying.shows(HERE + 3, Signer(bytes(31) + b"x", "gw_test"))
+    (unheard,) = await lying.said()
+    assert "does not show our signature" in str(unheard)
+
+
+async def test_a_receiver_that_is_silent_is_said_after_the_patience_that_was_asked_for(lying: Lying) -> None:
+    async def never(request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    lying.strange.answer = never
+    assert await lying.said(patience_s=0.05) == [
+        Unheard(lying.log, "Its receiver does not answer within 0.05 s.")
+    ]
+
+
+async def test_a_receiver_whose_address_is_in_no_copy_is_known_by_its_secret(lying: Lying) -> None:
+    lying.path.unlink()
+    assert await lying.said(logs=["gw_test/c_without"]) == []
+    (unheard,) = await lying.said(logs=["gw_test/c_without", lying.log])
+    assert unheard.log == lying.log
+    assert "whose address is not in this copy" in str(unheard)
+    assert lying.strange.heard == []
