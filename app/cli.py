@@ -132,7 +132,8 @@ def parser() -> argparse.ArgumentParser:
     for name, words in {
         "requests-per-minute": "it may ask so often",
         "tokens-per-minute": "so many tokens may go in and come out",
-        "concurrent": "so many of its requests may run at once",
+        "concurrent": "so many of its requests may run or wait at once",
+        "weight": "where others wait, too, it has so many turns for one of theirs",
     }.items():
         keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create, limit: {words}")
     keys.add_argument(

@@ -37,7 +37,7 @@ class Serving(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunningRequest:
-    """One request between its hold and its settlement."""
+    """One request between its admission and its settlement."""
 
     id: str
     key_label: str
@@ -46,6 +46,7 @@ class RunningRequest:
     started_us: int
     """Wall clock, microseconds since the epoch."""
     queued: bool
+    """It waits for its turn, here or at the engine, and uses nothing."""
     tokens: int
     tokens_per_s: float
     watts: float

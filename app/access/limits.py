@@ -5,9 +5,9 @@ limits cannot be read does not work, because it might be allowed less than we kn
 settings allow and never widens it.
 
 The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag),
-`expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out) and `concurrent` (at once). What
-is absent or null is not limited. `address_of` alone makes the row an address of a key's own: it names that key, whose
-limits then count.
+`expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out), `concurrent` (at once) and
+`weight` (so many turns for one of a key that says nothing). What is absent or null is not limited. `address_of` alone
+makes the row an address of a key's own: it names that key, whose limits then count.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Limits:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
+    weight: int | None = None
+    """Its share where others wait, too: so many turns for one of theirs; None: one."""
 
     @property
     def rated(self) -> bool:
@@ -67,7 +69,7 @@ class Limits:
         if self.expires_us is not None:
             whole, rest = divmod(self.expires_us, 1_000_000)
             said["expires"] = whole if not rest else self.expires_us / 1e6
-        for name in RATES:
+        for name in _WHOLES:
             if (rate := getattr(self, name)) is not None:
                 said[name] = rate
         if self.address_of is not None:
@@ -104,14 +106,16 @@ class Limits:
             _models(said.get("models")),
             _expires(said.get("expires")),
             None,
-            *(_whole(said, name, most) for name, most in RATES.items()),
+            *(_whole(said, name, most) for name, most in _WHOLES.items()),
         )
 
 
 UNLIMITED = Limits()
 RATES = {"requests_per_minute": 100_000, "tokens_per_minute": 1_000_000_000, "concurrent": 1000}
 """What limits how fast a key may ask, and the most that each can be."""
-_FIELDS = ("max_output_tokens", "models", "expires", *RATES, "address_of")
+WEIGHT_MOST = 1000
+_WHOLES = {**RATES, "weight": WEIGHT_MOST}
+_FIELDS = ("max_output_tokens", "models", "expires", *_WHOLES, "address_of")
 
 
 def listed(model: str, names: frozenset[str]) -> bool:

@@ -32,6 +32,7 @@ _RATES_SAID = {
     "requests_per_minute": "requests/min",
     "tokens_per_minute": "tokens/min",
     "concurrent": "at once",
+    "weight": "turns for one of others",
 }
 
 
@@ -54,6 +55,7 @@ def _limits(options: argparse.Namespace) -> Limits:
                 "models": options.model,
                 "expires": expires,
                 **{name: getattr(options, name) for name in RATES},
+                "weight": options.weight,
             }
         )
     except LimitError as error:

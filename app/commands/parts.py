@@ -124,7 +124,7 @@ async def _simulated(base: Ground) -> AsyncIterator[Parts]:
     from app.power.sensors.simulated import SimulatedSensor
     from app.simulator import Simulator, SimulatorEngine
 
-    simulator = Simulator(parallel=base.store.current.engine_parallel)
+    simulator = Simulator(parallel=base.store.current.engine_parallel or 1)
     url = await simulator.start()
     try:
         sensor = SimulatedSensor(simulator.gpu_state)

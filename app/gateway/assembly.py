@@ -21,7 +21,7 @@ from app.billing.pricing import BillingMode
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
 from app.gateway.books import Books
-from app.gateway.bounds import bounds_of, patience_of
+from app.gateway.bounds import bounds_of, patience_of, queue_bounds_of
 from app.gateway.cap_watch import CapWatch
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
@@ -34,6 +34,7 @@ from app.gateway.quiet import Quiet
 from app.gateway.routes import DIALECTS, routes
 from app.gateway.rules import rules
 from app.gateway.terms import watts_of
+from app.gateway.traits import traits_of
 from app.gateway.upstream import Upstream
 from app.gateway.uptime import Uptime
 from app.gateway.view import View
@@ -44,6 +45,7 @@ from app.presence.conduct import Conduct
 from app.proxy.front import Front
 from app.proxy.jobs import Jobs
 from app.proxy.server import Server
+from app.proxy.waiting import Queue
 from app.proxy.witness import Witness
 from app.settings.errors import FolderError
 from app.settings.folders import Folders
@@ -101,7 +103,6 @@ async def running(
             sensor,
             watts_of(store.current),
             dedicated=books.pricing.mode is BillingMode.DEDICATED,
-            parallel=store.current.engine_parallel,
             rate_hz=store.current.sample_rate_hz,
             tail_s=store.current.idle_tail_seconds,
             cost_per_hour=lambda watts: books.pricing.ceiling(watts, 3600, wall_us()),
@@ -115,6 +116,7 @@ async def running(
             hold_seconds=lambda: store.current.hold_seconds,
             patience=lambda: patience_of(store.current),
         )
+        queue = Queue(queue_bounds_of(store.current), meter.beside)
         uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
         configuration = Configuration(store, books, meter, uptime, encryption)
         deliveries = Deliveries(
@@ -143,7 +145,13 @@ async def running(
         alarm = Alarm()
         opened.callback(alarm.stop)
         conduct = Conduct(rules(books, meter, upstream, quiet, store, deliveries), wake_at=alarm.set)
-        duty = Duty(conduct, jobs, upstream, uptime, changed=changes)
+        duty = Duty(conduct, queue, jobs, upstream, uptime, changed=changes)
+
+        def engine_known() -> None:
+            queue.know(traits_of(upstream, store.current))
+
+        engine_known()
+        upstream.moved.connect(engine_known)
         cap = CapWatch(books.budget, lambda: store.current.currency)
         conduct.looked.connect(cap.look)
         cap.warned.connect(changes)
@@ -163,6 +171,7 @@ async def running(
         books.ledger.on_fault(duty.storage_changed)
         jobs.began.connect(changes)
         books.keys.revoked.connect(jobs.end_key)
+        books.keys.revoked.connect(lambda _: queue.look_again())
 
         # What is seen of it.
         public = PublicAddress(
@@ -178,11 +187,13 @@ async def running(
             changed=changes,
         )
         view = View(
-            door.url, conduct, upstream, meter, books, jobs, duty, public, deliveries, encryption, cap
+            door.url, conduct, upstream, meter, books, queue, jobs, duty, public, deliveries, encryption, cap
         )
 
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()
+            queue.configure(queue_bounds_of(now))
+            engine_known()
             upstream.host.settings_changed()
             deliveries.settings_changed(before, now)
             # They may set or end a blocker: the cap, or the processor that is a choice from now on and no fault.
@@ -215,7 +226,7 @@ async def running(
         trail = Trail(TrailFile(folders.data / TRAIL_FILE), lambda: store.current.audit_days)
         opened.push_async_callback(trail.close)
         server = Server(
-            routes(books, gateway, jobs, conduct, store, trail),
+            routes(books, gateway, queue, jobs, conduct, store, trail),
             lambda: store.current.max_body_mb << 20,
             bounds=lambda: bounds_of(store.current),
             dialects=DIALECTS,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from app.proxy.admission import Policy
 from app.proxy.connections import Bounds
 from app.proxy.jobs import Patience
+from app.proxy.waiting import QueueBounds
 from app.settings.parameters import Settings
 
 
@@ -28,6 +29,15 @@ def patience_of(settings: Settings) -> Patience:
         first_s=settings.first_token_seconds,
         idle_s=settings.idle_stream_seconds,
         stall_s=settings.request_timeout_seconds,
+    )
+
+
+def queue_bounds_of(settings: Settings) -> QueueBounds:
+    """How many requests may wait for their turn, and for how long."""
+    return QueueBounds(
+        most=settings.queue_length,
+        most_of_key=settings.queue_length_per_key,
+        wait_s=settings.queue_seconds,
     )
 
 

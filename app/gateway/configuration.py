@@ -61,7 +61,6 @@ class Configuration:
         self._meter.configure(
             watts=watts_of(now),
             dedicated=pricing.mode is BillingMode.DEDICATED,
-            parallel=now.engine_parallel,
         )
         self._uptime.go_on()
         self.policy = policy_of(now)

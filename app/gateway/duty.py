@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
+from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
 from app.engine.host import Processor
 from app.gateway.upstream import Upstream
@@ -20,6 +21,7 @@ from app.gateway.uptime import Uptime
 from app.presence.blockers import Lending
 from app.presence.conduct import STOPPING, Conduct
 from app.proxy.jobs import STOPPED, Job, Jobs
+from app.proxy.waiting import Queue
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Duty:
     def __init__(
         self,
         conduct: Conduct,
+        queue: Queue,
         jobs: Jobs,
         upstream: Upstream,
         uptime: Uptime,
@@ -45,6 +48,7 @@ class Duty:
         now_us: Callable[[], int] = wall_us,
     ) -> None:
         self._conduct = conduct
+        self._queue = queue
         self._jobs = jobs
         self._upstream = upstream
         self._uptime = uptime
@@ -110,10 +114,13 @@ class Duty:
             self._free_gpu()
 
     def stop_request(self, request_id: str) -> None:
-        """Cut one request after settling it."""
+        """Cut one request after settling it, or send it away if it waits for its turn."""
         job = self._jobs.get(request_id)
         if job is not None:
             self._jobs.end(job, STOPPED)
+        else:
+            refusal = Refusal(STOPPED.status, STOPPED.code, STOPPED.sentence, retry_after_s=60)
+            self._queue.refuse(request_id, refusal)
 
     async def stop(self) -> None:
         """The gateway is being quit: settle and cut everything."""
@@ -143,6 +150,8 @@ class Duty:
                 self._go_on()
             else:
                 self._go_off()
+        if self._conduct.blockers:
+            self._queue.look_again()
         if lending is Lending.ENDS:
             self._jobs.end_all(STOPPED)
         if not busy:

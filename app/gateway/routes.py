@@ -32,6 +32,7 @@ from app.proxy.receivers import Receivers
 from app.proxy.server import Handler
 from app.proxy.spoken import Spoken
 from app.proxy.statements import Statements
+from app.proxy.waiting import Queue
 from app.settings.store import SettingsStore
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -56,7 +57,13 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def routes(
-    books: Books, gateway: Gateway, jobs: Jobs, conduct: Conduct, store: SettingsStore, trail: Trail
+    books: Books,
+    gateway: Gateway,
+    queue: Queue,
+    jobs: Jobs,
+    conduct: Conduct,
+    store: SettingsStore,
+    trail: Trail,
 ) -> dict[str, dict[str, Handler]]:
     """Path → method → handler."""
     upstream, settings, look = gateway.upstream, gateway.settings, gateway.view.look
@@ -71,6 +78,7 @@ def routes(
         access=books.access,
         admission=Admission(conduct.first, models, policy, spoken),
         allowances=allowances,
+        queue=queue,
         budget=books.budget,
         ledger=books.ledger,
         meter=gateway.meter,

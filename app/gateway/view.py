@@ -22,6 +22,7 @@ from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.conduct import Conduct, Wish
 from app.proxy.jobs import Job, Jobs
+from app.proxy.waiting import Queue, QueuePlace
 
 
 class View:
@@ -34,6 +35,7 @@ class View:
         upstream: Upstream,
         meter: Meter,
         books: Books,
+        queue: Queue,
         jobs: Jobs,
         duty: Duty,
         public: PublicAddress,
@@ -46,6 +48,7 @@ class View:
         self._upstream = upstream
         self._meter = meter
         self._books = books
+        self._queue = queue
         self._jobs = jobs
         self._duty = duty
         self._public = public
@@ -94,7 +97,10 @@ class View:
                 duration_us=totals.dur_us,
                 energy_uj=totals.e_uj,
             ),
-            running=tuple(_running(job, meter, mono) for job in self._jobs if not job.settled),
+            running=(
+                *(_running(job, meter, mono) for job in self._jobs if not job.settled),
+                *map(_waiting, self._queue),
+            ),
             notice=self._duty.notice or (None if tls is None else tls.problem or None),
             others=self._duty.others,
             host=self._upstream.host.state,
@@ -153,6 +159,24 @@ def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:
         cost_pico=job.pricing.request_cost(((energy_uj, price),), mono - job.mono0_us),
         log=job.call.principal.log,
         held_pico=job.hold_pico,
+    )
+
+
+def _waiting(place: QueuePlace) -> RunningRequest:
+    """Nothing of it costs anything yet."""
+    call = place.call
+    return RunningRequest(
+        id=place.id,
+        key_label=call.principal.label,
+        model=call.model,
+        endpoint=call.endpoint.path,
+        started_us=place.since_us,
+        queued=True,
+        tokens=0,
+        tokens_per_s=0.0,
+        watts=0.0,
+        cost_pico=0,
+        log=call.principal.log,
     )
 
 

@@ -103,7 +103,7 @@ class Recipe:
             port=settings.engine_port,
             memory_gb=settings.engine_memory_gb,
             cpus=settings.engine_cpus,
-            parallel=settings.engine_parallel,
+            parallel=settings.engine_parallel or 1,
             context_length=settings.engine_context_length,
             keep_alive_minutes=settings.engine_keep_alive_minutes,
             max_queue=settings.engine_max_queue,

@@ -104,7 +104,7 @@ class Shelf:
             gpu_memory_b=self._gpu_memory_b(),
             main_memory_b=_main_memory_b(),
             tokens=settings.engine_context_length,
-            parallel=settings.engine_parallel,
+            parallel=settings.engine_parallel or 1,
         )
 
     def suggested(self) -> str:

@@ -46,7 +46,6 @@ class Meter:
         watts: StaticWatts,
         *,
         dedicated: bool,
-        parallel: int,
         rate_hz: float,
         tail_s: float,
         cost_per_hour: Callable[[float], int],
@@ -60,7 +59,7 @@ class Meter:
         self.history = PowerHistory()
         self.cost_per_hour = cost_per_hour
         self._source = sensor.info.source
-        self._book = EnergyBook(watts, dedicated, parallel, source=self._source)
+        self._book = EnergyBook(watts, dedicated, 1, source=self._source)
         self._baseline = IdleBaseline(watts.gpu_idle_w)
         self._loop = loop
         self._open = 0
@@ -176,12 +175,16 @@ class Meter:
             self.watching(told, active=False)
             self._asking = [asked for asked in self._asking if asked[1] is not told]
 
-    def configure(self, *, watts: StaticWatts, dedicated: bool, parallel: int) -> None:
+    def beside(self, parallel: int) -> None:
+        """So many requests run side by side at most; what is open beyond them waits at the engine."""
+        self._book.configure(mono_us(), parallel=parallel)
+
+    def configure(self, *, watts: StaticWatts, dedicated: bool) -> None:
         """New settings, from now on."""
         self._watts = watts
         self._dedicated = dedicated
         self._baseline.configure(watts.gpu_idle_w)
-        self._book.configure(mono_us(), watts=watts, mode_dedicated=dedicated, parallel=parallel)
+        self._book.configure(mono_us(), watts=watts, mode_dedicated=dedicated)
 
     def stop(self) -> None:
         """Nothing is read any more. Does not wait for a driver that hangs."""

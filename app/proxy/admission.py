@@ -97,13 +97,17 @@ class Admission:
         self._models = models
         self._policy = policy
 
-    async def admit(self, request: web.BaseRequest, endpoint: Endpoint, principal: Principal) -> Call:
-        """The call to make for `request`; raises Refusal, or Answered where the engine need not be asked."""
+    def require_serving(self) -> None:
+        """Refusal 503, or 402 at the cap, while something stands in the way."""
         blocker = self._blocker()
         if blocker is not None:
             self._models.wanted()
             status = 402 if blocker.code == "cap_reached" else 503
             raise Refusal(status, blocker.code, blocker.sentence, retry_after_s=blocker.wait_s(wall_us()))
+
+    async def admit(self, request: web.BaseRequest, endpoint: Endpoint, principal: Principal) -> Call:
+        """The call to make for `request`; raises Refusal, or Answered where the engine need not be asked."""
+        self.require_serving()
         self.spoken.require(endpoint.path)
         policy = self._policy()
         headers = request.headers

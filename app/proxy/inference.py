@@ -1,8 +1,9 @@
-"""A request's way, from top to bottom: identify, admit, allow, hold, open an account, relay, settle, finish.
+"""A request's way, from top to bottom: identify, admit, allow, wait, hold, open an account, relay, settle, finish.
 
 Rule 1: every request that reached the engine leaves exactly one record, whatever its end (see `settling`). Rule 2: no
 byte of an answer leaves before the hold, or the record, is durable. Rule 3: spent plus held never exceeds the cap; what
-is refused a renewal ends with a well-formed last frame.
+is refused a renewal ends with a well-formed last frame. Rule 4: before its turn at the engine a request holds no money
+and uses no energy.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object,
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import gateway_json
 from app.proxy.settling import Settling
+from app.proxy.waiting import Queue, QueuePlace
+from app.proxy.waiting_stream import WaitingStream, asks_to_be_told
 
 _JSON_TYPE = "application/json"
 
@@ -44,6 +47,7 @@ class Inference:
         access: Access,
         admission: Admission,
         allowances: Allowances,
+        queue: Queue,
         budget: Budget,
         ledger: Ledger,
         meter: Meter,
@@ -56,6 +60,7 @@ class Inference:
         self._access = access
         self._admission = admission
         self._allowances = allowances
+        self._queue = queue
         self._budget = budget
         self._ledger = ledger
         self._meter = meter
@@ -76,24 +81,67 @@ class Inference:
             return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
         with self._allowances.take(principal, len(call.body)) as grant:  # 3
-            job = self._hold(call, grant)  # 4
+            place = self._queue.enter(call, principal.limits.weight or 1)  # 4
             try:
-                self._meter.open(job.id)  # 5
-                return await self._relay(request, job)  # 6, 7, 8
+                if place.turn.running:
+                    return await self._at_engine(request, call, grant, place)
+                if asks_to_be_told(request.headers, call):
+                    return await self._told(request, call, grant, place)
+                await self._queue.wait(place, lambda: self._still_welcome(call))
+                self._still_welcome(call)
+                return await self._at_engine(request, call, grant, place)
             finally:
-                if not job.settled:
-                    # Only where the engine was never reached, or by a fault of our own that must not lose a record.
-                    self._books.abandon(job)
-                self._jobs.remove(job)
+                place.leave()
 
-    def _hold(self, call: Call, grant: Grant) -> Job:
+    def _still_welcome(self, call: Call) -> None:
+        """Much may have happened while a request waited. Refusal 401, 402 or 503."""
+        self._access.require(call.principal)
+        self._admission.require_serving()
+
+    async def _told(
+        self, request: web.BaseRequest, call: Call, grant: Grant, place: QueuePlace
+    ) -> web.StreamResponse:
+        """A stream that is told its place while it waits: its answer has begun, so all that follows goes into it."""
+        assert call.frames is not None
+        stream = WaitingStream(request, call, call.frames, place.id)
+        try:
+            await self._queue.wait(place, lambda: self._still_welcome(call), stream.tell)
+            self._still_welcome(call)
+            return await stream.goes_on(await self._at_engine(request, call, grant, place, stream.response))
+        except Refusal as refusal:
+            if stream.response is None:
+                raise
+            return await stream.ends(refusal)
+
+    async def _at_engine(
+        self,
+        request: web.BaseRequest,
+        call: Call,
+        grant: Grant,
+        place: QueuePlace,
+        begun: web.StreamResponse | None = None,
+    ) -> web.StreamResponse:
+        """Its turn has come. `begun`: the answer, where its head is out already."""
+        job = self._hold(call, grant, place)  # 5
+        try:
+            self._meter.open(job.id)  # 6
+            return await self._relay(request, job, begun)  # 7, 8, 9
+        finally:
+            if not job.settled:
+                # Only where the engine was never reached, or by a fault of our own that must not lose a record.
+                self._books.abandon(job)
+            self._jobs.remove(job)
+
+    def _hold(self, call: Call, grant: Grant, place: QueuePlace) -> Job:
         """Reserve the next seconds of full power; Refusal 402 where the cap has no room for them."""
         if self._ledger.fault is not None:
             # It came while the body did: what cannot be recorded is not asked of the engine.
             raise Refusal(507, STORAGE.code, self._ledger.fault, retry_after_s=60)
         pricing = self._pricing()
         now_us = wall_us()
-        job = Job(new_id(now_us), call, grant, pricing, now_us, mono_us(), asyncio.current_task())
+        job = Job(
+            place.id or new_id(now_us), call, grant, place, pricing, now_us, mono_us(), asyncio.current_task()
+        )
         job.hold_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
         if not self._budget.hold(job.id, job.hold_pico):
             raise Refusal(
@@ -123,8 +171,10 @@ class Inference:
         self._jobs.add(job)
         return job
 
-    async def _relay(self, request: web.BaseRequest, job: Job) -> web.StreamResponse:
-        """Step 6: to the engine and back."""
+    async def _relay(
+        self, request: web.BaseRequest, job: Job, begun: web.StreamResponse | None
+    ) -> web.StreamResponse:
+        """Step 7: to the engine and back."""
         call = job.call
         reply: Reply | None = None
         job.reached = True
@@ -133,7 +183,7 @@ class Inference:
             # A model that is only loaded is answered in one piece, streamed or not.
             if call.frames is None or reply.status != 200 or reply.content_type.startswith(_JSON_TYPE):
                 return await self._answer_whole(job, reply)
-            return await self._answer_stream(request, job, reply)
+            return await self._answer_stream(request, job, reply, begun)
         except EngineUnreachable as error:
             job.reached = False
             self._engine_failed(error)
@@ -183,6 +233,8 @@ class Inference:
             tokens, outcome = endpoint.whole_tokens(answer), RequestOutcome.COMPLETE
             if not endpoint.whole_ended(answer):
                 outcome = RequestOutcome.UPSTREAM_ERROR if answer.get("error") else RequestOutcome.CUT_OFF
+            job.place.leave(tokens.completion or tokens.prompt or 0)
+        job.place.leave()
         gateway = await self._books.record(job, outcome, tokens)
         if answer is None:
             raise Refusal(502, "engine_broken", "The engine's answer was not JSON.")
@@ -193,12 +245,14 @@ class Inference:
             headers=_headers(job, JSON),
         )
 
-    async def _answer_stream(self, request: web.BaseRequest, job: Job, reply: Reply) -> web.StreamResponse:
+    async def _answer_stream(
+        self, request: web.BaseRequest, job: Job, reply: Reply, begun: web.StreamResponse | None
+    ) -> web.StreamResponse:
         """Frames pass as they come; the last one waits for the record."""
         call = job.call
         frames = call.frames
         assert frames is not None
-        response = web.StreamResponse(headers=_headers(job, call.endpoint.stream_type))
+        response = begun or web.StreamResponse(headers=_headers(job, call.endpoint.stream_type))
         sentence = "The engine ended its answer before the end."
         outcome, rest = RequestOutcome.UPSTREAM_ERROR, b""
         try:
@@ -206,12 +260,14 @@ class Inference:
                 passed = frames.feed(data)
                 if not job.progressed:
                     self._meter.progress(job.id)
+                    job.place.showed()
                     job.progressed = True
                 if passed:
-                    if not response.prepared:
+                    if not job.delivered:
                         if job.durable is not None:
                             await self._books.durable(job, job.durable)
-                        await response.prepare(request)
+                        if not response.prepared:
+                            await response.prepare(request)
                         job.delivered = True
                     job.delivering = True
                     await response.write(passed)
@@ -244,6 +300,8 @@ class Inference:
             outcome = job.ending.outcome
         reply.release()
         frames.tokens.counted(frames.deltas)
+        complete = outcome is RequestOutcome.COMPLETE
+        job.place.leave((frames.tokens.completion or 0) if complete else None)
         last = rest + await self._last_frame(job, frames, outcome, sentence, started=response.prepared)
         if outcome != RequestOutcome.CLIENT_ABORT:
             with contextlib.suppress(ConnectionError):
@@ -255,7 +313,7 @@ class Inference:
     async def _last_frame(
         self, job: Job, frames: Frames, outcome: RequestOutcome, sentence: str, *, started: bool
     ) -> bytes:
-        """Step 7 and 8 of a stream: record it, then word its end."""
+        """Step 8 and 9 of a stream: record it, then word its end."""
         ending = job.ending
         try:
             gateway = await self._books.record(job, outcome, frames.tokens)
@@ -285,7 +343,12 @@ def _end_of(frames: Frames) -> RequestOutcome:
 
 
 def _headers(job: Job, content_type: str) -> dict[str, str]:
-    headers = {"Content-Type": content_type, "X-Request-Id": job.id, **job.grant.headers}
+    headers = {
+        "Content-Type": content_type,
+        "X-Request-Id": job.id,
+        **job.place.headers,
+        **job.grant.headers,
+    }
     if job.call.ignored:
         headers["X-Ignored-Fields"] = job.call.ignored
     return headers

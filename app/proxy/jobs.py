@@ -22,6 +22,7 @@ from app.ledger.sqlite.store import Ledger
 from app.power.accounts import ClosedAccount
 from app.power.meter import Meter
 from app.proxy.admission import Call
+from app.proxy.waiting import QueuePlace
 
 RENEW_EVERY_S = 0.75
 """How often holds are looked at, and what running requests have cost is written down for the case of a crash. With the
@@ -96,6 +97,7 @@ class Job:
         "id",
         "last_us",
         "mono0_us",
+        "place",
         "pricing",
         "progressed",
         "reached",
@@ -111,6 +113,7 @@ class Job:
         id: str,
         call: Call,
         grant: Grant,
+        place: QueuePlace,
         pricing: Pricing,
         started_us: int,
         mono0_us: int,
@@ -119,6 +122,7 @@ class Job:
         self.id = id
         self.call = call
         self.grant = grant
+        self.place = place
         self.pricing = pricing
         self.started_us = started_us
         self.mono0_us = mono0_us

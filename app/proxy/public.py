@@ -81,6 +81,7 @@ class Public:
                     "simulated": now.engine.simulated,
                 },
                 "models": list(now.engine.loaded),
+                "waiting": sum(request.queued for request in now.running),
                 "version": __version__,
                 "tls": tls_json(now.tls),
             }

@@ -36,11 +36,12 @@ class EngineSettings:
         restart=True,
     )
     engine_parallel: Whole = parameter(
-        1,
+        0,
         "Answers at once",
-        "How many requests the engine works on at the same time (OLLAMA_NUM_PARALLEL).",
+        "How many requests the engine works on at the same time (OLLAMA_NUM_PARALLEL); further ones wait here. "
+        "0: one in the container, and found out by watching of an engine that runs already.",
         group="Engine",
-        ge=1,
+        ge=0,
         le=64,
         restart=True,
     )

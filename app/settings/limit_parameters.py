@@ -46,6 +46,31 @@ class LimitSettings:
         ge=0,
         le=1000,
     )
+    queue_length: Whole = parameter(
+        2048,
+        "Requests that may wait",
+        "Requests that the engine has no place for wait for their turn; when so many wait, further ones are refused.",
+        group="Limits",
+        ge=0,
+        le=100_000,
+    )
+    queue_length_per_key: Whole = parameter(
+        1024,
+        "Requests of one key that may wait",
+        "So that one key cannot take all of the places.",
+        group="Limits",
+        ge=0,
+        le=100_000,
+    )
+    queue_seconds: Whole = parameter(
+        600,
+        "Time until its turn",
+        "A request whose turn has not come by then is refused.",
+        group="Limits",
+        unit="s",
+        ge=1,
+        le=86_400,
+    )
     header_seconds: Whole = parameter(
         15,
         "Time for headers",

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from app.engine.base import Engine
 from app.gateway.assembly import running
 from app.gateway.gateway import Gateway
 from app.ledger.listing import LedgerRow
@@ -21,7 +22,7 @@ from app.settings.store import SettingsStore
 from app.simulator import Simulator, SimulatorEngine
 from app.vault.memory import MemoryVault
 from tests.gateway.contained import Contained, contained_gateway
-from tests.real.docker_engine import Engine
+from tests.real.docker_engine import Engine as Docker
 from tests.real.docker_images import Images
 
 MODEL = "qwen2.5:3b"
@@ -56,7 +57,7 @@ Build = Callable[..., Awaitable[House]]
 
 @pytest.fixture
 async def build(tmp_path: Path) -> AsyncIterator[Build]:
-    """Make a house: `speed`, `parallel` and settings of one's choice."""
+    """Make a house: `speed`, `parallel`, settings and what the gateway takes for its `engine` of one's choice."""
     async with AsyncExitStack() as stack:
 
         async def make(
@@ -65,6 +66,7 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
             parallel: int = 4,
             contribute: bool = True,
             upstream: str | None = None,
+            engine: Callable[[str], Engine] = SimulatorEngine,
             **settings: Any,
         ) -> House:
             simulator = Simulator(speed=speed, parallel=parallel)
@@ -73,9 +75,9 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
             folders = Folders.for_profile("default", tmp_path)
             given = {"port": 0, "vault": "memory", "engine_parallel": parallel, **settings}
             store = SettingsStore.load(cli=given, env={}, file=folders.settings_file)
-            engine = SimulatorEngine(upstream or simulator.url)
+            behind = engine(upstream or simulator.url)
             gateway = await stack.enter_async_context(
-                running(store, folders, MemoryVault(), engine, NullSensor(), contribute=contribute)
+                running(store, folders, MemoryVault(), behind, NullSensor(), contribute=contribute)
             )
             session = await stack.enter_async_context(aiohttp.ClientSession(gateway.address))
             key = await gateway.keys.plain()
@@ -150,7 +152,7 @@ Contain = Callable[..., Awaitable[Contained]]
 
 
 @pytest.fixture
-async def contain(tmp_path: Path, dockerd: Engine, images: Images) -> AsyncIterator[Contain]:
+async def contain(tmp_path: Path, dockerd: Docker, images: Images) -> AsyncIterator[Contain]:
     """`contain(…)` is one gateway with a container of its own (see `contained_gateway`); all is cleared away after."""
     dockerd.clean()
     async with AsyncExitStack() as stack:

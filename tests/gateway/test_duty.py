@@ -36,14 +36,15 @@ from tests.gateway.conftest import House, chat
 
 
 class Stage:
-    """What Duty has around it, with every wait and the clock in the test's hands. It stands for jobs, upstream and
-    uptime, and `way` is what stands in the way."""
+    """What Duty has around it, with every wait and the clock in the test's hands. It stands for the queue, jobs,
+    upstream and uptime, and `way` is what stands in the way."""
 
     def __init__(self, *, contribute: bool = False) -> None:
         self.unbilled_s = self.billed_s = 0
         self.lent = False
         self.running = 0
         self.cuts = 0
+        self.sent_away = 0
         self.ups = 0
         self.releases = 0
         self.called_off = 0
@@ -60,7 +61,7 @@ class Stage:
         self.looks = self.said = 0
         self.conduct = Conduct([self.rule], now_us=lambda: self.now_us)
         here = cast(Any, self)
-        self.duty = Duty(self.conduct, here, here, here, changed=self.say, now_us=lambda: self.now_us)
+        self.duty = Duty(self.conduct, here, here, here, here, changed=self.say, now_us=lambda: self.now_us)
         self.duty.started(contribute=contribute)
 
     def rule(self, _: int) -> Blocker | None:
@@ -93,6 +94,9 @@ class Stage:
         self.billed_s += self.unbilled_s if self.lent else 0
         self.unbilled_s = 0
         self.lent = False
+
+    def look_again(self) -> None:
+        self.sent_away += 1
 
     def end_all(self, _: object) -> None:
         self.cuts += self.running

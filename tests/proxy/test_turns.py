@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.proxy.turns import NoPlace, Turn, Turns
+from app.proxy.turns import NoPlace, Room, Turn, Turns
+
+
+class Engine:
+    """Works on `width` requests of each pool side by side (None: on any number); those of `alone` bear no others."""
+
+    def __init__(self, width: int | None = 1, *alone: str) -> None:
+        self.width = width
+        self.alone = alone
+
+    def room(self, pool: str, running: Mapping[str, int]) -> Room:
+        others = [other for other in running if other != pool]
+        if others and (pool in self.alone or set(others) & set(self.alone)):
+            return Room.ALONE
+        return Room.FREE if self.width is None or running.get(pool, 0) < self.width else Room.FULL
+
+    def queue(self, most: int = 1000, most_of_key: int = 1000) -> Turns:
+        return Turns(self.room, most=most, most_of_key=most_of_key)
 
 
 def queue(width: int | None = 1, most: int = 1000, most_of_key: int = 1000) -> Turns:
-    return Turns(width, most=most, most_of_key=most_of_key)
+    return Engine(width).queue(most, most_of_key)
 
 
 def drain(turns: Turns, running: list[Turn]) -> list[Turn]:
@@ -112,17 +131,54 @@ def test_a_full_queue_says_whether_it_is_full_for_all_or_for_this_key() -> None:
 
 
 def test_a_wider_engine_lets_more_begin_and_a_narrower_one_ends_nobody() -> None:
-    turns = queue()
+    engine = Engine()
+    turns = engine.queue()
     running = turns.arrive("a")
     second, third = turns.arrive("a"), turns.arrive("a")
-    assert turns.resize(3) == [second, third]
-    assert turns.resize(1) == []
+    engine.width = 3
+    assert turns.serve() == [second, third]
+    engine.width = 1
+    assert turns.serve() == []
     fourth = turns.arrive("a")
     assert turns.leave(running) == []
     assert turns.leave(second) == []
     assert turns.leave(third) == [fourth]
-    assert turns.resize(None) == []
+    engine.width = None
+    assert turns.serve() == []
     assert turns.arrive("a").running
+
+
+def test_a_full_pool_keeps_nobody_back_who_needs_another_one() -> None:
+    turns = queue()
+    first = turns.arrive("a", pool="small")
+    second = turns.arrive("a", pool="small")
+    other = turns.arrive("b", pool="large")
+    assert not other.running, "it came while others wait, and is looked at by"
+    assert turns.serve() == [other]
+    assert turns.leave(first) == [second]
+
+
+def test_whoever_needs_the_engine_alone_is_waited_for_and_overtaken_by_nobody() -> None:
+    engine = Engine(2, "large")
+    turns = engine.queue()
+    first, second = turns.arrive("a", pool="small"), turns.arrive("a", pool="small")
+    lone = turns.arrive("b", pool="large")
+    late = turns.arrive("c", pool="small")
+    assert turns.leave(first) == [], (
+        "the free place of the small pool would make the large one wait without end"
+    )
+    assert turns.leave(second) == [lone]
+    assert turns.leave(lone) == [late]
+
+
+def test_whoever_was_kept_back_by_one_that_gives_up_begins_at_once() -> None:
+    turns = Engine(2, "large").queue()
+    first = turns.arrive("a", pool="small")
+    lone = turns.arrive("b", pool="large")
+    late = turns.arrive("c", pool="small")
+    assert turns.leave(lone) == [late]
+    assert turns.running == 2
+    assert turns.leave(first) == []
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1001])
@@ -146,12 +202,13 @@ def test_keys_that_come_and_go_leave_nothing_behind() -> None:
     assert not turns._lanes
 
 
-class Engine(RuleBasedStateMachine):
+class Comings(RuleBasedStateMachine):
     """Whatever comes and goes, in whatever order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns = Turns(2, most=20, most_of_key=8)
+        self.engine = Engine(2)
+        self.turns = self.engine.queue(most=20, most_of_key=8)
         self.weights = {"a": 1, "b": 1, "c": 3, "d": 7}
         self.running: list[Turn] = []
         self.waiting: list[tuple[str, Turn]] = []
@@ -198,7 +255,8 @@ class Engine(RuleBasedStateMachine):
     @rule(width=st.sampled_from([1, 2, 4, None]))
     def resize(self, width: int | None) -> None:
         expected = self.in_order()
-        self.begun(self.turns.resize(width), expected)
+        self.engine.width = width
+        self.begun(self.turns.serve(), expected)
 
     @invariant()
     def nobody_waits_beside_a_free_place_and_positions_are_exact(self) -> None:
@@ -206,12 +264,63 @@ class Engine(RuleBasedStateMachine):
         assert turns.running == len(self.running)
         assert turns.waiting == len(self.waiting)
         if self.waiting:
-            assert turns.width is not None
-            assert turns.running >= turns.width
+            assert self.engine.width is not None
+            assert turns.running >= self.engine.width
         assert sorted(turns.position(turn) for _, turn in self.waiting) == list(
             range(1, len(self.waiting) + 1)
         )
 
 
-TestEngine = Engine.TestCase
-TestEngine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestComings = Comings.TestCase
+TestComings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class Pools(RuleBasedStateMachine):
+    """Several pools, one of which bears no others: nobody waits for nothing, and nobody for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = Engine(2, "alone")
+        self.turns = self.engine.queue(most=30, most_of_key=30)
+        self.running: list[Turn] = []
+        self.waiting: list[Turn] = []
+
+    def began(self, turns: list[Turn]) -> None:
+        for turn in turns:
+            self.waiting.remove(turn)
+            self.running.append(turn)
+
+    @rule(key=st.sampled_from("abc"), pool=st.sampled_from(["one", "two", "alone"]))
+    def arrive(self, key: str, pool: str) -> None:
+        if len(self.waiting) < 30:
+            turn = self.turns.arrive(key, pool=pool)
+            (self.running if turn.running else self.waiting).append(turn)
+            self.began(self.turns.serve())
+
+    @rule(which=st.integers(0, 40), running=st.booleans())
+    def leave(self, which: int, running: bool) -> None:
+        leaving = self.running if running else self.waiting
+        if leaving:
+            self.began(self.turns.leave(leaving.pop(which % len(leaving))))
+
+    @rule()
+    def all_end(self) -> None:
+        begun = len(self.running)
+        while self.running:
+            self.began(self.turns.leave(self.running.pop(0)))
+            begun += 1
+            assert begun < 200
+        assert not self.waiting, "whoever waits has its turn once the others have ended"
+
+    @invariant()
+    def nobody_shares_the_engine_with_the_one_that_cannot(self) -> None:
+        pools = {turn.pool for turn in self.running}
+        assert "alone" not in pools or len(pools) == 1
+        assert all(sum(turn.pool == pool for turn in self.running) <= 2 for pool in pools)
+        assert self.turns.running == len(self.running)
+        assert self.turns.waiting == len(self.waiting)
+        assert not self.waiting or self.running
+
+
+TestPools = Pools.TestCase
+TestPools.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -63,7 +63,7 @@ def test_command_line_beats_environment_beats_env_file_beats_file_beats_default(
     assert load(text, env_file=dotenv, env=env).current.port == 3
     everything = load(text, env_file=dotenv, env=env, cli=cli).current
     assert (everything.port, everything.spending_cap, everything.host) == (4, 3, "10.0.0.1")
-    assert everything.engine_parallel == 1
+    assert everything.engine_parallel == 0
 
 
 def test_a_prefixed_variable_wins_over_the_bare_one(load: Load) -> None:
