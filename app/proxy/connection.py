@@ -2,7 +2,7 @@
 
 Rule 1: this file alone reaches into aiohttp's protocol; the tests of connections say what of it we count on.
 Rule 2: nothing that a client sent is logged, whatever it was. Rule 3: a client that has sent its request and closes its
-half of the connection gets its answer.
+half of the connection gets its answer; one that closes it amid a body hears that the body was not whole.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 from weakref import WeakSet
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -181,17 +181,30 @@ class Connection(web.RequestHandler):
         if self.transport is None or self._request_count <= self._answered or self.ssl_context is not None:
             return False
         request = self._current_request
-        # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
-        if request is not None and request.version < HttpVersion11 and request.method == "POST":
-            return False
         if self._newest is not None and not self._newest.is_eof():
-            if request is not None and request.content is self._newest:
-                return False
-            # It waits for its turn, or has just been taken up and is nobody's for a moment.
             self._end_early(self._newest)
+        elif request is not None and request.version < HttpVersion11 and request.method == "POST":
+            # An old proxy closes both halves when its own client has gone, and cannot be asked whether it is there.
+            return False
         self._ended = True
         self._probe()
         return True
+
+    def owes_a_word(self) -> bool:
+        """Whether a client that has said goodbye to its encryption amid a body is to hear of it first.
+
+        Whoever has asked a whole request is taken at its word: most say goodbye only when they go, and wait for ours
+        with the connection open, so that nothing would tell that nobody listens to an answer that costs money.
+        """
+        if self.transport is None or self._request_count != self._answered + 1:
+            return False
+        newest = self._newest
+        if newest is None:
+            return False
+        if not newest.is_eof():
+            self._end_early(newest)
+            self._ended = True
+        return newest is self.broken
 
     def _probe(self) -> None:
         """Ask whether the client is still there: whoever has closed both halves answers with a reset.
@@ -253,6 +266,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no request, and to a fault of our own; neither says what was sent."""
+        if isinstance(exc, ClientConnectionResetError):
+            raise exc  # nobody is there to hear of it, and it is no fault
         if status == 400:
             self._mishaps.note("malformed requests refused")
         else:

@@ -20,6 +20,9 @@ from app.proxy.mishaps import Mishaps
 KEPT_FOR_US = 160
 """Descriptors for files, the ledger, the engine, Docker and the desktop."""
 SWEEP_S = 1.0
+LINGER_S = 2.0
+"""So long what still comes of a refused body is thrown away, for who hears a reset in place of the end never reads the
+answer (RFC 9112, 9.6). It may be anybody's, without a key: aiohttp's ten seconds would keep a connection too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Bounds:
         # Each connection may need another one to the engine.
         total = min(4096, max(32, (raise_descriptors() - KEPT_FOR_US) // 2))
         return cls(total, max(16, total // 4), max(8, total // 8))
+
+
+def linger_s(bounds: Bounds) -> float:
+    """So long a connection stays open behind its last answer."""
+    return min(LINGER_S, bounds.body_s)
 
 
 class Waiting(Protocol):

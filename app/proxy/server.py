@@ -24,7 +24,7 @@ from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault, TailMissing
 from app.proxy.bodies import Bodies
 from app.proxy.connection import Host
-from app.proxy.connections import Bounds, Connections
+from app.proxy.connections import Bounds, Connections, linger_s
 from app.proxy.dialects.base import JSON, Dialect
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.front import Front
@@ -46,9 +46,6 @@ MANAGEMENT = (
 
 BACKLOG = 512
 """Connections that the system keeps for us until we take them."""
-LINGER_S = 2.0
-"""So long what still comes of a refused body is thrown away, for who hears a reset in place of the end never reads the
-answer (RFC 9112, 9.6). It may be anybody's, without a key: aiohttp's ten seconds would keep a connection too long."""
 
 
 class Server:
@@ -101,7 +98,7 @@ class Server:
             access_log=None,
             # A compressed body is refused, not unpacked.
             auto_decompress=False,
-            lingering_time=min(LINGER_S, bounds.body_s),
+            lingering_time=linger_s(bounds),
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()

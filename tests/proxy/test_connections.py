@@ -63,6 +63,7 @@ class Stand:
     def __init__(self) -> None:
         self.port = 0
         self.hold = asyncio.Event()
+        self.reading = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.opened: list[Client] = []
         self.server: Server | None = None
@@ -82,6 +83,7 @@ class Stand:
         raise KeyError((await request.read()).decode())
 
     async def reads(self, request: web.BaseRequest) -> web.Response:
+        self.reading.set()
         return web.Response(body=await read_body(request, 1 << 20))
 
     async def connect(self) -> Client:
@@ -377,14 +379,41 @@ async def test_a_client_that_closes_both_halves_is_noticed_within_a_second(stand
             await house.cancelled.wait()
 
 
-async def test_a_half_closed_before_the_request_is_whole_ends_the_connection(stand: Any) -> None:
+async def test_a_half_closed_before_the_headers_are_whole_ends_the_connection(stand: Any) -> None:
     house = await stand()
-    for said in (b"", b"GET /hea", b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}"):
+    for said in (b"", b"GET /hea"):
         client = await house.connect()
         await client.say(said)
         await asyncio.sleep(0.1)
         client.writer.write_eof()
         assert b" 200 " not in await client.closed()
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"Content-Length: 9\r\n\r\n",
+        b"Content-Length: 9\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    ],
+)
+async def test_a_half_that_is_closed_while_the_body_is_read_is_told_that_the_body_is_not_whole(
+    stand: Any, version: bytes, part: bytes
+) -> None:
+    house = await stand()
+    client = await house.connect()
+    await client.say(b"POST /reads HTTP/" + version + b"\r\nHost: x\r\n" + part)
+    async with asyncio.timeout(5):
+        await house.reading.wait()
+    client.writer.write_eof()
+    heard = await client.closed()
+    if b"chunked" in part and version == b"1.0":
+        assert b" 400 " in heard
+        return
+    assert heard.count(b" 400 ") == 1
+    assert b"ended before it was whole" in heard
 
 
 async def test_a_half_that_is_closed_with_the_last_byte_of_half_a_body_is_told_so_at_once(stand: Any) -> None:

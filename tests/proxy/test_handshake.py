@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from aiohttp import web
 from app.access.certificate import load_pair, own_pair
 from app.basics.door import Door
 from app.proxy import handshake
+from app.proxy.bodies import read_body
 from app.proxy.connection import Connection
 from app.proxy.connections import Bounds
 from app.proxy.server import Server
@@ -33,10 +35,16 @@ class Encrypted:
         self.pairs = [own_pair(folder / name, ("localhost",)) for name in ("old", "new")]
         self.served = load_pair(*self.pairs[0])
         self.hold = asyncio.Event()
+        self.reading = asyncio.Event()
         self.port = 0
         self.writers: list[asyncio.StreamWriter] = []
         self.server = Server(
-            {"/health": {"GET": self.health}, "/slow": {"GET": self.slow}, "/size": {"POST": self.size}},
+            {
+                "/health": {"GET": self.health},
+                "/slow": {"GET": self.slow},
+                "/size": {"POST": self.size},
+                "/reads": {"POST": self.reads},
+            },
             lambda: 1 << 24,
             bounds=lambda: self.bounds,
             tls=lambda: self.served.context,
@@ -57,6 +65,10 @@ class Encrypted:
 
     async def size(self, request: web.BaseRequest) -> web.Response:
         return web.Response(text=str(len(await request.read())))
+
+    async def reads(self, request: web.BaseRequest) -> web.Response:
+        self.reading.set()
+        return web.Response(body=await read_body(request, 1 << 20))
 
     def trust(self, pair: int = 0) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.pairs[pair][0]))
@@ -173,7 +185,8 @@ async def test_connections_that_never_begin_their_handshake_shut_nobody_out(encr
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"\x16\x03\x01\x02\x00\x01", GET, b"\x16\x03\x01\xff\xff" + bytes(500)]
+    "said",
+    [b"", b"\x16\x03\x01\x02\x00\x01", b"get / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(500)],
 )
 async def test_what_is_no_handshake_is_closed_in_time(encrypted: Any, said: bytes) -> None:
     house = await encrypted(replace(USUAL, head_s=0.2))
@@ -184,6 +197,116 @@ async def test_what_is_no_handshake_is_closed_in_time(encrypted: Any, said: byte
             heard = await reader.read()
             assert b"HTTP" not in heard
     assert len(house.server._connections) == 0
+
+
+@pytest.mark.parametrize("cut", [1, 5, 200])
+async def test_whoever_speaks_plain_http_is_told_in_plain_http_that_https_is_spoken_here(
+    encrypted: Any, caplog: pytest.LogCaptureFixture, cut: int
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    house = await encrypted()
+    body = bytes(1 << 20)
+    whole = (
+        b"POST /size HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer mg_secret\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    reader, writer = await house.bare()
+    async with asyncio.timeout(10):
+        for piece in (whole[:cut], whole[cut:]):
+            writer.write(piece)
+            await writer.drain()  # all of it is taken: a reset in place of the end would hide the answer
+        heard = await reader.read()
+    head, _, said = heard.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert said == b'{"error":"This port speaks HTTPS: use https:// in place of http://."}'
+    assert int(head.lower().partition(b"content-length:")[2].split()[0]) == len(said)
+    assert b"location" not in head.lower(), (
+        "whoever follows would send the key once more, and think that all is well"
+    )
+    writer.close()
+    async with asyncio.timeout(5):
+        while len(house.server._connections):
+            await asyncio.sleep(0.01)
+    assert "mg_secret" not in caplog.text
+
+
+async def test_whoever_speaks_plain_http_and_goes_on_is_not_listened_to_for_long(encrypted: Any) -> None:
+    house = await encrypted(replace(USUAL, body_s=0.2))
+    reader, writer = await house.bare()
+    writer.write(GET)
+    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            while not writer.transport.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        while len(house.server._connections):
+            await asyncio.sleep(0.01)
+
+
+class Halves:
+    """A client's side of TLS that closes its half and still listens, which no library's streams can."""
+
+    def __init__(self, house: Encrypted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = house.trust().wrap_bio(self._in, self._out, server_hostname="localhost")
+
+    async def _until_done(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self._writer.write(self._out.read())
+                data = await self._reader.read(65_536)
+                self._in.write(data) if data else self._in.write_eof()
+            finally:
+                self._writer.write(self._out.read())
+
+    async def say(self, data: bytes) -> None:
+        await self._until_done(self._tls.do_handshake)
+        await self._until_done(lambda: self._tls.write(data))
+
+    def goodbye(self) -> None:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._writer.write(self._out.read())
+
+    async def hear(self) -> bytes:
+        heard = b""
+        with contextlib.suppress(ConnectionError, ssl.SSLZeroReturnError):  # the latter is their goodbye
+            while data := await self._until_done(lambda: self._tls.read(65_536)):
+                heard += data
+        return heard
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_goodbye_amid_a_body_is_answered_before_ours(encrypted: Any, later: bool) -> None:
+    house = await encrypted()
+    client = Halves(house, *await house.bare())
+    async with asyncio.timeout(10):
+        await client.say(b"POST /reads HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}")
+        if later:
+            await house.reading.wait()
+        client.goodbye()
+        heard = await client.hear()
+    assert heard.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 "))
+    assert b"ended before it was whole" in heard
+
+
+async def test_a_goodbye_behind_a_whole_request_ends_it(
+    encrypted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is how most clients go, and nothing else would tell that nobody listens to an answer that costs money."""
+    house = await encrypted()
+    client = Halves(house, *await house.bare())
+    async with asyncio.timeout(10):
+        await client.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.goodbye()
+        heard = await client.hear()
+    assert b"ended" not in heard
+    assert not caplog.text, "who goes makes no fault of ours"
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
