@@ -75,13 +75,17 @@ class Budget:
         self._held += more
         return True
 
+    def cover(self, hold_id: str, cost: int) -> int:
+        """How much of `cost` settling this hold would charge. Raises HoldError for an unknown id."""
+        return min(cost, self.held_by(hold_id) + self.remaining, max(0, self._cap - self._spent))
+
     def settle(self, hold_id: str, cost: int) -> int:
         """Release the hold and charge `cost`, at most what the hold and the remaining room cover.
 
         Returns what was charged: the amount to record. Negative costs (negative prices) are charged in full.
         A cap that was lowered meanwhile holds for what ran before, too: above it nothing is charged.
         """
-        charged = min(cost, self.held_by(hold_id) + self.remaining, max(0, self._cap - self._spent))
+        charged = self.cover(hold_id, cost)
         self.release(hold_id)
         self._spent += charged
         return charged
@@ -100,6 +104,10 @@ class Budget:
     def restore(self, cost: int) -> None:
         """Count what was charged before and was lost from the count: in full, whatever the cap."""
         self._spent += cost
+
+    def begin_with(self, spent_pico: int) -> None:
+        """From now on so much is spent: a period of `Purse` began, or what is known of it changed. Holds stay."""
+        self._spent = spent_pico
 
     def set_cap(self, cap_pico: int) -> None:
         """Takes effect at once. Below what is spent and held it refuses new holds; `over` says by how much, so that
