@@ -1,4 +1,4 @@
-"""Quarters of an hour since the epoch: every zone's days begin with one, so sums by quarter serve any day, week or month.
+"""Quarters of an hour since the epoch: days begin with one in every zone, so sums by quarter serve any of them.
 
 (A few zones were off the quarter in the last century: a sum since such a midnight begins with the quarter it lies in.)
 """

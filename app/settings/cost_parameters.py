@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from app.settings.declare import (
     Callback,
+    CapPeriod,
     Currency,
     Flag,
     Mode,
@@ -14,6 +15,7 @@ from app.settings.declare import (
     Template,
     Watts,
     Whole,
+    Zone,
     parameter,
 )
 
@@ -140,6 +142,18 @@ class CostSettings:
         # 64 bits of pico-units end a little above this.
         le=9_000_000,
         seed=True,
+    )
+    cap_period: CapPeriod = parameter(
+        "total",
+        "Period of the cap",
+        "total: the cap is for all that is ever spent. day, week (from Monday), month: for each of them anew.",
+        group="Price",
+    )
+    time_zone: Zone = parameter(
+        "",
+        "Time zone",
+        "By whose clocks days, weeks and months begin. Empty: by this machine's.",
+        group="Price",
     )
     ledger_secret: Secret = parameter(
         "",

@@ -17,6 +17,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from app.basics.figures import plain_digits
+from app.basics.zones import zone_named
 from app.settings.currencies import CURRENCIES
 
 MASK = "********"
@@ -53,7 +54,7 @@ _LARGEST_EXPONENT = 30
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One way to read a value: `name` for the faces (number, whole, flag, choice, host, hosts, url, model, models,
-    image, daemon, ports, currency, secret), `says` what is allowed, before any bounds."""
+    image, daemon, ports, currency, zone, secret), `says` what is allowed, before any bounds."""
 
     name: str
     says: str
@@ -318,6 +319,13 @@ def _fields(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _zone(value: object) -> str:
+    text = _text(value, 64).strip()
+    if text and zone_named(text) is None:
+        raise ValueError("there is no time zone of that name")
+    return text
+
+
 NUMBER = Kind("number", "a number", _float)
 MONEY = Kind("number", "a number with at most 12 decimals", _decimal(12))
 RATIO = Kind("number", "a number with at most 6 decimals", _decimal(6))
@@ -347,6 +355,7 @@ SECRET = Kind("secret", "one line of at most 1024 characters", _secret)
 TEMPLATE = Kind(
     "template", "what is hashed, such as {id}{tokens}{cost}{secret}, with {id} and {secret} in it", _template
 )
+ZONE = Kind("zone", "a time zone's name, such as Europe/Berlin, or empty for this machine's", _zone)
 LINE = Kind("line", "one line of at most 256 characters", lambda value: _text(value, 256))
 DATABASE = Kind("secret", "an address such as postgresql://user:password@host/name, or empty", _database)
 

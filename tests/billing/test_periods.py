@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.basics.quarters import QUARTER_US
+from app.basics.zones import MachineClocks
 from app.billing.periods import ALWAYS, Period, edge_text
 
 HOUR_US = 3_600_000_000
@@ -63,7 +65,8 @@ def test_a_period_is_the_calendars(period: Period, now: str, begins: str, ends: 
 )
 def test_days_on_which_the_clocks_change_are_shorter_or_longer(zone: str, noon: str, hours: float) -> None:
     span = Period.DAY.span(at(noon, zone), ZoneInfo(zone))
-    assert span.from_us is not None and span.to_us is not None
+    assert span.from_us is not None
+    assert span.to_us is not None
     assert (span.to_us - span.from_us) / HOUR_US == hours
 
 
@@ -83,7 +86,8 @@ def test_periods_follow_on_each_other_without_gap_and_begin_with_a_quarter_of_an
 ) -> None:
     zone = ZoneInfo(name)
     span = period.span(now_us, zone)
-    assert span.from_us is not None and span.to_us is not None
+    assert span.from_us is not None
+    assert span.to_us is not None
     assert span.holds(now_us)
     assert period.span(span.from_us, zone) == span
     assert period.span(span.to_us - 1, zone) == span
@@ -109,3 +113,21 @@ def test_the_end_is_said_in_words() -> None:
         "this month",
     )
     assert (Period.TOTAL.each, Period.TOTAL.this) == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="platform: Windows sets no zone for one process")
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "America/Santiago", "America/Havana", "Australia/Lord_Howe"]
+)
+def test_a_machine_that_does_not_name_its_zone_has_the_same_days(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", name)
+    time.tzset()
+    try:
+        for hours in range(0, 366 * 24, 7):
+            now_us = at("2026-01-01") + hours * HOUR_US
+            assert Period.DAY.span(now_us, MachineClocks()) == Period.DAY.span(now_us, ZoneInfo(name))
+    finally:
+        monkeypatch.undo()
+        time.tzset()

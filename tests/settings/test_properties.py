@@ -92,6 +92,8 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
                 max_size=3,
                 unique=True,
             ).map(tuple)
+        case "zone":
+            return st.sampled_from(("", "Europe/Berlin", "Asia/Kathmandu", "UTC"))
         case "fields":
             return st.lists(st.sampled_from(("top_a", "min_tokens", "x.y-z")), max_size=3, unique=True).map(
                 tuple

@@ -13,15 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.basics.quarters import quarter_of
 from app.ledger.checkpoint import Checkpoint, Signer
 from app.ledger.drafts import GenesisDraft
 from app.ledger.errors import TailMissing
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
+from app.ledger.spending import SpentSince
 from app.ledger.sqlite.membership import CreateClient, CreateKey, LimitKey, RevokeKey
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.rotation import RotateKey
+from app.ledger.sqlite.spending import Mark, Marked
 from app.ledger.sqlite.transaction import Write
 
 
@@ -97,6 +100,15 @@ class Members(Readings):
         future: Future[Key] = self._loop.create_future()
         self._record(RevokeKey(key_id, self._clock_us(), self.new_id(), future), future)
         return future
+
+    async def spent_since(self, since_us: int) -> SpentSince:
+        """What was spent since that wall time, by everything that was handed over for recording before this call and by
+        nothing that is handed over later."""
+        future: Future[Marked] = self._loop.create_future()
+        self._submit(Mark(future))
+        marked = await future
+        parts = await self._read(self._reader.spent, since_us, marked.n)
+        return SpentSince(marked.cum_pico, quarter_of(since_us), parts)
 
     def clients(self) -> tuple[Client, ...]:
         """All clients, oldest first."""

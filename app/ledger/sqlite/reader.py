@@ -32,12 +32,14 @@ from app.ledger.merkle import (
 )
 from app.ledger.parties import Client
 from app.ledger.proofs import Consistency, Inclusion
+from app.ledger.spending import Spent
 from app.ledger.sqlite.deliveries import stored_deliveries
 from app.ledger.sqlite.labour import labour_sums
 from app.ledger.sqlite.nodes import StoredNodes
 from app.ledger.sqlite.pages import Window
 from app.ledger.sqlite.rows import stored_parties
 from app.ledger.sqlite.schema import explain, open_reader
+from app.ledger.sqlite.spending import spent_by_quarter
 from app.ledger.tiled import TileCache
 
 PAGE_MAX = 500
@@ -214,6 +216,11 @@ class Reader:
         """What was logged of the operator's time: log → sum."""
         with self._snapshot() as connection:
             return labour_sums(connection)
+
+    def spent(self, since_us: int, upto: int) -> tuple[Spent, ...]:
+        """The sums over the first `upto` records of the file, as far as their work ended in that quarter or later."""
+        with self._snapshot() as connection:
+            return tuple(spent_by_quarter(connection, since_us, upto))
 
     def _claimed(self, connection: apsw.Connection, log: str, size: int | None) -> _Claimed:
         """The checkpoint over the first `size` records (None: over all).

@@ -127,9 +127,18 @@ _V4 = "CREATE INDEX record_key ON record (log, seq) WHERE substr(find, -4) = cha
 
 _V5 = "CREATE INDEX record_labor ON record (log, seq) WHERE substr(find, -6) = char(10) || 'labor';"
 
+_T1 = "CAST(CAST(substr(body, nullif(instr(body, X'227431223a'), 0) + 5, 20) AS TEXT) AS INTEGER)"
+QUARTER = f"coalesce({_T1}, t0) / 900000000"
+"""The quarter of an hour (see `basics.quarters`) of the number behind `"t1":`, which no text in a record can hold."""
+KEY_OF = "CASE substr(find, -6) WHEN char(10) || 'usage' THEN substr(find, 1, instr(find, char(10)) - 1) END"
+COST_OF = "CAST(CAST(substr(body, 10, 21) AS TEXT) AS INTEGER)"
+"""Records that cost something begin with `{"cost":"`; of all others this is 0."""
+_V6 = f"CREATE INDEX record_spent ON record ({QUARTER}, log, {KEY_OF}, {COST_OF});"
+# Plain functions of text, and not those of JSON: they are quick, and of a damaged body they make something as well.
+
 LIMITS_SINCE = 2
 """The version from which on keys have limits."""
-MIGRATIONS = (_V1, _V2, _V3, _V4, _V5)
+MIGRATIONS = (_V1, _V2, _V3, _V4, _V5, _V6)
 """The script at index v leads from version v to v + 1; the version is `PRAGMA user_version`."""
 
 

@@ -180,6 +180,13 @@ class Transaction:
         """The names of all logs."""
         return (*self._heads, *self.new_logs)
 
+    @property
+    def cum(self) -> int:
+        """What all records cost, those of this commit so far too."""
+        return sum(self.touched.get(name, head).cum for name, head in self._heads.items()) + sum(
+            self.touched[name].cum for name in self.new_logs
+        )
+
     def head(self, log: str) -> LogHead:
         """The head of `log` to work on; LedgerError where there is no such log."""
         head = self.touched.get(log)

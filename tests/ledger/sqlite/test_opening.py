@@ -159,7 +159,7 @@ async def test_a_ledger_of_the_first_schema_keeps_its_keys_which_then_have_no_li
     await ledger.close()
     rows("DROP TABLE delivery")
     rows("DROP INDEX record_key")
-    rows("DROP INDEX record_labor")
+    rows("DROP INDEX record_spent; DROP INDEX record_labor")
     rows("ALTER TABLE key DROP COLUMN limits")
     rows("PRAGMA user_version = 1")
     (found,) = (await opening()).keys()
