@@ -102,6 +102,19 @@ class MoneyView:
     """What clients cost at this moment, extrapolated to an hour."""
     cap_warning_pct: int = 0
     """80 or 95 once so much of the cap is spent, otherwise 0."""
+    cap_period: str = "total"
+    """What the cap is for: `total`, or each `day`, `week` or `month`; `spent_pico` is that of the running one."""
+    total_pico: int | None = None
+    """What was ever spent, where that is another amount than `spent_pico`."""
+    renews_us: int | None = None
+    """Wall time at which spending begins anew; None where it never does."""
+    renews: str = ""
+    """The same in words, by the contributor's clocks."""
+
+    @property
+    def ever_pico(self) -> int:
+        """What was ever spent."""
+        return self.spent_pico if self.total_pico is None else self.total_pico
 
     @property
     def remaining_pico(self) -> int:

@@ -18,7 +18,7 @@ _A_WEEK_US = 7 * 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CalendarSpan:
     """Wall time [from_us, to_us) in µs since the epoch; None: without beginning, without end."""
 
     from_us: int | None
@@ -29,7 +29,7 @@ class Span:
         return (self.from_us is None or self.from_us <= at_us) and (self.to_us is None or at_us < self.to_us)
 
 
-ALWAYS = Span(None, None)
+ALWAYS = CalendarSpan(None, None)
 
 
 class Period(StrEnum):
@@ -40,7 +40,7 @@ class Period(StrEnum):
     WEEK = "week"
     MONTH = "month"
 
-    def span(self, at_us: int, zone: tzinfo) -> Span:
+    def span(self, at_us: int, zone: tzinfo) -> CalendarSpan:
         """The one that `at_us` lies in."""
         if self is Period.TOTAL:
             return ALWAYS
@@ -54,7 +54,7 @@ class Period(StrEnum):
             case _:
                 first = today.replace(day=1)
                 following = (first + timedelta(days=31)).replace(day=1)
-        return Span(_midnight(first, zone), _midnight(following, zone))
+        return CalendarSpan(_midnight(first, zone), _midnight(following, zone))
 
     @property
     def each(self) -> str:

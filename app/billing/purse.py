@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 
 from app.billing.budget import Budget
-from app.billing.periods import Period, Span
+from app.billing.periods import CalendarSpan, Period
 from app.billing.spending import Spending
 
 
@@ -51,6 +51,11 @@ class Purse:
         return self._budget.spent
 
     @property
+    def total(self) -> int:
+        """What was ever charged."""
+        return self._spending.total_pico
+
+    @property
     def held(self) -> int:
         """The sum of all open holds."""
         return self._budget.held
@@ -71,7 +76,7 @@ class Purse:
         return self._period
 
     @property
-    def span(self) -> Span:
+    def span(self) -> CalendarSpan:
         """The running period."""
         return self._span
 
@@ -81,9 +86,9 @@ class Purse:
         return self._zone
 
     @property
-    def spending_known(self) -> bool:
-        """Whether what was charged is known by its time, as every period but the total needs it."""
-        return self._spending.known
+    def exact(self) -> bool:
+        """Whether it is known what was charged in the running period; otherwise everything that ever was counts."""
+        return self._spending.covers(self._span.from_us)
 
     def hold(self, hold_id: str, amount: int, now_us: int) -> bool:
         """Reserve `amount`; False, and nothing reserved, where there is no room for it. Raises HoldError."""
@@ -143,6 +148,10 @@ class Purse:
     def read_anew(self) -> None:
         """See `Spending.read_anew`."""
         self._spending.read_anew()
+
+    def was_not_read(self) -> None:
+        """See `Spending.was_not_read`."""
+        self._spending.was_not_read()
 
     def was_read(self, total_pico: int, quarters: Mapping[int, int], known_from: int, now_us: int) -> None:
         """See `Spending.was_read`; it counts from now on."""

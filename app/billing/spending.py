@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.basics.quarters import quarter_of
-from app.billing.periods import Span
+from app.billing.periods import CalendarSpan
 
 KEPT_QUARTERS = 62 * 96
 """Two months: more than any period needs, but where the clock is set back further."""
@@ -27,19 +27,15 @@ class Spending:
     def __init__(
         self, total_pico: int = 0, quarters: Mapping[int, int] | None = None, known_from: int = 0
     ) -> None:
-        self._meanwhile: list[tuple[int, int]] | None = None
-        self._set(total_pico, quarters or {}, known_from)
-
-    def _set(self, total_pico: int, quarters: Mapping[int, int], known_from: int) -> None:
         self.total_pico = total_pico
-        self._quarters = dict(quarters)
+        self._quarters = dict(quarters or {})
         self._known_from = known_from
         self._latest = max(self._quarters, default=0)
+        self._meanwhile: list[tuple[int, int]] | None = None
 
-    @property
-    def known(self) -> bool:
-        """Whether anything but the total is."""
-        return self._known_from != NOTHING_KNOWN
+    def covers(self, from_us: int | None) -> bool:
+        """Whether the sum since then is known, and not only a bound of it."""
+        return from_us is None or quarter_of(from_us) >= self._known_from
 
     def add(self, cost_pico: int, ended_us: int) -> None:
         """One charge more, for work that ended then (wall time, µs)."""
@@ -61,12 +57,12 @@ class Spending:
         """What was charged from then on; None: ever."""
         if from_us is None:
             return self.total_pico
-        first = quarter_of(from_us)
-        if first < self._known_from:
+        if not self.covers(from_us):
             return self.total_pico
+        first = quarter_of(from_us)
         return sum(cost for at, cost in self._quarters.items() if at >= first)
 
-    def within(self, span: Span) -> int:
+    def within(self, span: CalendarSpan) -> int:
         """What was charged in that time alone."""
         return self.since(span.from_us) - (0 if span.to_us is None else self.since(span.to_us))
 
@@ -74,9 +70,15 @@ class Spending:
         """The ledger is asked again, from this moment on; what is charged meanwhile is added to its answer."""
         self._meanwhile = []
 
+    def was_not_read(self) -> None:
+        """The ledger did not answer: what was known stays."""
+        self._meanwhile = None
+
     def was_read(self, total_pico: int, quarters: Mapping[int, int], known_from: int) -> None:
         """What the ledger says of everything that had been charged when `read_anew` was called."""
         meanwhile, self._meanwhile = self._meanwhile or (), None
-        self._set(total_pico, quarters, known_from)
+        self.total_pico, self._known_from = total_pico, known_from
+        self._quarters = dict(quarters)
+        self._latest = max(self._quarters, default=0)
         for cost_pico, ended_us in meanwhile:
             self.add(cost_pico, ended_us)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from app.billing.money import format_money
+from app.billing.periods import Period
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 
@@ -100,7 +101,7 @@ def status(
     if health["ends"]:
         lines[0] += f" {health['ends']}"
     lines.append(
-        f"Spent {money('total_cost_pico')} of {money('spending_cap_pico')}, "
+        f"Spent {money('period_cost_pico')} of {money('spending_cap_pico')}{_in_period(stats)}, "
         f"{stats['requests']} requests, {stats['total_watts']:.0f} W now."
     )
     if stats["cap_warning_percent"]:
@@ -117,6 +118,12 @@ def status(
     if public["phase"] != "off":
         lines.append(f"Public address: {public['url'] or public['problem'] or public['phase']}")
     return lines
+
+
+def _in_period(stats: dict[str, Any]) -> str:
+    if not stats["cap_renews_text"]:
+        return ""
+    return f" {Period(stats['cap_period']).this} (anew from {stats['cap_renews_text']})"
 
 
 def certificate(told: Mapping[str, Any]) -> list[str]:

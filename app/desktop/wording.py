@@ -7,6 +7,7 @@ Rule 2: no jargon, no blame, and never a figure that the snapshot does not hold.
 from __future__ import annotations
 
 from app.billing.money import format_money
+from app.billing.periods import Period
 from app.desktop import format as fmt
 from app.desktop.receipt_wording import tooltip_line
 from app.desktop.theme import Tone
@@ -111,10 +112,9 @@ def _sentence(text: str) -> str:
 
 
 def spent_of_cap(money: MoneyView) -> str:
-    """«$3.42 of $10.00»."""
-    return (
-        f"{format_money(money.spent_pico, money.currency)} of {format_money(money.cap_pico, money.currency)}"
-    )
+    """«$3.42 of $10.00», or «$3.42 of $10.00 this week»."""
+    spent, cap = (format_money(amount, money.currency) for amount in (money.spent_pico, money.cap_pico))
+    return f"{spent} of {cap} {Period(money.cap_period).this}".rstrip()
 
 
 def per_hour(money: MoneyView, cost_pico_per_hour: int | None = None) -> str:
@@ -164,5 +164,4 @@ def certificate(snapshot: Snapshot) -> str:
 
 def cap_warning(money: MoneyView) -> str:
     """That the spending cap is nearly reached."""
-    spent, cap = (format_money(amount, money.currency) for amount in (money.spent_pico, money.cap_pico))
-    return f"{money.cap_warning_pct} % of the spending cap is spent: {spent} of {cap}."
+    return f"{money.cap_warning_pct} % of the spending cap is spent: {spent_of_cap(money)}."

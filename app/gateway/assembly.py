@@ -110,14 +110,14 @@ async def running(
         )
         opened.callback(meter.stop)
         jobs = Jobs(
-            books.budget,
+            books.cap.purse,
             books.ledger,
             meter,
             hold_seconds=lambda: store.current.hold_seconds,
             patience=lambda: patience_of(store.current),
         )
         queue = Queue(queue_bounds_of(store.current), meter.beside)
-        uptime = Uptime(books.ledger, meter, books.budget, lambda: books.pricing, books.keys.first_log)
+        uptime = Uptime(books.ledger, meter, books.cap.purse, lambda: books.pricing, books.keys.first_log)
         configuration = Configuration(store, books, meter, uptime, encryption)
         deliveries = Deliveries(
             books.ledger,
@@ -152,10 +152,11 @@ async def running(
 
         engine_known()
         upstream.moved.connect(engine_known)
-        cap = CapWatch(books.budget, lambda: store.current.currency)
+        cap = CapWatch(books.cap.purse, lambda: store.current.currency)
         conduct.looked.connect(cap.look)
         cap.warned.connect(changes)
         alarm.rang.connect(conduct.look)
+        alarm.set_back.connect(conduct.look)
 
         def tail_told() -> None:
             books.tail(deliveries.tail_lost())
@@ -164,7 +165,8 @@ async def running(
         deliveries.moved.connect(tail_told)
         deliveries.changed.connect(tail_told)
         deliveries.changed.connect(changes)
-        deliveries.refilled.connect(books.came_back)
+        deliveries.refilled.connect(lambda cost: books.came_back(cost, store.current))
+        books.cap.counted.connect(conduct.look)
         books.labour.charged.connect(conduct.look)
         books.labour.charged.connect(changes)
         quiet.changed.connect(conduct.look)

@@ -14,12 +14,11 @@ from app.access.identify import Access
 from app.access.identity import Identity
 from app.access.principals import new_key
 from app.basics.clock import mono_us, wall_us
-from app.billing.budget import Budget
-from app.billing.money import to_pico
 from app.billing.pricing import Pricing
 from app.gateway.delivery.ahead import Ahead, ahead
 from app.gateway.labour import Labour
 from app.gateway.newest import Newest
+from app.gateway.spending_cap import SpendingCap
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
 from app.ledger.heads import LabourSum, Receipt
@@ -49,6 +48,7 @@ class Books:
         keys: ClientKeys,
         run_token: str,
         settings: Settings,
+        cap: SpendingCap,
         labour: Mapping[str, LabourSum],
         lost: Sequence[Ahead] = (),
     ) -> None:
@@ -63,8 +63,8 @@ class Books:
         self.lost = lost
         """What clients' receivers have shown to have that is missing here."""
         self._terms_due = bool(lost)
-        self.budget = Budget(to_pico(settings.spending_cap), ledger.spent_pico)
-        self.labour = Labour(ledger, self.budget, lambda: self.pricing, labour)
+        self.cap = cap
+        self.labour = Labour(ledger, cap.purse, lambda: self.pricing, labour)
 
     @classmethod
     async def open(cls, folders: Folders, vault: Vault, settings: Callable[[], Settings]) -> Books:
@@ -97,8 +97,19 @@ class Books:
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
             await keys.load()
+            cap = SpendingCap(ledger, settings())
+            await cap.ask(settings())
             books = cls(
-                identity, ledger, newest, access, keys, run_token, settings(), await ledger.labour(), lost
+                identity,
+                ledger,
+                newest,
+                access,
+                keys,
+                run_token,
+                settings(),
+                cap,
+                await ledger.labour(),
+                lost,
             )
             await books._require_currency(settings().currency)
             for recorded in () if lost else books._record_terms():
@@ -120,10 +131,12 @@ class Books:
                     "currency",
                 )
 
-    def came_back(self, cost_pico: int) -> None:
+    def came_back(self, cost_pico: int, settings: Settings) -> None:
         """Records that had been lost are in the ledger again, though perhaps not yet all of them: they count in full,
-        and their keys open the door."""
-        self.budget.restore(cost_pico)
+        as if spent now until it is known when they were, and their keys open the door."""
+        now_us = wall_us()
+        self.cap.purse.restore(cost_pico, now_us, now_us)
+        self.cap.ask_again(settings, self.labour)
         self.keys.refresh()
         self.labour.read_again()
 
@@ -142,7 +155,7 @@ class Books:
     def settle_terms(self, settings: Settings) -> Pricing:
         """Go by the cap and the prices of `settings` from now on. The record of them is written before any that is
         priced by them, and nobody waits for it: a full disk must not keep a cap from being set."""
-        self.budget.set_cap(to_pico(settings.spending_cap))
+        self.cap.follow(settings)
         pricing = pricing_of(settings)
         if pricing != self.pricing:
             self.pricing = pricing
@@ -184,6 +197,7 @@ class Books:
 
     async def close(self) -> None:
         """Everything that was recorded is durable on return."""
+        await self.cap.close()
         await self.ledger.close()
         await self._newest.close()
 

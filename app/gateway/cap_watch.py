@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable
 
 from app.basics.signal import Signal
-from app.billing.budget import Budget
 from app.billing.cap_warning import CapWarning
 from app.billing.money import format_money
+from app.billing.purse import Purse
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 class CapWatch:
     """`warned` is told when a level was reached that had not been said."""
 
-    def __init__(self, budget: Budget, currency: Callable[[], str]) -> None:
+    def __init__(self, cap: Purse, currency: Callable[[], str]) -> None:
         self.warned: Signal[[]] = Signal()
-        self._budget = budget
+        self._cap = cap
         self._currency = currency
-        self._warning = CapWarning(budget.spent, budget.cap)
+        self._span = cap.span
+        self._warning = CapWarning(cap.spent, cap.cap)
 
     @property
     def level_pct(self) -> int:
@@ -32,14 +33,18 @@ class CapWatch:
 
     def look(self) -> None:
         """Something may have been spent, or the cap may have been set."""
-        spent, cap = self._budget.spent, self._budget.cap
+        spent, cap = self._cap.spent, self._cap.cap
+        if self._cap.span != self._span:
+            # Another period: nothing was said of it yet.
+            self._span, self._warning = self._cap.span, CapWarning(0, max(1, cap))
         level = self._warning.told(spent, cap)
         if level is not None:
             currency = self._currency()
             log.warning(
-                "%d %% of the spending cap is spent: %s of %s.",
+                "%d %% of the spending cap is spent: %s of %s%s.",
                 level,
                 format_money(spent, currency),
                 format_money(cap, currency),
+                f" {self._cap.period.each}".rstrip(),
             )
             self.warned()

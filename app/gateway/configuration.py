@@ -43,6 +43,9 @@ class Configuration:
         await self._encryption.check(changes)
         before = self._store.current
         done = await asyncio.to_thread(self._store.update, changes)
+        now = self._store.current
+        if (now.cap_period, now.time_zone) != (before.cap_period, before.time_zone):
+            await self._books.cap.ask(now, self._books.labour)
         self._apply(before, self._store.current)
         await self._encryption.look(settled=True)
         return {
@@ -55,7 +58,8 @@ class Configuration:
         if now == before:
             return
         # What ran up is billed under the old terms, but a cap that is lowered holds for it, too.
-        self._books.budget.set_cap(min(self._books.budget.cap, to_pico(now.spending_cap)))
+        purse = self._books.cap.purse
+        purse.set_cap(min(purse.cap, to_pico(now.spending_cap)))
         self._uptime.bill()
         pricing = self._books.settle_terms(now)
         self._meter.configure(

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 
 from app.basics.clock import wall_us
 from app.basics.signal import Signal
-from app.billing.budget import Budget, HoldError
+from app.billing.budget import HoldError
 from app.billing.pricing import Pricing
+from app.billing.purse import Purse
 from app.ledger.drafts import LaborDraft
 from app.ledger.errors import DuplicateRecord, LedgerError
 from app.ledger.heads import LabourSum, Receipt
@@ -32,18 +33,19 @@ class Labour:
     def __init__(
         self,
         ledger: Ledger,
-        budget: Budget,
+        cap: Purse,
         pricing: Callable[[], Pricing],
         sums: Mapping[str, LabourSum],
     ) -> None:
         self.charged: Signal[[]] = Signal()
         """Told when something was charged."""
         self._ledger = ledger
-        self._budget = budget
+        self._cap = cap
         self._pricing = pricing
         self._sums = dict(sums)
         self._reading: asyncio.Task[None] | None = None
         self._logged = 0
+        self._pending: set[asyncio.Future[Receipt]] = set()
 
     def sum(self, log: str | None) -> LabourSum:
         """What was logged in one log, or (None) in all."""
@@ -51,6 +53,11 @@ class Labour:
             return self._sums.get(log, LabourSum())
         logged = self._sums.values()
         return LabourSum(sum(one.dur_us for one in logged), sum(one.cost_pico for one in logged))
+
+    async def settled(self) -> None:
+        """Wait until nothing is handed over for recording that is not charged yet."""
+        while self._pending:
+            await asyncio.wait(self._pending)
 
     def read_again(self) -> None:
         """Records that had been lost are back: what was logged is read anew, and counts as soon as that is done."""
@@ -76,22 +83,25 @@ class Labour:
         cost = self._pricing().labor_cost(dur_us)
         draft = LaborDraft(record_id, max(0, now_us - dur_us), now_us, dur_us, note, cost)
         try:
-            if not self._budget.hold(record_id, cost):
-                raise NoRoomForLabour(cost, self._budget.remaining)
+            if not self._cap.hold(record_id, cost, now_us):
+                raise NoRoomForLabour(cost, self._cap.remaining)
         except HoldError:
             raise DuplicateRecord(f"{record_id} is being recorded already.") from None
         try:
             recorded = self._ledger.append(client.log, draft)
         except LedgerError:
-            self._budget.release(record_id)
+            self._cap.release(record_id)
             raise
 
+        self._pending.add(recorded)
+
         def settled(done: asyncio.Future[Receipt]) -> None:
-            self._budget.release(record_id)
+            self._pending.discard(recorded)
+            self._cap.release(record_id)
             if done.cancelled() or done.exception() is not None:
                 return
             # What is recorded counts in full, also where the cap was lowered while it was being written.
-            self._budget.restore(cost)
+            self._cap.restore(cost, now_us, wall_us())
             self._sums[client.log] = self.sum(client.log).plus(draft)
             self._logged += 1
             self.charged()

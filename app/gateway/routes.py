@@ -79,7 +79,7 @@ def routes(
         admission=Admission(conduct.first, models, policy, spoken),
         allowances=allowances,
         queue=queue,
-        budget=books.budget,
+        cap=books.cap.purse,
         ledger=books.ledger,
         meter=gateway.meter,
         engine=lambda: upstream.engine,

@@ -11,7 +11,7 @@ from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.blockers import Blocker
 from app.presence.receipts import receipts_missing, tail_lost
-from app.presence.rules import Rule, cap_reached, storage_fault
+from app.presence.rules import Later, Rule, cap_reached, storage_fault
 from app.settings.store import SettingsStore
 
 
@@ -20,13 +20,19 @@ def rules(
 ) -> tuple[Rule, ...]:
     """What stands in the way besides the contributor's own word."""
 
-    def cap(now_us: int) -> Blocker | None:
-        """The cap blocks where not even one request would fit beside what is spent."""
-        budget = books.budget
+    def cap(now_us: int) -> Blocker | Later | None:
+        """The cap blocks where not even one request would fit beside what is spent, until its period ends."""
+        purse = books.cap.purse
+        purse.look(now_us)
+        books.cap.make_sure(store.current, books.labour)
         least = books.pricing.ceiling(meter.full_w, store.current.hold_seconds, now_us)
-        if budget.spent + least <= budget.cap:
-            return None
-        return cap_reached(format_money(budget.cap, books.pricing.tariff.currency))
+        to_us = purse.span.to_us
+        if purse.spent + least <= purse.cap:
+            return None if to_us is None else Later(to_us)
+        cap = f"{format_money(purse.cap, books.pricing.tariff.currency)} {purse.period.each}".rstrip()
+        if to_us is None or least > purse.cap:
+            return cap_reached(cap)
+        return cap_reached(cap, to_us, books.cap.renews(now_us))
 
     def storage(_: int) -> Blocker | None:
         return None if books.ledger.fault is None else storage_fault(books.ledger.fault)

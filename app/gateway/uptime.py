@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from app.basics.clock import wall_us
-from app.billing.budget import Budget
 from app.billing.pricing import BillingMode, Pricing
+from app.billing.purse import Purse
 from app.ledger.drafts import UptimeDraft
 from app.ledger.ids import new_id
 from app.ledger.sqlite.store import Ledger
@@ -27,13 +27,13 @@ class Uptime:
         self,
         ledger: Ledger,
         meter: Meter,
-        budget: Budget,
+        cap: Purse,
         pricing: Callable[[], Pricing],
         log: Callable[[], str],
     ) -> None:
         self._ledger = ledger
         self._meter = meter
-        self._budget = budget
+        self._cap = cap
         self._pricing = pricing
         self._log = log
         self._lent = False
@@ -79,7 +79,7 @@ class Uptime:
             e_uj=energy_uj,
             e_src=self._meter.source,
             tariff=pricing.tariff.id,
-            cost=self._budget.charge(cost),
+            cost=self._cap.charge(cost, t0_us + dur_us, t1_us),
         )
         self._ledger.append(self._log(), draft)
 

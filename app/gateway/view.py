@@ -65,8 +65,9 @@ class View:
         """The present moment, for a face that looks all the time."""
         if self._meter.watched:
             self._upstream.watch.wake()
-        meter, budget, pricing = self._meter, self._books.budget, self._books.pricing
+        meter, cap, pricing = self._meter, self._books.cap.purse, self._books.pricing
         wall, mono = wall_us(), mono_us()
+        cap.look(wall)
         power = meter.now()
         totals = self._books.ledger.totals()
         tls = self._encryption.view()
@@ -82,13 +83,17 @@ class View:
             engine=_engine(self._upstream),
             money=MoneyView(
                 currency=pricing.tariff.currency,
-                cap_pico=budget.cap,
-                spent_pico=budget.spent,
-                held_pico=budget.held,
+                cap_pico=cap.cap,
+                spent_pico=cap.spent,
+                held_pico=cap.held,
                 price_pico_per_kwh=pricing.tariff.price_at(wall),
                 billing_mode=pricing.mode.value,
                 cost_pico_per_hour=meter.cost_per_hour(power.marginal_w),
                 cap_warning_pct=self._cap.level_pct,
+                cap_period=cap.period.value,
+                total_pico=cap.total,
+                renews_us=cap.span.to_us,
+                renews=self._books.cap.renews(wall),
             ),
             usage=UsageView(
                 requests=totals.requests,

@@ -19,13 +19,16 @@ CallLater = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
 class Alarm:
-    """Tells `rang` when the wall clock has passed the time it is set to. `call_later` is the loop's, but in tests."""
+    """Tells `rang` when the wall clock has passed the time it is set to, and `set_back` when the clock was set back
+    while it waited. `call_later` is the loop's, but in tests."""
 
     def __init__(self, *, now_us: Callable[[], int] = wall_us, call_later: CallLater | None = None) -> None:
         self.rang: Signal[[]] = Signal()
+        self.set_back: Signal[[]] = Signal()
         self._now_us = now_us
         self._call_later = call_later
         self._at_us: int | None = None
+        self._seen_us = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, at_us: int | None) -> None:
@@ -46,7 +49,8 @@ class Alarm:
 
     def _wait(self, at_us: int) -> None:
         call_later = self._call_later or asyncio.get_running_loop().call_later
-        left_s = (at_us - self._now_us()) / 1e6
+        self._seen_us = self._now_us()
+        left_s = (at_us - self._seen_us) / 1e6
         self._timer = call_later(min(max(0.0, left_s), LOOK_S), self._look)
 
     def _look(self) -> None:
@@ -54,8 +58,11 @@ class Alarm:
         at_us = self._at_us
         if at_us is None:
             return
+        before_us = self._seen_us
         if self._now_us() < at_us:
             self._wait(at_us)
+            if self._seen_us < before_us:
+                self.set_back()
             return
         self._at_us = None
         self.rang()

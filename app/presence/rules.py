@@ -33,14 +33,20 @@ PREPARING = Blocker(
 )
 
 
-def cap_reached(cap: str) -> Blocker:
-    """`cap` is the amount in words. Nobody can be served, so nobody pays for the machine, and the GPU is free."""
+def cap_reached(cap: str, until_us: int | None = None, until: str = "") -> Blocker:
+    """`cap` is the amount in words; where it is for a period, that ends at `until_us`, which `until` says in words.
+    Nobody can be served, so nobody pays for the machine, and the GPU is free."""
     return Blocker(
         "cap_reached",
-        f"The spending cap of {cap} is reached.",
-        "Raise the cap to serve again.",
+        f"The spending cap of {cap} is reached."
+        if until_us is None
+        else f"The spending cap of {cap} is reached until {until}.",
+        "Raise the cap to serve again."
+        if until_us is None
+        else f"Serving goes on by itself at {until}, or raise the cap.",
         Weight.FAULT,
         retry_after_s=3600,
+        until_us=until_us,
         lending=Lending.ENDS_WITH_REQUESTS,
     )
 

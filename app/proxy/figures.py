@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.billing.money import pico_to_float
-from app.face import RunningRequest, Snapshot
+from app.face import MoneyView, RunningRequest, Snapshot
 from app.ledger.sqlite.store import Ledger
 from app.proxy.labour_book import LabourBook, labour_json
 from app.proxy.metadata import three_figures
@@ -22,6 +22,18 @@ def running(snapshot: Snapshot, log: str | None) -> list[RunningRequest]:
     return [request for request in snapshot.running if log is None or request.log == log]
 
 
+def _period(money: MoneyView, *, to_client: bool) -> dict[str, Any]:
+    """What the cap is for, and how far its running period is; a client hears of it only when it begins anew."""
+    spent = None if to_client else money.spent_pico
+    return {
+        "cap_period": money.cap_period,
+        "period_cost": None if spent is None else pico_to_float(spent),
+        "period_cost_pico": None if spent is None else str(spent),
+        "cap_renews": None if money.renews_us is None else money.renews_us / 1e6,
+        "cap_renews_text": money.renews or None,
+    }
+
+
 def figures(
     snapshot: Snapshot, ledger: Ledger, store: SettingsStore, labour: LabourBook, log: str | None
 ) -> dict[str, Any]:
@@ -32,7 +44,7 @@ def figures(
     money = snapshot.money
     room = max(0, money.cap_pico - money.spent_pico)
     # To a client the cap is as far as it could come itself: the whole would tell what the others spent.
-    spent = money.spent_pico if log is None else totals.cost_pico
+    spent = money.ever_pico if log is None else totals.cost_pico
     cap = money.cap_pico if log is None else spent + room
     held = money.held_pico if log is None else sum(request.held_pico for request in mine)
     gpu = snapshot.gpu
@@ -53,6 +65,7 @@ def figures(
         "budget_remaining": pico_to_float(room),
         "budget_remaining_pico": str(room),
         "held": pico_to_float(held),
+        **_period(money, to_client=log is not None),
         # To a client the cap is another, and how near the contributor's own is would tell what the others spent.
         "cap_warning_percent": (money.cap_warning_pct or None) if log is None else None,
         "average_cost": None if average is None else pico_to_float(average),

@@ -18,8 +18,8 @@ from app.access.allowances import Allowances, Grant
 from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
-from app.billing.budget import Budget
 from app.billing.pricing import Pricing
+from app.billing.purse import Purse
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
 from app.engine.evidence import has_no_such_path
 from app.ledger.holds import HoldRow
@@ -48,7 +48,7 @@ class Inference:
         admission: Admission,
         allowances: Allowances,
         queue: Queue,
-        budget: Budget,
+        cap: Purse,
         ledger: Ledger,
         meter: Meter,
         engine: Callable[[], Engine],
@@ -61,7 +61,7 @@ class Inference:
         self._admission = admission
         self._allowances = allowances
         self._queue = queue
-        self._budget = budget
+        self._cap = cap
         self._ledger = ledger
         self._meter = meter
         self._engine = engine
@@ -69,7 +69,7 @@ class Inference:
         self._hold_seconds = hold_seconds
         self._jobs = jobs
         self._engine_failed = engine_failed
-        self._books = Settling(budget, ledger, meter)
+        self._books = Settling(cap, ledger, meter)
 
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
@@ -143,7 +143,7 @@ class Inference:
             place.id or new_id(now_us), call, grant, place, pricing, now_us, mono_us(), asyncio.current_task()
         )
         job.hold_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
-        if not self._budget.hold(job.id, job.hold_pico):
+        if not self._cap.hold(job.id, job.hold_pico, now_us):
             raise Refusal(
                 402,
                 "cap_reached",

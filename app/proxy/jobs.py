@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from app.access.allowances import Grant
 from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
-from app.billing.budget import Budget
 from app.billing.pricing import Pricing
+from app.billing.purse import Purse
 from app.ledger.heads import Receipt
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
@@ -91,6 +91,7 @@ class Job:
         "delivered",
         "delivering",
         "durable",
+        "ended_us",
         "ending",
         "grant",
         "hold_pico",
@@ -128,6 +129,8 @@ class Job:
         self.mono0_us = mono0_us
         self.last_us = mono0_us
         self.task = task
+        self.ended_us = 0
+        """Wall time, once it is settled: the end that its record has, and in whose period it is charged."""
         self.hold_pico = 0
         self.durable: asyncio.Future[None] | None = None
         self.recorded: asyncio.Future[Receipt] | None = None
@@ -155,14 +158,14 @@ class Jobs:
 
     def __init__(
         self,
-        budget: Budget,
+        cap: Purse,
         ledger: Ledger,
         meter: Meter,
         *,
         hold_seconds: Callable[[], float],
         patience: Callable[[], Patience],
     ) -> None:
-        self._budget = budget
+        self._cap = cap
         self._ledger = ledger
         self._meter = meter
         self._hold_seconds = hold_seconds
@@ -227,8 +230,9 @@ class Jobs:
         Waiting for the next renewal would not do: with shared power a hold lasts as many times longer as there are
         requests. What a request has cost so far stays spent; the rest of its hold becomes free.
         """
-        over = self._budget.over
         now_us, wall = mono_us(), wall_us()
+        self._cap.look(wall)
+        over = self._cap.over
         for job in reversed(tuple(self._jobs.values())):
             if over <= 0:
                 return
@@ -254,7 +258,7 @@ class Jobs:
         waive = None if job.delivered else job.id
         if await self._ledger.gave_up(recorded, waive):
             if waive is not None:
-                self._budget.charge(-job.cost_pico)
+                self._cap.restore(-job.cost_pico, job.ended_us, wall_us())
                 job.cost_pico = 0
             self._let_go(job)
 
@@ -306,7 +310,7 @@ class Jobs:
         ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
         if job.hold_pico - so_far < ahead:
             wanted = so_far + pricing.ceiling(self._meter.full_w, seconds, wall)
-            if not self._budget.renew(job.id, wanted):
+            if not self._cap.renew(job.id, wanted, wall):
                 if job.hold_pico - so_far < pricing.ceiling(self._meter.full_w, 2 * RENEW_EVERY_S, wall):
                     self.end(job, CAP)
                 return

@@ -12,7 +12,8 @@ import logging
 from typing import Any
 
 from app.access.refusals import Refusal
-from app.billing.budget import Budget
+from app.basics.clock import wall_us
+from app.billing.purse import Purse
 from app.ledger.drafts import UsageDraft
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 class Settling:
     """Settles one request after the other."""
 
-    def __init__(self, budget: Budget, ledger: Ledger, meter: Meter) -> None:
-        self._budget = budget
+    def __init__(self, cap: Purse, ledger: Ledger, meter: Meter) -> None:
+        self._cap = cap
         self._ledger = ledger
         self._meter = meter
 
@@ -80,13 +81,14 @@ class Settling:
         free = lost or outcome is RequestOutcome.REFUSED
         cost = 0 if free else pricing.request_cost(spread, closed.share_us)
         job.closed = closed
-        job.cost_pico = self._budget.settle(job.id, cost)
+        job.ended_us = job.started_us + closed.dur_us
+        job.cost_pico = self._cap.settle(job.id, cost, job.ended_us, wall_us())
         job.settled = True
         job.grant.counts(None if tokens.source == "none" else (tokens.prompt or 0) + (tokens.completion or 0))
         draft = UsageDraft(
             id=job.id,
             t0=job.started_us,
-            t1=job.started_us + closed.dur_us,
+            t1=job.ended_us,
             dur_us=closed.dur_us,
             req=call.client_reference,
             key=call.principal.key,
@@ -107,7 +109,6 @@ class Settling:
 
     def figures(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> Figures:
         assert job.closed is not None
-        budget = self._budget
         return Figures(
             request_id=job.id,
             outcome=outcome.value,
@@ -116,7 +117,7 @@ class Settling:
             energy_source=job.closed.source,
             cost_pico=job.cost_pico,
             spent_pico=self._ledger.totals(job.call.principal.log).cost_pico,
-            remaining_pico=max(0, budget.cap - budget.spent),
+            remaining_pico=max(0, self._cap.cap - self._cap.spent),
             currency=job.pricing.tariff.currency,
             billing_mode=job.pricing.mode.value,
             tokens=tokens,
@@ -129,6 +130,6 @@ class Settling:
             self.settle(job, RequestOutcome.UPSTREAM_ERROR, Tokens())
             return
         self._meter.close(job.id)
-        self._budget.release(job.id)
+        self._cap.release(job.id)
         self._ledger.release(job.id)
         job.settled = True

@@ -115,11 +115,11 @@ def test_a_refund_is_taken_from_the_day_in_which_it_was_charged() -> None:
 
 def test_what_is_not_known_by_its_time_counts_in_full_until_the_ledger_was_read() -> None:
     one = purse(spending=Spending(70, {}, NOTHING_KNOWN))
-    assert (one.spent, one.spending_known) == (70, False)
+    assert (one.spent, one.exact) == (70, False)
     one.read_anew()
     assert one.charge(10, NOON, NOON) == 10
     one.was_read(70, {quarter_of(NOON - DAY_US): 50, quarter_of(NOON): 20}, 0, NOON)
-    assert (one.spent, one.spending_known) == (30, True)
+    assert (one.spent, one.exact) == (30, True)
     one.set_period(Period.TOTAL, UTC, NOON)
     assert one.spent == 80
 

@@ -323,3 +323,29 @@ def test_next_to_nothing_spent_is_drawn_as_next_to_nothing(qtbot) -> None:
     before = slider.grab().toImage()
     slider.show_money(10 * PICO, 7_500_000, 0)
     assert slider.grab().toImage() == before
+
+
+def test_a_cap_for_a_week_says_so_and_when_it_begins_anew(bench: Bench) -> None:
+    money = replace(
+        bench.face.present.money, cap_period="week", renews="Monday 00:00", renews_us=NOW_US + 40 * HOUR_US
+    )
+    bench.face.change(a_snapshot(money=money))
+    assert bench.card.text == "$3.42 of $10.00 this week"
+    assert bench.card.caption == "nothing held · anew from Monday 00:00"
+    bench.face.change(a_snapshot(money=replace(money, spent_pico=10 * PICO)))
+    assert bench.card.caption == "The cap is reached until Monday 00:00. Raise it to serve before that."
+
+
+def test_a_cap_that_would_be_reached_only_after_it_began_anew_is_not_foreseen(qtbot) -> None:
+    face = FakeGateway()
+    face.graph = lambda _span: [
+        PowerPoint(NOW_US - hours * HOUR_US, 126.0, 171.0, 111.0, 1, 6_580_000_000_000 // 48)
+        for hours in (3, 2, 1)
+    ]
+    money = replace(
+        a_snapshot().money, cap_period="day", renews="Monday 00:00", renews_us=NOW_US + 40 * HOUR_US
+    )
+    face.change(a_snapshot(money=money))
+    bench = Bench(face)
+    qtbot.addWidget(bench.window)
+    assert bench.card.caption == "nothing held · anew from Monday 00:00"

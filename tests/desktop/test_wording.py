@@ -118,3 +118,11 @@ def test_the_reason_does_not_repeat_the_headline() -> None:
 def test_watts_say_where_they_come_from(source: str, measured: bool, said: str) -> None:
     gpu = replace(a_snapshot().gpu, source=source, measured=measured)
     assert wording.gpu_source(gpu) == said
+
+
+def test_a_cap_for_a_period_is_named_with_it_everywhere() -> None:
+    money = replace(a_snapshot().money, cap_period="day", cap_warning_pct=80)
+    assert wording.menu_line(a_snapshot(money=money)).endswith("$3.42 of $10.00 today")
+    assert "$3.42 of $10.00 today" in wording.tooltip(a_snapshot(money=money))
+    assert wording.cap_warning(money) == "80 % of the spending cap is spent: $3.42 of $10.00 today."
+    assert wording.menu_line(a_snapshot()).endswith("$3.42 of $10.00")

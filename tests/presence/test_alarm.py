@@ -20,8 +20,10 @@ class Clocks:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.longest_s = 0.0
         self.rung = 0
+        self.set_back = 0
         self.alarm = Alarm(now_us=lambda: self.wall_us, call_later=cast(Any, self.call_later))
         self.alarm.rang.connect(self.ring)
+        self.alarm.set_back.connect(self.go_back)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Any:
         timer = (self.loop_s + delay_s, callback)
@@ -37,6 +39,9 @@ class Clocks:
 
     def ring(self) -> None:
         self.rung += 1
+
+    def go_back(self) -> None:
+        self.set_back += 1
 
     def pass_s(self, seconds: float) -> None:
         """Both clocks go on, and timers that fall due are called at their time."""
@@ -84,7 +89,7 @@ def test_a_clock_that_is_set_back_puts_it_off() -> None:
     clocks.pass_s(59)
     clocks.wall_us -= 3600 * SECOND_US
     clocks.pass_s(HOUR_S - 60)
-    assert clocks.rung == 0
+    assert (clocks.rung, clocks.set_back) == (0, 1)
     clocks.pass_s(61)
     assert clocks.rung == 1
 

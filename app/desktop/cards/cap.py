@@ -11,6 +11,7 @@ from PySide6.QtGui import QFocusEvent, QFontMetrics, QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMessageBox, QWidget
 
 from app.billing.money import MAX_PICO, format_money, to_pico
+from app.billing.periods import Period
 from app.desktop import format as fmt
 from app.desktop.cards.cap_slider import CapSlider
 from app.desktop.cards.card import Card
@@ -178,7 +179,7 @@ class CapCard(Card):
     def _show_cap(self, cap_pico: int, money: MoneyView) -> None:
         if self.slider.isSliderDown():
             return
-        self._of.say(f"of {format_money(cap_pico, money.currency)}")
+        self._of.say(f"of {format_money(cap_pico, money.currency)} {Period(money.cap_period).this}".rstrip())
         self.field.show_amount(cap_pico, money.currency)
         self.slider.show_money(cap_pico, money.spent_pico, money.held_pico)
         self.slider.setToolTip(format_money(cap_pico, money.currency))
@@ -232,7 +233,10 @@ class CapCard(Card):
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Spending cap")
         box.setText(f"{spent} is already spent. Set the cap to {new}?")
-        box.setInformativeText("Running requests end, and no request is served until you raise the cap.")
+        until = (
+            f"until {money.renews} or until you raise the cap" if money.renews else "until you raise the cap"
+        )
+        box.setInformativeText(f"Running requests end, and no request is served {until}.")
         accept = box.addButton(f"Set to {new}", QMessageBox.ButtonRole.AcceptRole)
         keep = box.addButton(
             f"Keep {format_money(money.cap_pico, money.currency)}", QMessageBox.ButtonRole.RejectRole
@@ -259,7 +263,7 @@ class CapCard(Card):
         self._forecast_of = key
         reached_us = cap_reached_at(self._face.history(SPANS_US[-1]), money.remaining_pico, self._at_us)
         self._forecast = ""
-        if reached_us is not None:
+        if reached_us is not None and (money.renews_us is None or reached_us < money.renews_us):
             soon = reached_us - self._at_us < DAY_US
             self._forecast = (
                 f"reached about {fmt.when(reached_us, self._at_us) if soon else fmt.day(reached_us)}"
@@ -272,10 +276,13 @@ class CapCard(Card):
             text = self._refusal
         elif reached:
             text = "The cap is reached. Raise it to serve again."
+            if money.renews:
+                text = f"The cap is reached until {money.renews}. Raise it to serve before that."
         else:
             held = (
                 f"held {format_money(money.held_pico, money.currency)}" if money.held_pico else "nothing held"
             )
-            text = " · ".join(part for part in (held, self._forecast) if part)
+            renews = f"anew from {money.renews}" if money.renews else ""
+            text = " · ".join(part for part in (held, self._forecast, renews) if part)
         self._caption.set_tone(tone)
         self._caption.say(text)

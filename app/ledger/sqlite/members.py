@@ -24,7 +24,7 @@ from app.ledger.sqlite.membership import CreateClient, CreateKey, LimitKey, Revo
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.rotation import RotateKey
-from app.ledger.sqlite.spending import Mark, Marked
+from app.ledger.sqlite.spending import MarkSpent, SpentMark
 from app.ledger.sqlite.transaction import Write
 
 
@@ -104,8 +104,8 @@ class Members(Readings):
     async def spent_since(self, since_us: int) -> SpentSince:
         """What was spent since that wall time, by everything that was handed over for recording before this call and by
         nothing that is handed over later."""
-        future: Future[Marked] = self._loop.create_future()
-        self._submit(Mark(future))
+        future: Future[SpentMark] = self._loop.create_future()
+        self._submit(MarkSpent(future))
         marked = await future
         parts = await self._read(self._reader.spent, since_us, marked.n)
         return SpentSince(marked.cum_pico, quarter_of(since_us), parts)

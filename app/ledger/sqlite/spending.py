@@ -26,23 +26,23 @@ _SPENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class SpentMark:
     """So many records the file has at a moment, and so much they cost."""
 
     n: int
     cum_pico: int
 
 
-class Mark:
+class MarkSpent:
     """Say what the file has with everything that was handed over before."""
 
     __slots__ = ("future",)
 
-    def __init__(self, future: Future[Marked]) -> None:
+    def __init__(self, future: Future[SpentMark]) -> None:
         self.future = future
 
     def plan(self, transaction: Transaction) -> object:
-        return Marked(transaction.n, transaction.cum)
+        return SpentMark(transaction.n, transaction.cum)
 
 
 def spent_by_quarter(connection: apsw.Connection, since_us: int, upto: int) -> Iterator[Spent]:

@@ -208,7 +208,7 @@ async def before(tmp_path: Path) -> tuple[Path, Story]:
         story.held[row.request_id] = 0, log
     await ledger.close()
     connection = apsw.Connection(str(folder / LEDGER_FILE))
-    connection.execute("DROP INDEX record_spent; DROP INDEX record_labor")
+    connection.execute("DROP INDEX record_spent")
     connection.pragma("user_version", len(MIGRATIONS) - 1)
     connection.close()
     return folder, story
