@@ -67,9 +67,8 @@ async def open_books(base: Ground) -> AsyncIterator[tuple[Ledger, Identity, Vaul
     where a client's receiver has newer records of it."""
     async with shut(base) as profile:
         for tail in await ahead(profile.path, profile.signer.vkey, profile.vault, lambda: base.store.current):
-            raise CommandError(
-                f"{tail}: fetch them with `mortdecai-gateway ledger refill`, or start the gateway, which does so too."
-            )
+            also = "" if tail.outlived else ", or start the gateway, which does so too"
+            raise CommandError(f"{tail}: {tail.remedy}{also}.")
         ledger = await profile.open_ledger(remembered=profile.newest.claims)
         profile.newest.follow(ledger)
         try:

@@ -15,6 +15,7 @@ from app.commands.books import shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.ledger_deliver import outgoing
 from app.gateway.delivery.enrolling import receiver_secret
+from app.gateway.delivery.holdings import KeyPassedOn
 from app.gateway.delivery.outgoing import NoAnswer, Outgoing
 from app.gateway.delivery.pushing import NoSecret
 from app.gateway.delivery.refilling import TailFetch
@@ -65,7 +66,7 @@ async def _fetch(ledger: Ledger, asking: Outgoing, vault: Vault) -> bool:
         fetch = TailFetch(ledger, asking, row.log, row.url, partial(_credentials, vault, owners[row.log]))
         try:
             print(f"{row.log}: {await _back(ledger, fetch, row.log)}")
-        except (NoAnswer, NoSecret, CheckpointError, CommandError) as error:
+        except (NoAnswer, NoSecret, CheckpointError, KeyPassedOn, CommandError) as error:
             failed = True
             print(f"{row.log}: {error}", file=sys.stderr)
     return failed

@@ -69,12 +69,13 @@ def _claims(profile: Shut) -> dict[str, int]:
 
 def _objection(said: Sequence[Ahead | Unheard]) -> str:
     """Why nothing is given up, of which log, and what to do: the gravest first."""
-    first = next((one for one in said if isinstance(one, Ahead)), said[0])
+    tails = [one for one in said if isinstance(one, Ahead)]
+    first = next((one for one in tails if one.outlived), (*tails, *said)[0])
     others = f" The same goes for {len(said) - 1} more." if len(said) > 1 else ""
     if isinstance(first, Ahead):
         return (
-            f"Nothing was changed. {first}: fetch them with `mortdecai-gateway ledger refill`.{others} To give them up"
-            " for good, and end the delivery to whoever has them, add --despite-receivers."
+            f"Nothing was changed. {first}: {first.remedy}.{others} To give them up for good, and end the delivery to"
+            " whoever has them, add --despite-receivers."
         )
     return (
         f"Nothing was changed, for it is not known whether a receiver still has what is lost. {first}{others} Try again"

@@ -21,6 +21,7 @@ from app.gateway.newest import Newest
 from app.gateway.spending_cap import SpendingCap
 from app.gateway.terms import pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
+from app.ledger.errors import LedgerRollback
 from app.ledger.heads import LabourSum, Receipt
 from app.ledger.ids import new_id
 from app.ledger.records import decode
@@ -73,6 +74,10 @@ class Books:
         newest = await Newest.load(vault)
         path = folders.data / LEDGER_FILE
         lost = await ahead(path, identity.signer.vkey, vault, settings)
+        for tail in lost:
+            if tail.outlived:
+                # What the key of before signs from here on is worth nothing, in any log.
+                raise LedgerRollback(f"{tail}: {tail.remedy}.")
         ledger = await Ledger.open(
             path,
             signer=identity.signer,

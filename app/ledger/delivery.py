@@ -114,10 +114,12 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It could not be told, or not understood. A receiver that is busy may say when to ask again."""
+    """It could not be told, or not understood. A receiver that is busy may say when to ask again. `proven`: that it has
+    newer records of ours, which cannot be fetched, was shown by our own signatures and is not its word alone."""
 
     sentence: str
     retry_after_s: float | None = None
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,7 @@ class Delivery:
         wait_s = max(RETRY_S[min(failures, len(RETRY_S)) - 1], min(failed.retry_after_s or 0, DAY_S))
         if trouble is None:
             trouble = standing.trouble
-            if trouble is DeliveryTrouble.AHEAD:
+            if trouble is DeliveryTrouble.AHEAD and not failed.proven:
                 self._in_vain += 1
                 wait_s = RETRY_S[0]
                 if self._in_vain >= FETCHES_MAX:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.gateway.processes import gateway, program, run
 from tests.gateway.test_rollback_command import (
     PRIVATE,
+    SERVE,
     VAULT,
     ask,
     delivered,
@@ -32,6 +34,8 @@ class Client:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.port = 0
+        self.line = ""
+        """What the contributor pastes."""
 
     @contextmanager
     def up(self) -> Iterator[None]:
@@ -40,10 +44,8 @@ class Client:
             self.port = int(process.connection["url"].rpartition(":")[2])
             yield
 
-    def line(self) -> str:
-        """What the contributor pastes."""
-        line: str = json.loads(run(self.home, "receiver", "enrol", "garage", *VAULT, "--json").stdout)["line"]
-        return line
+    def enrol(self) -> None:
+        self.line = json.loads(run(self.home, "receiver", "enrol", "garage", *VAULT, "--json").stdout)["line"]
 
 
 @pytest.fixture
@@ -61,7 +63,8 @@ def client(home: Path, tmp_path: Path) -> Client:
     folder.mkdir()
     made = Client(folder)
     with made.up(), gateway(home, "--simulate", *PRIVATE) as process:
-        assert ledger(home, "deliver", "First client", made.line()).returncode == 0
+        made.enrol()
+        assert ledger(home, "deliver", "First client", made.line).returncode == 0
         asyncio.run(ask(process.connection, 2))
         delivered(home)
     keep(home, "older")
@@ -139,3 +142,61 @@ def test_a_ledger_that_is_gone_with_the_address_of_its_receiver_is_not_given_up_
     assert "whose address is not in this copy of the ledger" in refused.stderr
     assert ledger(home, "accept-rollback", "--despite-receivers").returncode == 0
     serves_and_verifies(home)
+
+
+def test_ledger_and_vault_from_before_the_key_passed_on_are_said_to_be_older_copies(
+    home: Path, client: Client
+) -> None:
+    """The vault is as old as the ledger, and remembers nothing newer: the receiver alone can prove it."""
+    (vault,) = home.rglob("vault.json")
+    older = vault.read_text()
+    for _ in range(2):
+        assert ledger(home, "rotate-key").returncode == 0
+    go_on(home, client, delivering=True)
+    newest, newer = records(home), vault.read_text()
+    vault.write_text(older)
+    lay(home, "older")
+    before = what_it_holds(home)
+    with client.up():
+        for refused in (
+            run(home, *SERVE),
+            run(home, "keys", "create", "x", *VAULT, *PRIVATE),
+            ledger(home, "refill"),
+            ledger(home, "accept-rollback"),
+        ):
+            assert refused.returncode != 0
+            (line,) = refused.stderr.strip().splitlines()
+            assert "ROLLBACK: the ledger and the vault are older copies, from before the signing key" in line
+            assert "put back a copy of the vault that has the newest key" in line
+            assert "ledger refill" in line
+        assert what_it_holds(home) == before
+        # The way that the sentence names.
+        vault.write_text(newer)
+        assert ledger(home, "refill").returncode == 0
+        assert records(home) == newest
+        serves_and_verifies(home)
+        # The other one, where that key is lost for good.
+        vault.write_text(older)
+        lay(home, "older")
+        assert ledger(home, "accept-rollback", "--despite-receivers").returncode == 0
+        serves_and_verifies(home)
+
+
+def test_a_gateway_that_began_on_such_copies_while_the_receiver_was_away_stops_once_it_hears(
+    home: Path, client: Client
+) -> None:
+    (vault,) = home.rglob("vault.json")
+    older = vault.read_text()
+    assert ledger(home, "rotate-key").returncode == 0
+    go_on(home, client, delivering=True)
+    vault.write_text(older)
+    lay(home, "older")
+    with gateway(home, "--simulate", *PRIVATE), client.up():
+        # The same line again: a word that the receiver is to be asked at once.
+        assert ledger(home, "deliver", "First client", client.line).returncode == 0
+        until = time.monotonic() + 20
+        while "ROLLBACK" not in (said := ledger(home, "verify").stdout):
+            assert time.monotonic() < until, said
+            time.sleep(0.2)
+    assert said.startswith("ROLLBACK: ")
+    assert "the ledger and the vault are older copies, from before the signing key passed on" in said

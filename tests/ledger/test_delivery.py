@@ -202,6 +202,18 @@ def test_a_tail_that_cannot_be_fetched_is_the_receivers_word_against_ours() -> N
     assert (script.kept.trouble, script.wait_s()) == (DeliveryTrouble.DISPUTED, 5)
 
 
+def test_a_tail_that_is_proven_to_be_ours_stays_lost_however_often_it_cannot_be_fetched() -> None:
+    script = Script(Standing(acked=7), size=7, asks=True)
+    for wait_s in RETRY_S:
+        assert script.tell(Hurry() if script.kept.failures == 0 else Came()) == (Push(7),)
+        assert script.tell(Sized(12)) == (Refill(7, 12),)
+        assert script.tell(Failed("Its key is not here.", proven=True)) == ()
+        assert (script.kept.trouble, script.kept.said) == (DeliveryTrouble.AHEAD, "Its key is not here.")
+        assert script.wait_s() == wait_s
+        script.tell(Came(), wait_s - 1)
+        script.now_us += SECOND_US
+
+
 def test_who_is_ahead_and_gone_again_holds_serving_up_for_one_more_try() -> None:
     script = Script(size=7, asks=True)
     script.tell(Came())

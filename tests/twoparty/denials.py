@@ -109,7 +109,9 @@ def key_lost(world: World, where: float) -> None:
     garage.restore(before)
     for _ in range(3):
         garage.deliver(Hurry())
-    require("disputed" in garage.troubles and "fork" not in garage.troubles, "nobody says what is wrong")
+    require(not garage.troubles & {"disputed", "fork"}, "it is taken for another's word")
+    require(garage.life.standing.trouble == "ahead", "the loss is not said")
+    require("older copies, from before the signing key" in garage.said[-1], f"it says {garage.said[-1]}")
     require(garage.size == size, "what it cannot sign is put back")
     require_said(world, Said(compared=(Verdict.ROLLBACK, None)))
     garage.append(garage.usage(5), garage.usage(6))

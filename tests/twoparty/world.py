@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.gateway.delivery import refilling
+from app.gateway.delivery import holdings
 from app.ledger.delivery import Came, DeliveryTrouble, Hurry, Refilled
 from app.ledger.errors import LedgerRollback, LedgerTampered
 from app.ledger.findings import Verdict
@@ -310,9 +310,9 @@ class World:
 @contextmanager
 def small_parts() -> Iterator[None]:
     """What takes several parts only where it is long takes them where it is short."""
-    before = refilling.AT_ONCE, rotation.SIGNED_EVERY
-    refilling.AT_ONCE, rotation.SIGNED_EVERY = 3, 4
+    before = holdings.AT_ONCE, rotation.SIGNED_EVERY
+    holdings.AT_ONCE, rotation.SIGNED_EVERY = 3, 4
     try:
         yield
     finally:
-        refilling.AT_ONCE, rotation.SIGNED_EVERY = before
+        holdings.AT_ONCE, rotation.SIGNED_EVERY = before

@@ -23,11 +23,12 @@ import apsw
 from app.basics.threads import in_thread
 from app.gateway.delivery.enrolling import receiver_secret, secret_name
 from app.gateway.delivery.guard import Guard
+from app.gateway.delivery.holdings import LOST_KEY, SEARCH_S, before_the_key_passed_on, newest_note, passed_on
 from app.gateway.delivery.outgoing import NoAnswer, Outgoing
 from app.gateway.delivery.pushing import NoSecret
-from app.gateway.delivery.refilling import claimed
+from app.ledger.checkpoint import VerifierKey, verify_checkpoint
 from app.ledger.delivery import DeliveryRow, DeliveryWay
-from app.ledger.errors import CheckpointError, LedgerError
+from app.ledger.errors import CheckpointError, LedgerError, UnsignedCheckpoint
 from app.ledger.sqlite.deliveries import stored_deliveries
 from app.ledger.sqlite.rows import stored_parties
 from app.ledger.sqlite.schema import open_reader
@@ -42,13 +43,22 @@ READ_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The receiver of `log` shows our signature over `there` records, of which `here` lie here."""
+    """The receiver of `log` shows our signature over `there` records, of which `here` lie here. `outlived`: it is that
+    of a key to which the one in the vault has passed on since."""
 
     log: str
     here: int
     there: int
+    outlived: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """What can be done, without its full stop."""
+        return LOST_KEY if self.outlived else "fetch them with `mortdecai-gateway ledger refill`"
 
     def __str__(self) -> str:
+        if self.outlived:
+            return before_the_key_passed_on(self.log, self.here, self.there)
         return (
             f"ROLLBACK: the ledger is an older copy, with {self.here} of the {self.there} records of {self.log} that"
             " its receiver shows our signature over"
@@ -124,11 +134,22 @@ async def ask_receivers(
 async def _ask(
     one: _Delivered, vkey: str, vault: Vault, outgoing: Outgoing, patience_s: float
 ) -> Ahead | Unheard | None:
-    name = one.row.log
+    name, url, key = one.row.log, one.row.url, VerifierKey.parse(vkey)
+
+    async def credentials() -> dict[str, str]:
+        return {"Authorization": f"Bearer {await receiver_secret(vault, one.client_id)}"}
+
     try:
         async with asyncio.timeout(patience_s):
-            headers = {"Authorization": f"Bearer {await receiver_secret(vault, one.client_id)}"}
-            there = (await claimed(outgoing, one.row.url, headers, vkey, name)).size
+            note = await newest_note(outgoing, url, await credentials(), name)
+        try:
+            there = verify_checkpoint(note, key, name).size
+        except UnsignedCheckpoint:
+            async with asyncio.timeout(SEARCH_S):
+                passed = await passed_on(outgoing, url, credentials, key, note, name, one.size)
+            if passed is None:
+                raise
+            return Ahead(name, one.size, passed.there, outlived=True)
     except TimeoutError:
         return Unheard(name, f"Its receiver does not answer within {patience_s:g} s.")
     except CheckpointError as error:

@@ -8,48 +8,24 @@ what was proven, record by record, for it is fetched a second time: a tail may b
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from app.gateway.delivery.outgoing import NoAnswer, Outgoing, ReceiverAnswer
-from app.gateway.delivery.pushing import NoSecret, refusal
+from app.gateway.delivery.holdings import KeyPassedOn, newest_note, passed_on, shown_leaves
+from app.gateway.delivery.outgoing import NoAnswer, Outgoing
+from app.gateway.delivery.pushing import NoSecret
 from app.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from app.ledger.delivery import Contested, DeliveryEvent, Failed, Refill, Refilled
 from app.ledger.drafts import RotationDraft
-from app.ledger.errors import CheckpointError, LedgerClosed, LedgerError
+from app.ledger.errors import CheckpointError, LedgerClosed, LedgerError, UnsignedCheckpoint
 from app.ledger.merkle import leaf_hash
 from app.ledger.records import decode
 from app.ledger.sqlite.store import Ledger
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 256
-"""Records that are fetched together."""
-PART_MAX_B = 16 << 20
-
 
 class _Unproven(Exception):
     """What the receiver shows is not ours; `str()` is one sentence."""
-
-
-async def claimed(
-    outgoing: Outgoing, url: str, headers: Mapping[str, str], vkey: str, log_id: str
-) -> Checkpoint:
-    """What the receiver at `url`, which knows us by `headers`, can show our signature over. Raises NoAnswer,
-    CheckpointError."""
-    answer = await _get(outgoing, f"{url}/ledger/checkpoint?log={quote(log_id, safe='')}", headers)
-    try:
-        note = answer.body.decode()
-    except UnicodeDecodeError:
-        raise CheckpointError("the checkpoint is not UTF-8") from None
-    return verify_checkpoint(note, VerifierKey.parse(vkey), log_id)
-
-
-async def _get(outgoing: Outgoing, url: str, headers: Mapping[str, str]) -> ReceiverAnswer:
-    answer = await outgoing.get(url, headers, most_b=PART_MAX_B)
-    if answer.status != 200:
-        raise NoAnswer(refusal(answer))
-    return answer
 
 
 class TailFetch:
@@ -70,7 +46,8 @@ class TailFetch:
         self._credentials = credentials
 
     async def size(self) -> int:
-        """How many records the receiver can show our signature over. Raises NoAnswer, NoSecret, LedgerError."""
+        """How many records the receiver can show our signature over. Raises NoAnswer, NoSecret, LedgerError, of which
+        KeyPassedOn where it is that of a key that is not here any more."""
         return (await self._claim()).size
 
     async def refill(self, wish: Refill) -> DeliveryEvent:
@@ -84,6 +61,8 @@ class TailFetch:
             raise
         except _Unproven as error:
             return Contested(str(error))
+        except KeyPassedOn as error:
+            return Failed(str(error), proven=True)
         except (NoAnswer, NoSecret) as error:
             return Failed(f"Our newest records are lost, and cannot be fetched back now: {error}")
         except CheckpointError as error:
@@ -97,8 +76,18 @@ class TailFetch:
         return Refilled(claim.size)
 
     async def _claim(self) -> Checkpoint:
-        headers = await self._credentials()
-        return await claimed(self._outgoing, self._url, headers, self._ledger.vkey, self._log)
+        note = await newest_note(self._outgoing, self._url, await self._credentials(), self._log)
+        known = VerifierKey.parse(self._ledger.vkey)
+        try:
+            return verify_checkpoint(note, known, self._log)
+        except UnsignedCheckpoint:
+            have = self._ledger.frontier(self._log).size
+            passed = await passed_on(
+                self._outgoing, self._url, self._credentials, known, note, self._log, have
+            )
+            if passed is None:
+                raise
+            raise passed from None
 
     async def _proven(self, have: int, claim: Checkpoint) -> list[bytes]:
         """The hashes of the records from `have` on, once they lead to what we signed."""
@@ -132,19 +121,5 @@ class TailFetch:
             at += len(leaves)
             await self._ledger.put_back(self._log, leaves)
 
-    async def _leaves(self, begin: int, end: int) -> AsyncIterator[tuple[bytes, ...]]:
-        while begin < end:
-            limit = min(AT_ONCE, end - begin)
-            answer = await self._get(
-                f"/ledger/entries?log={quote(self._log, safe='')}&from={begin}&limit={limit}"
-            )
-            leaves = tuple(answer.body.split(b"\n"))
-            if leaves[-1] or not 1 < len(leaves) <= limit + 1:
-                raise NoAnswer(
-                    f"The receiver at {answer.where} does not show the records that it says it has."
-                )
-            yield leaves[:-1]
-            begin += len(leaves) - 1
-
-    async def _get(self, path: str) -> ReceiverAnswer:
-        return await _get(self._outgoing, self._url + path, await self._credentials())
+    def _leaves(self, begin: int, end: int) -> AsyncIterator[tuple[bytes, ...]]:
+        return shown_leaves(self._outgoing, self._url, self._credentials, self._log, begin, end)

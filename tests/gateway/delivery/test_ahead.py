@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from app.basics.clock import wall_us
 from app.gateway.delivery import ahead as ahead_module
+from app.gateway.delivery import holdings
 from app.gateway.delivery.ahead import Ahead, Unheard, ahead, ask_receivers
 from app.gateway.delivery.enrolling import secret_name
 from app.ledger.checkpoint import Signer
@@ -19,7 +21,7 @@ from app.ledger.delivery import DeliveryRow, DeliveryWay, Standing
 from app.ledger.sqlite.store import Ledger
 from app.settings.parameters import Settings
 from app.vault.memory import MemoryVault
-from tests.gateway.delivery.conftest import COSIGNER, SECRET, SIGNER, draft
+from tests.gateway.delivery.conftest import COSIGNER, SECRET, SIGNER, Copy, draft
 from tests.gateway.delivery.strange import Receiver, receiver
 
 HERE = 4
@@ -86,7 +88,8 @@ async def test_what_we_have_not_signed_and_what_is_no_answer_counts_for_nothing(
     for status, body in ((200, b""), (200, b"\xff\xfe"), (404, b""), (500, b"oh"), (301, b"")):
         lying.strange.says(status, body)
         assert await lying.asked() == []
-    assert len(lying.strange.heard) == 7
+    # Each time once, and once for the records that could have led to the first one's key.
+    assert len(lying.strange.heard) == 7 + 1
 
 
 async def test_nobody_is_waited_for(lying: Lying, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +137,7 @@ async def test_who_asks_more_patiently_hears_who_has_more_who_has_not_and_of_who
     (unheard,) = await lying.said()
     assert isinstance(unheard, Unheard)
     assert str(unheard).startswith(f"{lying.log}: The receiver at 127.0.0.1:")
-    lying.shows(HERE + 3, Signer(bytes(31) + b"x", "gw_test"))
+    lying.shows(HERE, Signer(bytes(31) + b"x", "gw_test"))
     (unheard,) = await lying.said()
     assert "does not show our signature" in str(unheard)
 
@@ -157,3 +160,68 @@ async def test_a_receiver_whose_address_is_in_no_copy_is_known_by_its_secret(lyi
     assert unheard.log == lying.log
     assert "whose address is not in this copy" in str(unheard)
     assert lying.strange.heard == []
+
+
+NEXT, LAST = Signer(bytes(31) + b"n", "gw_test"), Signer(bytes(31) + b"l", "gw_test")
+
+
+@pytest.fixture
+async def outlived(lying: Lying, tmp_path: Path) -> Copy:
+    """What the receiver has: the key has passed on twice since the copy that lies here was made."""
+    copy, vault = tmp_path / "newer.db", lying.vault
+    shutil.copyfile(lying.path, copy)
+    ledger = await Ledger.open(copy, signer=SIGNER, gateway_id="gw_test", clock_us=wall_us)
+    await ledger.append(lying.log, draft(HERE))
+    for signer in (NEXT, LAST):
+        await ledger.rotate(signer)
+        await ledger.append(lying.log, draft(HERE + ord(signer.vkey[-3])))
+    held = Copy(leaves=list(await ledger.entries(lying.log, 0, 100)), note=await ledger.checkpoint(lying.log))
+    await ledger.close()
+    assert await vault.get(secret_name(lying.log.rpartition("/")[2])) == SECRET
+    lying.strange.answer = held
+    return held
+
+
+async def test_a_key_to_which_ours_has_passed_on_since_says_that_the_vault_is_old_too(
+    lying: Lying, outlived: Copy
+) -> None:
+    (found,) = await lying.asked()
+    assert found == Ahead(lying.log, HERE, HERE + 5, outlived=True)
+    assert str(found).startswith("ROLLBACK: the ledger and the vault are older copies, from before")
+    assert f"{HERE} of the {HERE + 5} records of {lying.log}" in str(found)
+    assert "put back a copy of the vault" in found.remedy
+
+
+async def test_a_key_that_ours_has_not_passed_on_to_is_nobodys(lying: Lying, outlived: Copy) -> None:
+    rotations = [at for at, leaf in enumerate(outlived.leaves) if b'"kind":"rotation"' in leaf]
+    assert len(rotations) == 2
+    whole, note = list(outlived.leaves), outlived.note
+    # One of the steps is missing, is damaged, stands elsewhere, or leads to another than signs the checkpoint.
+    outlived.leaves[rotations[0]] = whole[1]
+    assert await lying.asked() == []
+    outlived.leaves[rotations[0]] = whole[rotations[0]].replace(b'"old_signature":"', b'"old_signature":"A')
+    assert await lying.asked() == []
+    outlived.leaves = [*whole[:HERE], *whole[HERE + 1 :], whole[HERE]]
+    assert await lying.asked() == []
+    outlived.leaves = whole
+    outlived.note = Signer(bytes(31) + b"x", "gw_test").sign_checkpoint(lying.log, len(whole), bytes(32))
+    assert await lying.asked() == []
+    # What it says to have has no end, or is less than lies here.
+    outlived.note = LAST.sign_checkpoint(lying.log, HERE, bytes(32))
+    assert await lying.asked() == []
+    outlived.note = note
+    assert [one.outlived for one in await lying.asked()] == [True]
+
+
+async def test_nobody_is_searched_without_end(
+    lying: Lying, outlived: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.path != "/ledger/checkpoint":
+            return web.Response(body=outlived.leaves[1] + b"\n")
+        note = Signer(bytes(31) + b"x", "gw_test").sign_checkpoint(lying.log, 1 << 40, bytes(32))
+        return web.Response(text=note)
+
+    lying.strange.answer = endless
+    monkeypatch.setattr(holdings, "SEARCH_S", 0.1)
+    assert await lying.asked() == []
