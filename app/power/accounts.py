@@ -6,9 +6,11 @@ Rule 2: pure. Time comes in with every call (monotonic microseconds), samples co
 here has a clock, a disk or a thread. Time that seems to go back stands still.
 
 A slice of time ends where the set of running requests changes. Slices wait until something says what was drawn
-in them: the next sample, or, where no sensor can say, the static watts of the settings. A request that closes
-before its sample comes is billed at once, with the last power measured under load (with the static watts where
-there is none), and the difference to what the sample says later is unattributed.
+in them: the knots of the card's curve (see `curves`), or, where no sensor can say, the static watts of the settings.
+Where work begins between two knots, the time before it gets what the GPU drew at rest, and the work all the rest.
+What a request drew is known only up to 200 ms after its end, and its record is written at its end: what no knot has
+told by then is billed with the power of the last stretch under load (with the static watts where there is none), and
+the difference to what is told later is unattributed.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from app.basics.rounding import round_half_even
+from app.power.curves import UPDATE_US, PowerSpan
 from app.power.exact import (
     PARTS_PER_US,
+    PLAUSIBLE_W,
     UNITS_PER_UJ,
     microwatts,
     plausible_w,
 )
 from app.power.running import RunningSet
-from app.power.samples import Samples
+from app.power.samples import Drawn, Samples
 from app.power.slices import Account, Slices, Taken
 from app.power.sums import EnergyTotals, Layers, Rates, StaticWatts, Sums
 
@@ -35,6 +39,10 @@ GAP_US = 2_000_000
 
 HEAD_US = 250_000
 """After a rest of the sensor, its first sample speaks for this much of the time before it, and no more."""
+
+STRETCHES = 5
+"""The median of so many stretches of work says what work draws, where the ends of each are in doubt: one that seems
+twice as high had two renewals between its readings."""
 
 BATCH = 256
 """So many slices wait at most where there is no sample to wait for."""
@@ -77,11 +85,17 @@ class EnergyBook:
     """Accounts of all requests, and the totals around them.
 
     `parallel` is how many requests the engine works on at once; `source` names the sensor that `reading` speaks
-    for (`nvml`, `amdgpu`, `simulated`), or is `model` where there is none.
+    for (`nvml`, `amdgpu`, `simulated`), or is `model` where there is none. No reading above `most_w` is believed.
     """
 
     def __init__(
-        self, watts: StaticWatts, mode_dedicated: bool, parallel: int, *, source: str = MODEL
+        self,
+        watts: StaticWatts,
+        mode_dedicated: bool,
+        parallel: int,
+        *,
+        source: str = MODEL,
+        most_w: float = PLAUSIBLE_W,
     ) -> None:
         self._rates = Rates(watts)
         self._dedicated = mode_dedicated
@@ -91,9 +105,18 @@ class EnergyBook:
         self._order = 0
         self._slices = Slices()
         self._cut_us: int | None = None
-        self._loading = self._under_load = False
+        self._loading = False
+        self._load_uw: int | None = None
+        """What the GPU drew in the last stretch of work; None where the last stretch was not one."""
+        self._worked: tuple[int, ...] = ()
+        """The GPU's power in the last stretches in which work never stopped."""
+        self._rested = True
+        """Nobody ran at the end of what was settled last."""
+        self._quiet: tuple[int, ...] = ()
+        """The GPU's power in the last two stretches in which nobody ran, as long as nobody does."""
         self._sums = Sums()
-        self._samples = Samples()
+        self._most_w = min(most_w, PLAUSIBLE_W)
+        self._samples = Samples(self._most_w)
         self._state = _State.MODELLED if source == MODEL else _State.RESTING
         self._layers = Layers(0, 0, 0)
         self._rate_uw, self._rate_measured = self._rate()
@@ -179,41 +202,48 @@ class EnergyBook:
         idle_w: float,
         foreign_w: float = 0.0,
         resident_w: float = 0.0,
+        *,
+        span: PowerSpan = PowerSpan.MOMENT,
     ) -> None:
-        """A sample of the GPU, taken at monotonic `at_us`, which may lie before the latest event.
+        """A reading of the GPU, taken at monotonic `at_us`, which may lie before the latest event.
 
-        `energy_uj` is the GPU's own counter. `idle_w` is what it draws at rest, `resident_w` what a loaded model
-        adds to that, `foreign_w` what other programs draw. A sample without power and counter is passed over.
+        `span` is what `power_w` speaks of, `energy_uj` is the GPU's own counter. `idle_w` is what it draws at rest,
+        `resident_w` what a loaded model adds to that, `foreign_w` what other programs draw. A reading without power
+        and counter is passed over.
         """
         if self._source == MODEL:
             raise ValueError("A book without a sensor takes no readings; set its source first.")
         power = plausible_w(power_w)
+        if power is not None and power > self._most_w:
+            power = None
         if power is None and energy_uj is None:
             return
         if self._cut_us is None or at_us > self._cut_us:
             self._advance(at_us)
-        sample_uw = None if power is None else microwatts(power)
+        power_uw = None if power is None else microwatts(power)
         layers = Layers(microwatts(idle_w), microwatts(foreign_w), microwatts(resident_w))
         samples = self._samples
         span_us = at_us - samples.at_us
-        if self._state is _State.SAMPLED and span_us == 0:
-            return
-        self._under_load = False
-        if self._state is _State.SAMPLED and span_us > 0:
-            taken = self._settle(
-                at_us, samples.step(at_us, sample_uw, energy_uj), span_us * PARTS_PER_US, layers
-            )
-            self._under_load = taken.ran_last and 2 * taken.run >= taken.whole
+        if self._state is _State.SAMPLED and span_us >= 0:
+            if span_us == 0:
+                return
+            samples.read(at_us, power_uw, span, energy_uj)
+            drawn = samples.drawn()
+            if drawn is not None:
+                self._settle_drawn(drawn, layers)
         else:
             if self._state is _State.SAMPLED:
                 # The sensor's clock went back: nothing is integrated across that.
                 self._settle_gap(self._cut_us or at_us)
             elif self._state is _State.MODELLED:
                 self._settle_modelled(at_us)
-            elif self._state is _State.RESTING and self._slices.start_us is not None:
-                head = max(0, at_us - self._slices.start_us) * PARTS_PER_US
-                self._settle(at_us, None if sample_uw is None else sample_uw * head, head, layers)
-            samples.start(at_us, sample_uw, energy_uj)
+            samples.start(at_us, power_uw, span, energy_uj)
+            start_us = self._slices.start_us
+            if self._state is _State.RESTING and start_us is not None and samples.label_us > start_us:
+                head = (samples.label_us - start_us) * PARTS_PER_US
+                self._settle(samples.label_us, None if power_uw is None else power_uw * head, layers)
+            # A first reading may be of the time before the work.
+            self._load_uw, self._worked, self._quiet = None, (), ()
         self._state = _State.SAMPLED
         self._layers = layers
         self._rate_uw, self._rate_measured = self._rate()
@@ -252,7 +282,7 @@ class EnergyBook:
             self._set.resize(parallel)
         if source is not None and source != self._source:
             self._source = source
-            self._samples = Samples()
+            self._samples = Samples(self._most_w)
             self._silence(now_us, _State.MODELLED if source == MODEL else _State.RESTING)
         self._rate_uw, self._rate_measured = self._rate()
 
@@ -301,7 +331,9 @@ class EnergyBook:
         self._slices.add(cut_us, now_us, self._set.now, self._loading)
         state = self._state
         if state is _State.SAMPLED:
-            if now_us - self._samples.at_us > GAP_US:
+            samples = self._samples
+            # The second: readings come, and say nothing (a counter that is stuck).
+            if now_us - samples.at_us > GAP_US or now_us - samples.label_us > GAP_US + 3 * UPDATE_US:
                 self._settle_gap(now_us)
         elif state is _State.MODELLED:
             # Static watts tell the same whenever they are asked, so slices are settled by the batch.
@@ -320,20 +352,67 @@ class EnergyBook:
 
     # Settling slices.
 
-    def _settle(self, until_us: int, drawn: int | None, span: int, layers: Layers) -> Taken:
-        """Settle by a sample: the GPU drew `drawn` units in `span` parts, or nobody knows what it drew."""
-        taken = self._slices.take(until_us)
-        whole = taken.whole
-        if drawn is None or not whole:
-            self._model(taken)
+    def _settle_drawn(self, drawn: Drawn, layers: Layers) -> None:
+        """Settle up to the knot of a curve."""
+        slices, until_us, units = self._slices, drawn.until_us, drawn.units
+        began_us = slices.run_begins(until_us, drawn.seen_us)
+        if began_us is None:
+            onset_us = slices.run_begins(drawn.begin_us, until_us)
+            if onset_us is not None:
+                self._samples.bend(onset_us, max(layers.all_uw, self._quiet_uw))
         else:
-            # Where a part of the interval was settled by the static watts before, that part of the sample is void.
-            assert whole <= span, "no slice reaches back behind the last sample"
-            gpu = drawn * whole // span
-            run, rest, loading = taken.run, taken.rest, taken.loading
-            units = self._sums.sampled(gpu, layers, self._rates, self._dedicated, run, rest, loading)
-            self._give(taken, units, measured=True)
-        return taken
+            # Work began between the knot and the reading that made it, and so perhaps in what the knot tells of.
+            until_us = began_us + 1
+            self._samples.stretch(until_us)
+        start_us, head = slices.start_us, 0
+        if units is not None and start_us is not None and start_us > drawn.begin_us:
+            # What lies before `start_us` was settled by the static watts, and that part is void.
+            head = min(start_us, until_us) - drawn.begin_us
+            if self._rested:
+                units = max(0, units - max(layers.all_uw, self._quiet_uw) * head * PARTS_PER_US)
+            else:
+                units -= units * head // (until_us - drawn.begin_us)
+        self._settle(until_us, units, layers, drawn.power_uw, head * PARTS_PER_US)
+
+    def _settle(
+        self, until_us: int, gpu: int | None, layers: Layers, power_uw: int | None = None, void: int = 0
+    ) -> None:
+        """Settle everything up to `until_us`, in which the GPU drew `gpu` units; None where nobody knows.
+
+        `power_uw` is its power at the end, `void` the time before, which is not settled here.
+        """
+        taken = self._slices.take(until_us)
+        whole, run = taken.whole, taken.run
+        self._load_uw = None
+        if gpu is None or not whole:
+            self._model(taken)
+            return
+        rest_uw = max(layers.all_uw, self._quiet_uw)
+        units = self._sums.sampled(
+            gpu, layers, self._rates, self._dedicated, run, taken.rest, taken.loading, rest_uw
+        )
+        self._learn_load(taken, max(0, gpu - rest_uw * taken.rest), power_uw, void)
+        self._quiet = (*self._quiet[-1:], gpu // whole) if taken.rest == whole else ()
+        self._give(taken, units, measured=True)
+
+    def _learn_load(self, taken: Taken, drawn: int, power_uw: int | None, void: int) -> None:
+        """What work draws now: `drawn` units in the time of `taken` in which anybody ran; `power_uw` at its end."""
+        worked = (
+            (*self._worked[1 - STRETCHES :], drawn // taken.run) if taken.run == taken.whole + void else ()
+        )
+        self._worked = worked
+        if taken.ran_last and 2 * taken.run >= taken.whole + void:
+            if power_uw is not None:
+                self._load_uw = power_uw
+            elif worked:
+                self._load_uw = sorted(worked)[len(worked) // 2]
+            else:
+                self._load_uw = drawn // taken.run
+
+    @property
+    def _quiet_uw(self) -> int:
+        """What the GPU drew just before work began. Of the last stretch the end is in doubt, so the one before."""
+        return self._quiet[0] if len(self._quiet) == 2 else 0
 
     def _settle_modelled(self, until_us: int) -> None:
         self._model(self._slices.take(until_us))
@@ -352,6 +431,8 @@ class EnergyBook:
 
     def _give(self, taken: Taken, units: int, *, measured: bool) -> None:
         """Share out the requests' energy by time. What falls to closed accounts, which paid already, is left over."""
+        if taken.whole:
+            self._rested = not taken.ran_last
         given = 0
         for account in taken.accounts:
             part = units * account.due // taken.run
@@ -369,7 +450,7 @@ class EnergyBook:
     def _rate(self) -> tuple[int, bool]:
         """The power (µW) at which a request that closes now is billed for what no sample has covered yet, and whether
         it was measured."""
-        gpu_uw = self._samples.power_uw if self._state is _State.SAMPLED and self._under_load else None
+        gpu_uw = self._load_uw if self._state is _State.SAMPLED else None
         return self._rates.billed_uw(self._dedicated, gpu_uw, self._layers), gpu_uw is not None
 
     def _account(self, request_id: str) -> Account:

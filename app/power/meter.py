@@ -257,6 +257,7 @@ class Meter:
             outcome.energy_uj,
             idle_w=self._baseline.idle_w,
             resident_w=self._baseline.resident_w,
+            span=outcome.power_span,
         )
         if power_w is not None:
             self._note(power_w)

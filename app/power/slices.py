@@ -69,6 +69,17 @@ class Slices:
         """Where the oldest slice begins; None while nothing waits."""
         return self._waiting[0][0] if self._waiting else None
 
+    def run_begins(self, from_us: int, to_us: int) -> int | None:
+        """Where nobody runs at `from_us`, the moment before `to_us` at which somebody begins to."""
+        for start_us, end_us, accounts, loading in self._waiting:
+            if end_us <= from_us:
+                continue
+            if start_us >= to_us or (start_us <= from_us and (accounts or loading)):
+                return None
+            if accounts or loading:
+                return start_us
+        return None
+
     def add(self, start_us: int, end_us: int, accounts: tuple[Account, ...], loading: bool) -> None:
         """A slice in which `accounts` ran side by side; `loading` counts where none did."""
         self._waiting.append((start_us, end_us, accounts, loading))

@@ -45,6 +45,11 @@ class Layers:
     foreign_uw: int
     resident_uw: int
 
+    @property
+    def all_uw(self) -> int:
+        """All of them together."""
+        return self.idle_uw + self.foreign_uw + self.resident_uw
+
     def of(self, gpu_units: int, parts: int) -> tuple[int, int, int, int]:
         """Energy drawn during `parts` as (idle, foreign, resident, what is left above them)."""
         idle = min(gpu_units, self.idle_uw * parts)
@@ -144,12 +149,25 @@ class Sums:
         return self.modelled(rates, dedicated, run, 0, 0)
 
     def sampled(
-        self, gpu: int, layers: Layers, rates: Rates, dedicated: bool, run: int, rest: int, loading: int
+        self,
+        gpu: int,
+        layers: Layers,
+        rates: Rates,
+        dedicated: bool,
+        run: int,
+        rest: int,
+        loading: int,
+        rest_uw: int,
     ) -> int:
-        """Account `gpu` units that a sensor measured, and the modelled system; returns the requests' energy."""
-        whole = run + rest + loading
-        gpu_run = gpu * run // whole
-        gpu_loading = gpu * loading // whole
+        """Account `gpu` units that a sensor measured, and the modelled system; returns the requests' energy.
+
+        While anybody worked, the time in which nobody did gets `rest_uw` and no more: nobody knows when within the
+        stretch the power rose, but why it did is known.
+        """
+        work = run + loading
+        gpu_work = max(0, gpu - rest_uw * rest) if work else 0
+        gpu_run = gpu_work * run // work if work else 0
+        gpu_loading = gpu_work - gpu_run
         self.measured += gpu + rates.system_load_uw * (run + loading) + rates.system_idle_uw * rest
 
         idle, foreign, resident, above = layers.of(gpu - gpu_run - gpu_loading, rest)

@@ -13,6 +13,7 @@ from app.power.accounts import (
     EnergyTotals,
     StaticWatts,
 )
+from app.power.curves import PowerSpan
 
 SEED = StaticWatts(gpu_idle_w=15, gpu_load_w=54, system_idle_w=45, system_load_w=65)
 MARGINAL_W = 59
@@ -310,13 +311,13 @@ def test_while_a_model_loads_what_lies_under_it_keeps_its_name(dedicated: bool) 
     made.loading(60 * MS, active=False)
     read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
     totals = made.totals()
-    # 60 ms with the system under load, 40 ms with it at rest; 35 W of the GPU above everything else.
+    # 60 ms with the system under load, 40 ms with it at rest; what is above everything else is the work's.
     assert totals.measured_uj == 100 * 100_000 + 65 * 60_000 + 45 * 40_000
     assert totals.idle_uj == (15 + 45) * 100_000
     assert totals.foreign_uj == 30 * 100_000
     assert totals.resident_uj == 20 * 100_000
-    assert totals.loading_uj == (35 + 20) * 60_000
-    assert totals.unattributed_uj == 35 * 40_000
+    assert totals.loading_uj == 35 * 100_000 + 20 * 60_000
+    assert totals.unattributed_uj == 0
     uptime = (totals.measured_uj - totals.foreign_uj, 100_000) if dedicated else (0, 0)
     assert made.take_uptime(100 * MS) == uptime
 
@@ -343,11 +344,12 @@ def test_requests_rest_and_a_load_between_two_samples_share_them_by_time(dedicat
     made.open("b", 60 * MS)
     read(made, 100, 100.0, foreign_w=30.0, resident_w=20.0)
     bill = made.close("b", 100 * MS).energy_uj
-    assert bill == ((100 - 30 + 65) if dedicated else (35 + 20)) * 40_000
+    # 35 W for 100 ms are 50 W for the 70 ms in which there was work.
+    assert bill == ((15 + 20 + 50 + 65) if dedicated else (50 + 20)) * 40_000
     totals = made.totals()
     assert totals.foreign_uj == 30 * 100_000
-    assert totals.loading_uj == (35 + 20) * 30_000
-    assert totals.unattributed_uj == 35 * 30_000
+    assert totals.loading_uj == (50 + 20) * 30_000
+    assert totals.unattributed_uj == 0
     assert totals.resident_uj == 20 * (60_000 if dedicated else 100_000)
     assert totals.idle_uj == (15 + 45) * (60_000 if dedicated else 100_000)
     assert spent(totals) == totals.measured_uj == 100 * 100_000 + 65 * 70_000 + 45 * 30_000
@@ -367,46 +369,64 @@ def test_readings_that_no_gpu_can_have_are_passed_over() -> None:
 # The counter.
 
 
+def counting(made: EnergyBook, ticks: range, tick_uj: int, power_w: float | None = 100.0) -> None:
+    for tick in ticks:
+        made.reading(tick * 100 * MS, power_w, tick * tick_uj, IDLE_W)
+
+
 def test_a_counter_is_believed_once_it_agreed_with_the_integral_for_thirty_seconds() -> None:
     made = book(source="nvml")
     made.open("a", 0)
-    for tick in range(301):
-        made.reading(tick * 100 * MS, 100.0, tick * 9_900_000, IDLE_W)
-    assert made.accrued("a", 30_000 * MS) == 105 * 29_900_000 + (99 - 15 + 20) * 100_000
-    made.reading(30_100 * MS, 100.0, 301 * 9_900_000, IDLE_W)
-    assert made.close("a", 30_100 * MS).energy_uj == 105 * 29_900_000 + (99 - 15 + 20) * 200_000
+    counting(made, range(300), 9_900_000)
+    before = made.accrued("a", 29_900 * MS)
+    assert before == 105 * 29_900_000
+    counting(made, range(300, 401), 9_900_000)
+    middle = made.accrued("a", 40_000 * MS)
+    counting(made, range(401, 501), 9_900_000)
+    assert made.close("a", 50_000 * MS).energy_uj - middle == (99 - 15 + 20) * 10_000_000
 
 
-def test_a_counter_that_is_off_by_a_tenth_is_never_believed() -> None:
+@pytest.mark.parametrize("tick_uj", [9_000_000, 11_000_000])
+def test_a_counter_that_is_off_by_a_tenth_is_never_believed(tick_uj: int) -> None:
     made = book(source="nvml")
     made.open("a", 0)
-    for tick in range(700):
-        made.reading(tick * 100 * MS, 100.0, tick * 11_000_000, IDLE_W)
+    counting(made, range(700), tick_uj)
     assert made.close("a", 69_900 * MS).energy_uj == 105 * 69_900_000
+
+
+def test_a_counter_that_stands_still_gives_way_to_the_power_at_once() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    counting(made, range(400), 10_000_000)
+    for tick in range(400, 500):
+        made.reading(tick * 100 * MS, 100.0, 399 * 10_000_000, IDLE_W)
+    assert made.close("a", 49_900 * MS) == ClosedAccount(
+        105 * 49_900_000, 49_900 * MS, 49_900 * MS, 49_900 * MS, "nvml"
+    )
 
 
 def test_a_counter_alone_measures_too() -> None:
     made = book(source="nvml")
-    made.open("a", 0)
-    made.reading(0, None, 5_000_000, IDLE_W)
-    made.reading(100 * MS, None, 15_000_000, IDLE_W)
-    assert made.close("a", 100 * MS) == ClosedAccount(10_500_000, 100 * MS, 100 * MS, 100 * MS, "nvml")
+    counting(made, range(10), 1_500_000, None)
+    made.open("a", 950 * MS)
+    for tick in range(10, 30):
+        made.reading(tick * 100 * MS, None, 13_500_000 + (tick - 9) * 10_000_000, IDLE_W)
+    closed = made.close("a", 2950 * MS)
+    # The first ten joules came between two readings of which the first was before the request: 50 ms are in doubt.
+    assert closed.energy_uj == pytest.approx(105 * 2_000_000, abs=85 * 50_000)
+    assert (closed.share_us, closed.source) == (2_000 * MS, "nvml")
 
 
-def test_a_counter_that_was_reset_is_not_energy() -> None:
+def test_a_counter_alone_that_stands_still_says_nothing_and_never_zero() -> None:
     made = book(source="nvml")
     made.open("a", 0)
-    made.reading(0, None, 5_000_000, IDLE_W)
-    made.reading(100 * MS, None, 1_000, IDLE_W)
-    closed = made.close("a", 100 * MS)
-    assert (closed.energy_uj, closed.source) == (MARGINAL_W * 100_000, "model")
-    totals = made.totals()
-    assert (totals.measured_uj, totals.requests_uj) == (119 * 100_000, MARGINAL_W * 100_000)
+    for tick in range(50):
+        made.reading(tick * 100 * MS, None, 5_000_000, IDLE_W)
+    closed = made.close("a", 4_900 * MS)
+    assert (closed.energy_uj, closed.source) == (MARGINAL_W * 4_900_000, "model")
 
 
-@pytest.mark.parametrize(
-    ("counted_uj", "source"), [(-1, "model"), (0, "nvml"), (5_000 * 100_000, "nvml"), (500_000_001, "model")]
-)
+@pytest.mark.parametrize(("counted_uj", "source"), [(-1, "model"), (1_000_000_001, "model"), (10**9, "nvml")])
 def test_a_counter_that_went_back_or_jumped_further_than_a_gpu_can_draw_was_reset(
     counted_uj: int, source: str
 ) -> None:
@@ -414,15 +434,113 @@ def test_a_counter_that_went_back_or_jumped_further_than_a_gpu_can_draw_was_rese
     made.open("a", 0)
     made.reading(0, None, 10**9, IDLE_W)
     made.reading(100 * MS, None, 10**9 + counted_uj, IDLE_W)
-    assert made.close("a", 100 * MS).source == source
+    closed = made.close("a", 100 * MS)
+    assert closed.source == source
+    if source == "model":
+        assert closed.energy_uj == MARGINAL_W * 100_000
+
+
+def test_after_its_reset_a_counter_goes_on_from_there() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    counting(made, range(21), 10_000_000, None)
+    before = made.accrued("a", 2000 * MS)
+    for tick in range(21, 41):
+        made.reading(tick * 100 * MS, None, (tick - 20) * 10_000_000, IDLE_W)
+    closed = made.close("a", 4000 * MS)
+    assert closed.source == "mixed"
+    # One renewal is lost with the reset, and told by the static watts.
+    assert closed.energy_uj - before == 105 * 1_900_000 + MARGINAL_W * 100_000
 
 
 def test_a_counter_alone_says_the_watts_too() -> None:
     made = book(source="nvml")
     made.open("a", 0)
-    made.reading(0, None, 0, IDLE_W)
-    made.reading(200 * MS, None, 20_000_000, IDLE_W)
+    counting(made, range(4), 10_000_000, None)
     assert made.marginal_w == 100 - 15 + 20
+
+
+# What a card renews ten times a second.
+
+
+def renewed(made: EnergyBook, at_ms: int, power_w: float) -> None:
+    made.reading(at_ms * MS, power_w, None, IDLE_W, span=PowerSpan.UPDATE)
+
+
+def test_a_power_that_has_not_changed_says_nothing_until_it_must_have_been_renewed() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    renewed(made, 0, 100.0)
+    for at_ms in (20, 40, 60, 80, 120, 200):
+        renewed(made, at_ms, 100.0)
+        assert made.totals().measured_uj == 0
+    renewed(made, 260, 100.0)
+    # Whenever it was renewed last, it spoke of everything up to 160 ms.
+    assert made.totals().measured_uj == 100 * 160_000 + (100 - 15) * 50_000 + 65 * 160_000
+
+
+def test_a_power_that_changed_speaks_up_to_the_middle_of_the_two_readings() -> None:
+    made = book(source="nvml")
+    made.open("a", 0)
+    renewed(made, 0, 100.0)
+    renewed(made, 100, 200.0)
+    assert made.totals().measured_uj == 200 * 100_000 - 15 * 50_000 + 65 * 50_000
+    renewed(made, 120, 300.0)
+    assert (
+        made.totals().requests_uj == 200 * 100_000 - 15 * 100_000 + 300 * 60_000 - 15 * 60_000 + 20 * 110_000
+    )
+
+
+def test_where_work_begins_between_two_knots_the_time_before_it_gets_the_idle_watts_and_work_the_rest() -> (
+    None
+):
+    made = book(source="nvml")
+    for at_ms in range(0, 1000, 100):
+        renewed(made, at_ms, 15.0 + at_ms % 200 / 1e6)
+    made.open("a", 930 * MS)
+    renewed(made, 1000, 15.1)
+    renewed(made, 1100, 80.0)
+    # Known up to 1050: 80 W for 100 ms, of which none but idle watts were drawn before 930 or 950.
+    assert made.totals().requests_uj == pytest.approx((80 - 15) * 100_000 + 20 * 120_000, rel=0.01)
+
+
+def test_what_no_knot_has_told_at_the_end_is_billed_by_the_last_stretch_of_work_and_mended_elsewhere() -> (
+    None
+):
+    made = book(source="nvml")
+    made.open("a", 0)
+    renewed(made, 0, 15.0)
+    renewed(made, 100, 107.5)
+    for at_ms in range(200, 1000, 100):
+        renewed(made, at_ms, 200.0 + at_ms / 1000)
+    closed = made.close("a", 990 * MS)
+    assert closed.energy_uj == pytest.approx((200.5 - 15 + 20) * 990_000, rel=0.01)
+    before = made.totals()
+    renewed(made, 1000, 150.0)
+    renewed(made, 1100, 15.0)
+    after = made.totals()
+    assert after.requests_uj == before.requests_uj == closed.energy_uj
+    assert spent(after) == after.measured_uj
+    assert after.unattributed_uj > before.unattributed_uj
+
+
+def test_an_average_is_undone() -> None:
+    made = book(source="nvml")
+    made.open("a", 2000 * MS)
+    for at_ms in range(0, 4100, 100):
+        since_ms = min(1000, max(0, at_ms - 50 - 2000))
+        made.reading(at_ms * MS, 15.0 + 200 * since_ms / 1000, None, IDLE_W, span=PowerSpan.SECOND)
+    closed = made.close("a", 4000 * MS)
+    assert closed.energy_uj == pytest.approx(220 * 2_000_000, rel=0.005)
+
+
+def test_no_reading_above_the_most_a_card_can_draw_is_believed() -> None:
+    made = EnergyBook(SEED, False, 1, source="nvml", most_w=400.0)
+    made.open("a", 0)
+    read(made, 0, 100.0)
+    read(made, 50, 401.0)
+    read(made, 100, 100.0)
+    assert made.close("a", 100 * MS).energy_uj == 105 * 100_000
 
 
 @pytest.mark.parametrize(("power_w", "source"), [(5_000.0, "nvml"), (5_000.5, "model"), (0.0, "nvml")])
@@ -641,8 +759,8 @@ def test_a_sample_that_speaks_of_the_time_before_the_request_covers_its_beginnin
     made.open("a", 9000 * MS)
     read(made, 8910, 15.0)  # read at 9010, and 100 ms late by nature
     read(made, 9010, 115.0)
-    # 90 ms before the request and 10 ms of it, evenly.
-    assert made.accrued("a", 9010 * MS) == (65 - 15 + 20) * 10_000
+    # 6.5 W.s in 100 ms, of which the 90 ms before the request drew 1.35.
+    assert made.accrued("a", 9010 * MS) == 65 * 100_000 - 15 * 100_000 + 20 * 10_000
     read(made, 9110, 115.0)
     assert made.close("a", 9110 * MS).source == "nvml"
 
@@ -727,13 +845,11 @@ def test_another_sensor_begins_with_what_it_says_itself_and_not_with_the_last_on
 def test_another_sensors_counter_has_to_prove_itself_anew() -> None:
     made = book(source="nvml")
     made.open("a", 0)
-    for tick in range(301):
-        made.reading(tick * 100 * MS, 100.0, tick * 9_900_000, IDLE_W)
-    made.configure(30_000 * MS, source="amdgpu")
-    before = made.accrued("a", 30_000 * MS)
-    made.reading(30_000 * MS, 100.0, 0, IDLE_W)
-    made.reading(30_100 * MS, 100.0, 9_900_000, IDLE_W)
-    assert made.close("a", 30_100 * MS).energy_uj == before + 105 * 100_000
+    counting(made, range(400), 9_900_000)
+    made.configure(39_900 * MS, source="amdgpu")
+    before = made.accrued("a", 39_900 * MS)
+    counting(made, range(400, 500), 9_900_000)
+    assert made.close("a", 49_900 * MS).energy_uj == before + 105 * 10_000_000
 
 
 def test_two_samples_a_microsecond_apart_are_two_samples() -> None:

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from app.basics.rounding import round_half_even
 from app.power.accounts import GAP_US, EnergyBook, StaticWatts
+from app.power.curves import PowerSpan
 from app.power.exact import UNITS_PER_UJ, microwatts, whole_parts
 from app.power.running import Place, RunningSet
 
@@ -155,12 +156,25 @@ class Oracle:
         spans = (Fraction(max(0, min(end, b) - max(start, a)), n) for a, b, n in self.pieces)
         return sum(spans, Fraction(0))
 
+    def drawn(self, interval: int) -> Fraction:
+        """What the GPU drew between two samples."""
+        return Fraction(self.power[interval] + self.power[interval + 1], 2) * self.script.period
+
+    def rest_rate(self, interval: int) -> int:
+        """What the GPU draws at rest while requests run in the interval too."""
+        period, layers = self.script.period, self.idle + self.foreign
+        if interval < 2 or self.ran((interval - 2) * period, interval * period):
+            return layers
+        return max(layers, self.drawn(interval - 2) // period)
+
     def measured_rate(self, interval: int) -> Fraction:
         """What requests are billed between two samples."""
-        drawn = Fraction(self.power[interval] + self.power[interval + 1], 2)
+        period = self.script.period
+        busy = self.ran(interval * period, (interval + 1) * period)
+        gpu = max(Fraction(0), self.drawn(interval) - self.rest_rate(interval) * (period - busy)) / busy
         if self.dedicated:
-            return drawn - min(self.foreign, max(Fraction(0), drawn - self.idle)) + 65_000_000
-        return max(Fraction(0), drawn - self.idle - self.foreign) + 20_000_000
+            return gpu - min(self.foreign, max(Fraction(0), gpu - self.idle)) + 65_000_000
+        return max(Fraction(0), gpu - self.idle - self.foreign) + 20_000_000
 
     def provisional_rate(self, sample: int) -> Fraction:
         """What requests are billed that close before the next sample is handed in."""
@@ -307,6 +321,7 @@ class BookMachine(RuleBasedStateMachine):
         foreign=st.one_of(st.just(0.0), watts),
         resident=st.one_of(st.just(0.0), watts),
         late=st.one_of(st.just(0), st.integers(0, 500_000), st.integers(-300_000, 0)),
+        span=st.sampled_from(PowerSpan),
     )
     def reading(
         self,
@@ -316,21 +331,39 @@ class BookMachine(RuleBasedStateMachine):
         foreign: float,
         resident: float,
         late: int,
+        span: PowerSpan,
     ) -> None:
         if self.source == "model":
             return
         if counted is not None:
             self.counter += counted
         self.book.reading(
-            self.now - late, power, None if counted is None else self.counter, idle, foreign, resident
+            self.now - late,
+            power,
+            None if counted is None else self.counter,
+            idle,
+            foreign,
+            resident,
+            span=span,
         )
 
-    @rule(count=st.integers(1, 5), every=st.integers(50_000, 400_000), power=watts, idle=watts)
-    def ordinary_samples(self, count: int, every: int, power: float, idle: float) -> None:
-        for _ in range(count):
+    @rule(
+        count=st.integers(1, 9),
+        every=st.integers(7_000, 400_000),
+        power=watts,
+        idle=watts,
+        span=st.sampled_from(PowerSpan),
+        counts=st.booleans(),
+    )
+    def ordinary_samples(
+        self, count: int, every: int, power: float, idle: float, span: PowerSpan, counts: bool
+    ) -> None:
+        for turn in range(count):
             self.now += every
+            self.counter += round(power * every)
             if self.source != "model":
-                self.book.reading(self.now, power, None, idle)
+                counted = self.counter if counts else None
+                self.book.reading(self.now, power + turn % 3, counted, idle, span=span)
 
     @rule()
     def sensor_lost(self) -> None:

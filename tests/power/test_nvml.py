@@ -12,8 +12,9 @@ from typing import Any
 import pynvml
 import pytest
 
+from app.power.curves import PowerSpan
 from app.power.sensors import SensorError, probe_sensors
-from app.power.sensors.nvml import AVERAGE_DELAY_US, INSTANT_DELAY_US, SLOW_US, NvmlSensor, find_nvml
+from app.power.sensors.nvml import SLOW_US, NvmlSensor, find_nvml
 
 UINT, ULONGLONG, DOUBLE, USHORT = (
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT,
@@ -181,12 +182,15 @@ def test_one_call_gives_instant_power_and_energy(driver: Driver, clock: Clock) -
     assert "nvmlDeviceGetPowerUsage" not in driver.calls
 
 
-def test_the_instant_power_is_stamped_with_the_moment_it_speaks_of(driver: Driver, clock: Clock) -> None:
+def test_the_instant_power_says_that_it_speaks_of_the_time_since_the_last_renewal(
+    driver: Driver, clock: Clock
+) -> None:
     sensor = only(clock)
     before = clock.now
     reading = sensor.read()
     sensor.close()
-    assert before - INSTANT_DELAY_US <= reading.at_us <= clock.now - INSTANT_DELAY_US
+    assert before <= reading.at_us <= clock.now
+    assert reading.power_span is PowerSpan.UPDATE
 
 
 @pytest.mark.parametrize(("kind", "value"), [(UINT, 99_500), (ULONGLONG, 99_500), (DOUBLE, 99_500.0)])
@@ -221,16 +225,16 @@ def test_a_field_that_is_not_supported_is_none_and_costs_no_other(driver: Driver
 
 
 @pytest.mark.parametrize(
-    ("arch", "delay_us"),
+    ("arch", "span"),
     [
-        (pynvml.NVML_DEVICE_ARCH_TURING, INSTANT_DELAY_US),
-        (pynvml.NVML_DEVICE_ARCH_AMPERE, AVERAGE_DELAY_US),
-        (pynvml.NVML_DEVICE_ARCH_HOPPER, AVERAGE_DELAY_US),
-        (pynvml.NVML_DEVICE_ARCH_UNKNOWN, INSTANT_DELAY_US),
+        (pynvml.NVML_DEVICE_ARCH_TURING, PowerSpan.UPDATE),
+        (pynvml.NVML_DEVICE_ARCH_AMPERE, PowerSpan.SECOND),
+        (pynvml.NVML_DEVICE_ARCH_HOPPER, PowerSpan.SECOND),
+        (pynvml.NVML_DEVICE_ARCH_UNKNOWN, PowerSpan.UPDATE),
     ],
 )
-def test_without_the_instant_field_the_old_call_speaks_for_its_own_moment(
-    driver: Driver, clock: Clock, arch: int, delay_us: int
+def test_without_the_instant_field_the_old_call_speaks_of_its_own_time(
+    driver: Driver, clock: Clock, arch: int, span: PowerSpan
 ) -> None:
     driver.arch = arch
     driver.fields[186] = (NOT_SUPPORTED, UINT, 0)
@@ -238,14 +242,15 @@ def test_without_the_instant_field_the_old_call_speaks_for_its_own_moment(
     reading = sensor.read()
     sensor.close()
     assert reading.power_w == 160.0
-    assert 0 <= clock.now - delay_us - reading.at_us <= 100
+    assert reading.power_span is span
 
 
 def test_the_average_field_is_the_last_resort(driver: Driver, clock: Clock) -> None:
     driver.fields[186] = (NOT_SUPPORTED, UINT, 0)
     driver.codes["nvmlDeviceGetPowerUsage"] = NOT_SUPPORTED
     sensor = only(clock)
-    assert sensor.read().power_w == 150.0
+    reading = sensor.read()
+    assert (reading.power_w, reading.power_span) == (150.0, PowerSpan.SECOND)
     driver.fields[185] = (NOT_SUPPORTED, UINT, 0)
     assert sensor.read().power_w is None
     sensor.close()

@@ -37,16 +37,34 @@ def test_each_part_of_modelled_time_goes_to_its_categories(dedicated: bool) -> N
 def test_each_part_of_sampled_time_goes_to_its_categories(dedicated: bool) -> None:
     sums = Sums()
     layers = Layers(15 * W, 30 * W, 20 * W)
-    given = sums.sampled(100 * W * 10, layers, RATES, dedicated, 2, 3, 5)
-    assert given == W * ((15 + 20 + 35 + 65) if dedicated else (35 + 20)) * 2
+    # While work was done, rest gets its 75 W; 1000 - 3 * 75 are for the seven parts of work.
+    given = sums.sampled(100 * W * 10, layers, RATES, dedicated, 2, 3, 5, 75 * W)
+    work = W * (1000 - 3 * 75)
+    above = work * 2 // 7 - W * 65 * 2
+    assert given == above + W * ((15 + 20 + 65) if dedicated else 20) * 2
     assert sums.measured == W * (100 * 10 + 65 * 7 + 45 * 3)
     assert sums.foreign == 30 * W * 10
     assert sums.idle == W * 60 * (8 if dedicated else 10)
     assert sums.resident == W * 20 * (8 if dedicated else 10)
-    assert sums.loading == W * 55 * 5
-    assert sums.unattributed == W * 35 * 3
-    uptime = W * ((15 + 45 + 20 + 35) * 3 + (15 + 20 + 35 + 65) * 5)
+    loading = work - work * 2 // 7 - W * 65 * 5
+    assert sums.loading == loading + W * 20 * 5
+    assert sums.unattributed == W * 10 * 3
+    uptime = W * ((15 + 45 + 20 + 10) * 3 + (15 + 20 + 65) * 5) + loading
     assert (sums.uptime, sums.uptime_parts) == ((uptime, 8) if dedicated else (0, 0))
+
+
+@pytest.mark.parametrize("drawn", [0, 10, 30, 31])
+def test_work_gets_what_is_left_above_rest_and_never_less_than_nothing(drawn: int) -> None:
+    sums = Sums()
+    given = sums.sampled(drawn * W, Layers(0, 0, 0), RATES, True, 2, 3, 0, 10 * W)
+    assert given == W * (max(0, drawn - 30) + 65 * 2)
+    assert sums.unattributed + given == W * (drawn + 65 * 2)
+
+
+def test_where_nobody_works_rest_gets_everything() -> None:
+    sums = Sums()
+    assert sums.sampled(100 * W, Layers(0, 0, 0), RATES, False, 0, 3, 0, 10 * W) == 0
+    assert sums.unattributed == 100 * W
 
 
 def test_what_a_gpu_draws_fills_the_layers_from_the_bottom() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.power.curves import PowerSpan
+
 Clock = Callable[[], int]
 """Monotonic microseconds."""
 
@@ -35,7 +37,7 @@ class Reading:
     """One sample."""
 
     at_us: int
-    """The moment that the power speaks of: monotonic, the sensor's known delay already taken off."""
+    """When it was taken: monotonic. What its figures speak of, and since when, is for the accounts to find out."""
     power_w: float | None
     energy_uj: int | None
     """The GPU's own counter since its driver was loaded."""
@@ -43,6 +45,8 @@ class Reading:
     memory_used_b: int | None
     memory_total_b: int | None
     temperature_c: float | None
+    power_span: PowerSpan = PowerSpan.MOMENT
+    """What `power_w` speaks of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """NVIDIA GPUs through NVML (NVIDIA's own binding, nvidia-ml-py).
 
 Rule 1: power and energy come from one call, each field with its own return code; a field that is not supported
-is None. Rule 2: the instant power is preferred and stamped with the moment it speaks of: a card reports about
-100 ms late, and an average over a second half a second late (SC'24, arXiv 2312.02741: the error of a request of
-one second falls from -16 to -7 %). Rule 3: NVML is initialised only between a first `read` and `close`.
+is None. Rule 2: the instant power is preferred, and a reading says what its power speaks of: the time since the card
+last renewed it, or a whole second (SC'24, arXiv 2312.02741). Rule 3: NVML is initialised only between a first `read`
+and `close`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from app.power.curves import PowerSpan
 from app.power.sensors.base import Clock, Reading, SensorError, SensorInfo, monotonic_us
 
 FIELD_ENERGY_MJ = 83
@@ -26,8 +27,6 @@ FUNCTION_NOT_FOUND = 13
 GPU_IS_LOST = 15
 RESET_REQUIRED = 16
 
-INSTANT_DELAY_US = 100_000
-AVERAGE_DELAY_US = 500_000
 ARCH_AMPERE = 7
 """From this architecture on, `nvmlDeviceGetPowerUsage` is the mean of a second."""
 ARCH_UNKNOWN = 0xFFFF_FFFF
@@ -97,7 +96,7 @@ class NvmlSensor:
         pci = self._ask(nvml.nvmlDeviceGetPciInfo, handle)
         arch = self._ask(nvml.nvmlDeviceGetArchitecture, handle)
         averaged = arch is not None and ARCH_AMPERE <= arch < ARCH_UNKNOWN
-        self._usage_delay_us = AVERAGE_DELAY_US if averaged else INSTANT_DELAY_US
+        self._usage_span = PowerSpan.SECOND if averaged else PowerSpan.UPDATE
         self._status_file = (
             None if pci is None else pci_devices / _sysfs_address(pci) / "power/runtime_status"
         )
@@ -120,7 +119,7 @@ class NvmlSensor:
         before_us = self._clock()
         try:
             handle = self._open()
-            energy_uj, power_w, delay_us = self._power(handle)
+            energy_uj, power_w, span = self._power(handle)
             after_us = self._clock()
             if self._slow_at_us is None or after_us - self._slow_at_us >= SLOW_US:
                 self._slow, self._slow_at_us = self._look(handle), after_us
@@ -128,13 +127,14 @@ class NvmlSensor:
             raise self._translated(error) from error
         utilisation_pct, memory_used_b, temperature_c = self._slow
         return Reading(
-            at_us=(before_us + after_us) // 2 - delay_us,
+            at_us=(before_us + after_us) // 2,
             power_w=power_w,
             energy_uj=energy_uj,
             utilisation_pct=utilisation_pct,
             memory_used_b=memory_used_b,
             memory_total_b=self._info.memory_total_b,
             temperature_c=temperature_c,
+            power_span=span,
         )
 
     def close(self) -> None:
@@ -163,8 +163,8 @@ class NvmlSensor:
                     _shutdown(self._nvml)
         return self._handle
 
-    def _power(self, handle: Any) -> tuple[int | None, float | None, int]:
-        """(energy_uj, power_w, how late the power is in microseconds)."""
+    def _power(self, handle: Any) -> tuple[int | None, float | None, PowerSpan]:
+        """(energy_uj, power_w, what the power speaks of)."""
         energy_mj = instant_mw = average_mw = None
         if self._field_values:
             try:
@@ -178,14 +178,14 @@ class NvmlSensor:
         energy_uj = None if energy_mj is None else int(energy_mj * 1000)
         if instant_mw is not None:
             self._instant_seen = True
-            return energy_uj, instant_mw / 1000, INSTANT_DELAY_US
+            return energy_uj, instant_mw / 1000, PowerSpan.UPDATE
         if self._instant_seen:
-            # An average in between would speak of another moment than its neighbours.
-            return energy_uj, None, INSTANT_DELAY_US
+            # An average in between would speak of another time than its neighbours.
+            return energy_uj, None, PowerSpan.UPDATE
         usage_mw = self._ask(self._nvml.nvmlDeviceGetPowerUsage, handle)
         if usage_mw is not None:
-            return energy_uj, usage_mw / 1000, self._usage_delay_us
-        return energy_uj, None if average_mw is None else average_mw / 1000, AVERAGE_DELAY_US
+            return energy_uj, usage_mw / 1000, self._usage_span
+        return energy_uj, None if average_mw is None else average_mw / 1000, PowerSpan.SECOND
 
     def _field(self, field: Any) -> float | int | None:
         """One `c_nvmlFieldValue_t`: its value by its type, or None by its own return code."""
