@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
-from app.commands import arguments, ledger_arguments
+from app.commands import arguments, ledger_arguments, power_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,6 +157,8 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many lines")
     audit.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    power = _command(commands, "power", "power", "power", "show what is measured now, and by what")
+
     ledger = _command(commands, "ledger", "ledger", "newest", "list, verify, prove or export the ledger")
 
     receiver = _command(
@@ -176,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (keys, labour, audit, ledger, receiver, doctor, *more):
         _profile_options(command)
     ledger_arguments.ledger(ledger, _profile_options)
+    power_arguments.power(power, _profile_options)
     return top
 
 

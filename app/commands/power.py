@@ -1,0 +1,160 @@
+"""`power`: what the sensors of this machine say now, and who says it.
+
+Rule: a sensor is read here as the gateway reads it, in a thread with a deadline; one that is parked is not woken, and
+what cannot be read is said in the sensor's own sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.basics.threads import in_thread
+from app.commands.common import CommandError, Ground, ground
+from app.commands.operator import ask_running
+from app.commands.parts import PROBE_S
+from app.commands.tables import TableColumn, show
+from app.power.sensors.base import Reading, Sensor, SensorError, SensorInfo
+from app.power.sensors.probe import probe_sensors
+from app.settings.parameters import Settings
+
+READ_S = 5.0
+"""So long one sensor may take."""
+
+_COLUMNS = (
+    TableColumn("GPU", whole=False),
+    TableColumn("POWER", right=True),
+    TableColumn("BY"),
+    TableColumn("LIMIT", right=True),
+    TableColumn("BUSY", right=True),
+    TableColumn("MEMORY", right=True),
+    TableColumn("TEMPERATURE", right=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorLook:
+    """One sensor and what it said; `reading` is None where it was parked or failed, and `problem` says which."""
+
+    info: SensorInfo
+    reading: Reading | None
+    problem: str
+
+
+def power(options: argparse.Namespace) -> int:
+    """`mortdecai-gateway power [--json]`."""
+    base = ground(options)
+    seen, running = asyncio.run(_look(base))
+    if options.json:
+        told = {"sensors": [sensor_json(one) for one in seen], "gateway": running}
+        print(json.dumps(told, ensure_ascii=False))
+        return 0
+    if seen:
+        show(_COLUMNS, map(_row, seen))
+    for line in (*_problems(seen), *_said(seen, running, base.store.current)):
+        print(line)
+    return 0
+
+
+async def _look(base: Ground) -> tuple[list[SensorLook], Mapping[str, Any] | None]:
+    url = base.running_url()
+    stats = None if url is None else await ask_running(base, url, "GET", "/stats")
+    try:
+        sensors = await in_thread(probe_sensors, PROBE_S, name="probing sensors")
+    except TimeoutError:
+        raise CommandError("The GPU's driver does not answer. Restart this computer.") from None
+    seen = [await look_at(sensor) for sensor in sensors]
+    return seen, stats
+
+
+async def look_at(sensor: Sensor) -> SensorLook:
+    """One reading, unless the GPU is parked; the sensor is let go of."""
+    try:
+        return await in_thread(lambda: _read(sensor), READ_S, name="power sensor")
+    except TimeoutError:
+        return SensorLook(sensor.info, None, f"{sensor.info.name} has not answered for {READ_S:g} seconds.")
+
+
+def _read(sensor: Sensor) -> SensorLook:
+    try:
+        if sensor.asleep():
+            return SensorLook(
+                sensor.info, None, f"{sensor.info.name} is parked, and reading it would wake it."
+            )
+        return SensorLook(sensor.info, sensor.read(), "")
+    except SensorError as error:
+        return SensorLook(sensor.info, None, error.sentence)
+    finally:
+        sensor.close()
+
+
+def sensor_json(seen: SensorLook) -> dict[str, Any]:
+    """One sensor as JSON; null for what is not known."""
+    info, reading = seen.info, seen.reading
+    return {
+        "id": info.id,
+        "name": info.name,
+        "vendor": info.vendor,
+        "source": info.source,
+        "limit_watts": info.limit_w,
+        "power_watts": reading and reading.power_w,
+        "energy_uj": None if reading is None or reading.energy_uj is None else str(reading.energy_uj),
+        "utilization_percent": reading and reading.utilisation_pct,
+        "memory_used_b": reading and reading.memory_used_b,
+        "memory_total_b": info.memory_total_b,
+        "temperature_c": reading and reading.temperature_c,
+        "problem": seen.problem or None,
+    }
+
+
+def _row(seen: SensorLook) -> tuple[object, ...]:
+    info, reading = seen.info, seen.reading
+    used_b = None if reading is None else reading.memory_used_b
+    total_b = info.memory_total_b
+    memory = "" if used_b is None else _gb(used_b)
+    return (
+        info.name,
+        "" if reading is None else _unit(reading.power_w, " W", 1),
+        info.source,
+        _unit(info.limit_w, " W"),
+        "" if reading is None else _unit(reading.utilisation_pct, " %"),
+        f"{memory} of {_gb(total_b)}" if memory and total_b else memory,
+        "" if reading is None else _unit(reading.temperature_c, " °C"),
+    )
+
+
+def _problems(seen: Sequence[SensorLook]) -> list[str]:
+    mute = [one for one in seen if one.reading is not None and one.reading.power_w is None]
+    return [one.problem for one in seen if one.problem] + [
+        f"{one.info.name} does not tell its power; the watts of the settings are used." for one in mute
+    ]
+
+
+def _said(seen: Sequence[SensorLook], running: Mapping[str, Any] | None, settings: Settings) -> list[str]:
+    lines = []
+    if not seen and running is None:
+        lines.append("No GPU sensor was found, so requests are billed by the watts of the settings.")
+    lines.append(
+        f"By the settings: GPU {settings.gpu_idle_watts:g} W at rest and {settings.gpu_load_watts:g} W at work, "
+        f"rest of the machine {settings.system_idle_watts:g} and {settings.system_inference_watts:g} W."
+    )
+    if running is not None:
+        gpu = running["gpu"]
+        by = f"{gpu['name']} by {gpu['source']}" if gpu["source"] != "model" else "the watts of the settings"
+        lines.append(
+            f"The running gateway counts {running['total_watts']:g} W in all, "
+            f"{running['marginal_watts']:g} W of it for requests: {by}."
+        )
+    return lines
+
+
+def _unit(value: float | None, unit: str, places: int = 0) -> str:
+    return "" if value is None else f"{value:.{places}f}{unit}"
+
+
+def _gb(size_b: int) -> str:
+    return f"{size_b / 1e9:.1f} GB"

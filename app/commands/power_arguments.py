@@ -1,0 +1,32 @@
+"""What may follow `power`: by itself it shows what is measured now; each action has its own words.
+
+Rule: argparse only, as in `ledger_arguments.py`. An action is added by a function here and its line in `ACTIONS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+Declare = Callable[[argparse.ArgumentParser], None]
+
+ACTIONS: dict[str, tuple[str, str, str, Declare]] = {}
+"""Action → module in `app.commands`, its function, a line of help, and what declares its arguments."""
+
+
+def power(command: argparse.ArgumentParser, profile_options: Declare) -> None:
+    """What may follow `power`. The options of the profile may stand before the action or after it."""
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+    profile_options(command)
+    if not ACTIONS:
+        return
+    actions = command.add_subparsers(title="actions", required=False, metavar="ACTION", dest="action")
+    for name, (module, function, help, declare) in ACTIONS.items():
+        action = actions.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        action.set_defaults(module=module, function=function)
+        declare(action)
+        mine = {option.dest for option in action._actions}
+        profile_options(action)
+        for option in action._actions:
+            if option.dest not in mine:
+                option.default = argparse.SUPPRESS  # so that what stood before the action is not undone
