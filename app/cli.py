@@ -114,7 +114,9 @@ def parser() -> argparse.ArgumentParser:
         help="create: with an address of its own, for programs that can send no header",
     )
     keys.add_argument(
-        "--client", default=None, help="create: the client it belongs to (default: the first one)"
+        "--client",
+        default=None,
+        help="create: the client it belongs to (default: the first one); limit, in place of a key: all of its keys",
     )
     keys.add_argument(
         "--max-output-tokens",

@@ -81,7 +81,7 @@ class Inference:
             return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
         with self._allowances.take(principal, len(call.body)) as grant:  # 3
-            place = self._queue.enter(call, principal.limits.weight or 1)  # 4
+            place = self._queue.enter(call, principal.weight)  # 4
             try:
                 if place.turn.running:
                     return await self._at_engine(request, call, grant, place)
