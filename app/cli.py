@@ -139,6 +139,13 @@ def parser() -> argparse.ArgumentParser:
     }.items():
         keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create, limit: {words}")
     keys.add_argument(
+        "--hours",
+        action="append",
+        default=None,
+        metavar="TIMES",
+        help="create, limit: it may be used then only, for example 'mon-fri 18:00-23:00' (repeat for more)",
+    )
+    keys.add_argument(
         "--expires", default=None, metavar="TIME", help="create, limit: when it ends, for example 30d"
     )
     keys.add_argument(

@@ -59,6 +59,7 @@ def _limits(options: argparse.Namespace) -> Limits:
                 "expires": expires,
                 **{name: getattr(options, name) for name in RATES},
                 "weight": options.weight,
+                "hours": options.hours,
             }
         )
     except LimitError as error:
@@ -155,6 +156,7 @@ def _said(limits: Mapping[str, Any]) -> str:
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
     said += [f"{limits[name]} {words}" for name, words in _RATES_SAID.items() if name in limits]
     said += limits.get("models", [])
+    said += limits.get("hours", [])
     if "address_of" in limits:
         said.append(f"address of {limits['address_of']}")
     if "expires" in limits:

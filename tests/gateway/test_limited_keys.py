@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.access.hours import DAYS
 from app.ledger.drafts import KeyDraft
 from app.ledger.records import decode
 from tests.gateway.conftest import House
@@ -140,6 +143,23 @@ async def test_a_key_and_its_client_both_count_and_the_narrower_does(house: Hous
     assert (await house.usage())[-1].tok_out == 2
 
 
+async def test_outside_its_hours_a_key_asks_the_engine_nothing_and_reads_its_ledger(house: House) -> None:
+    key = house.gateway.keys.all()[0]["id"]
+    now = datetime.now(ZoneInfo("Europe/Berlin"))
+    await house.gateway.settings.configure({"time_zone": "Europe/Berlin"})
+    other = f"{DAYS[(now.weekday() + 3) % 7]} 08:00-09:00"
+    assert (await change(house, key, {"hours": [other]}))[0] == 200
+    async with house.post("/v1/chat/completions", {**CHAT, "stream": True}) as reply:
+        answer = await reply.json()
+    assert (reply.status, answer["error"]["code"]) == (403, "outside_hours")
+    assert 86_400 < int(reply.headers["Retry-After"]) <= 4 * 86_400
+    async with house.get("/stats") as reply:
+        assert reply.status == 200
+    assert (await change(house, key, {"hours": ["00:00-24:00"]}))[1]["limits"] == {"hours": ["00:00-24:00"]}
+    assert await chat(house) == 200
+    assert (await change(house, key, {"hours": ["noon"]}))[0] == 400
+
+
 async def test_a_client_whose_time_is_over_has_no_key_that_works(house: House) -> None:
     name = house.gateway.ledger.clients()[0].name
     soon = await whole(house, name, {"expires": time.time() + 0.3})
@@ -194,6 +214,18 @@ def test_limits_from_a_terminal_with_a_gateway_and_without_stand_after_a_restart
         assert run(tmp_path, "keys", "limit", "first key", "--anew", *words).stdout.endswith("no limits.\n")
         done = run(tmp_path, "keys", "limit", "--client", "First client", "--concurrent", "3", *words)
         assert (done.returncode, "All keys of First client" in done.stdout) == (0, True), done
+    done = run(
+        tmp_path,
+        "keys",
+        "limit",
+        "first key",
+        "--hours",
+        "mon-fri 18:00-23:00",
+        "--hours",
+        "sat 8:00-9:00",
+        *words,
+    )
+    assert done.stdout.endswith("): mon-fri 18:00-23:00, sat 8:00-9:00.\n"), done
     done = run(tmp_path, "keys", "limit", "--client", "First client", "--weight", "2", *words)
     assert done.stdout.endswith("): 3 at once, 2 turns for one of others.\n"), done
     assert "All keys of First client together: 3 at once" in run(tmp_path, "keys", "list", *words).stdout
