@@ -353,6 +353,9 @@ class GatewayFace(Protocol):
     def keys(self) -> KeysFace:
         """Clients' keys."""
 
+    def at(self, place: str) -> GatewayFace:
+        """The same for a face at `place`, `window` or `tray`: the audit trail notes which verbs were used there."""
+
     def snapshot(self) -> Snapshot:
         """The present moment; cheap enough for once a second."""
 

@@ -14,6 +14,14 @@ from dataclasses import dataclass
 LINES_A_MINUTE = 64
 MOST_WAITING = 4096
 """Lines that wait for a disk that takes none; what comes then is counted as lost."""
+NAMES_MOST = 200
+"""Letters of what is said beside a deed."""
+OPERATOR = "operator"
+"""Stands for the operator's own token, and for whoever sits at the machine."""
+DONE = 200
+"""The status of what was done without a request."""
+FAILED = 500
+"""The status of what was tried so and failed."""
 OTHERS = "others"
 """Stands for the addresses that a minute had no line for."""
 _MINUTE_US = 60_000_000
@@ -26,9 +34,10 @@ class Deed:
     key: str
     """The id of the key it was done with; empty where that was no key of ours."""
     address: str
-    """Where the request came from; see `origin`."""
+    """Where the request came from; see `origin`. Without a request: `window`, `tray` or `terminal`."""
     action: str
-    """Method and endpoint; the method alone where there is no such endpoint."""
+    """Method and endpoint; the method alone where there is no such endpoint. Without a request: the verb, in the
+    command line's words."""
     status: int
     code: str
     """The refusal's; empty where it was done."""

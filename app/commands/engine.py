@@ -17,6 +17,7 @@ from app.commands.operator import ask_running
 from app.commands.parts import contained
 from app.commands.progress import Shown
 from app.commands.tables import TableColumn, show
+from app.commands.trace import leave_trace
 from app.containers.base import ContainerError
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare
@@ -89,6 +90,8 @@ async def _alone(base: Ground, options: argparse.Namespace) -> int:
                 print(f"The engine's container is removed; {kept}.")
             case "log":
                 print(await host.log_tail(200))
+    if options.verb != "log":
+        leave_trace(base, f"engine {options.verb}")
     return 0
 
 

@@ -16,6 +16,7 @@ from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.tables import TableColumn, show
+from app.commands.trace import leave_trace
 from app.commands.verbs import duration_s
 
 _COLUMNS = (
@@ -95,6 +96,8 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
                         answer = await kept.revoke(options.name)
             except (LookupError, LimitError) as error:
                 raise CommandError(str(error)) from None
+        if options.action != "list":
+            leave_trace(base, f"keys {options.action}", [answer["id"]])
         return _show(options, answer)
 
 

@@ -19,6 +19,7 @@ from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.tables import TableColumn, show
+from app.commands.trace import leave_trace
 from app.gateway.delivery.ahead import receivers_of
 from app.gateway.delivery.enrolling import forget_receiver, keep_receiver, require_allowed
 from app.gateway.delivery.outgoing import Outgoing
@@ -134,6 +135,7 @@ async def _write_down(base: Ground, name: str, invitation: Invitation) -> str:
     async with open_books(base) as (ledger, _, vault):
         client = _client(ledger, name)
         await keep_receiver(ledger, vault, client, invitation, await _known(ledger, client))
+        leave_trace(base, "ledger deliver", [client.log])
         return client.name
 
 
@@ -147,6 +149,7 @@ async def _stop(base: Ground, name: str) -> int:
             if await _known(ledger, client) is None:
                 raise CommandError(f"{client.name} has no receiver of its own.")
             await forget_receiver(ledger, vault, client)
+            leave_trace(base, "ledger deliver --stop", [client.log])
             name = client.name
     print(f"The log of {name} goes to no receiver of its own any more.")
     return 0

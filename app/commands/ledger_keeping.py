@@ -15,6 +15,7 @@ from app.access.identity import Identity
 from app.commands.books import open_books, shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.progress import Shown
+from app.commands.trace import leave_trace
 from app.engine.host import Progress
 from app.gateway.newest import Newest
 from app.ledger.checkpoint import Checkpoint, VerifierKey
@@ -72,6 +73,7 @@ async def _restore(base: Ground, file: Path) -> int:
         check = _Check(profile.signer.verifier, older_than=claims)
         aside = _free(profile.path)
         moved = await asyncio.to_thread(replace, profile.path, file, aside, check)
+    leave_trace(base, "ledger restore")
     print(f"The ledger holds {check.records} records now, all exactly as they were signed.")
     if moved:
         print(f"What was in its place is {aside}.")
@@ -93,6 +95,7 @@ async def _rotate_key(base: Ground) -> int:
     async with open_books(base) as (ledger, identity, vault):
         before = ledger.vkey
         await identity.rotate(vault, ledger)
+        leave_trace(base, "ledger rotate-key")
         logs = len(ledger.newest())
         print(
             f"The ledger ({logs} logs) is signed with a new key from now on; each log says so in a record that both"

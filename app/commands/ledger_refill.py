@@ -14,6 +14,7 @@ from functools import partial
 from app.commands.books import shut
 from app.commands.common import CommandError, Ground, ground
 from app.commands.ledger_deliver import outgoing
+from app.commands.trace import leave_trace
 from app.gateway.delivery.enrolling import receiver_secret
 from app.gateway.delivery.holdings import KeyPassedOn
 from app.gateway.delivery.outgoing import NoAnswer, Outgoing
@@ -52,6 +53,7 @@ async def _refill(base: Ground) -> int:
         profile.newest.follow(ledger)
         await ledger.close()
         await profile.newest.close()
+    leave_trace(base, "ledger refill")
     print("The ledger lacks nothing that this profile remembers.")
     return 0
 

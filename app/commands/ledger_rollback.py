@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from app.basics.clock import wall_us
 from app.commands.books import Shut, shut
 from app.commands.common import CommandError, Ground, ground
+from app.commands.trace import leave_trace
 from app.gateway.delivery.ahead import Ahead, Unheard, ask_receivers
 from app.gateway.delivery.enrolling import forget_receiver
 from app.ledger.drafts import AdjustDraft
@@ -53,6 +54,7 @@ async def _accept_rollback(base: Ground, *, despite_receivers: bool) -> int:
         finally:
             await ledger.close()
         await profile.newest.replace(ledger.newest())
+    leave_trace(base, "ledger accept-rollback", [*map(str, claims)])
     print(f"The ledger goes on as it lies: {sum(gone)} records in {len(gone)} logs are gone for good.")
     for sentence in given_up:
         print(sentence)

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import Operator, operator
 from app.commands.progress import Shown, from_line
 from app.commands.tables import TableColumn, show
+from app.commands.trace import leave_trace
 
 _COLUMNS = (
     TableColumn("MODEL", whole=False),
@@ -104,8 +105,11 @@ def models(options: argparse.Namespace) -> int:
 _WANTED = {0: "no name", 1: "the name of one model", 2: "an address and the name of a model"}
 
 
+_DEEDS = frozenset({"pull", "update", "load", "unload", "rm"})
+
+
 @contextlib.asynccontextmanager
-async def _way(base: Ground, url: str | None, action: str) -> AsyncIterator[Way]:
+async def _way(base: Ground, url: str | None, action: str, names: Sequence[str]) -> AsyncIterator[Way]:
     if url is not None:
         async with operator(base, url) as owner:
             yield Running(owner)
@@ -114,12 +118,14 @@ async def _way(base: Ground, url: str | None, action: str) -> AsyncIterator[Way]
 
     async with direct(base, action) as way:
         yield way
+        if action in _DEEDS:
+            leave_trace(base, f"models {action}", names[-1:])
 
 
 async def _do(
     options: argparse.Namespace, base: Ground, url: str | None, action: str, names: list[str]
 ) -> int:
-    async with _way(base, url, action) as way:
+    async with _way(base, url, action, names) as way:
         if action == "list":
             return _list(await way.entries(), everything=options.all, as_json=options.json)
         if action == "show":

@@ -24,6 +24,7 @@ from app.billing.money import format_money
 from app.commands.common import CommandError, Ground, ground, kept_or_not
 from app.commands.operator import Operator, operator, pinned
 from app.commands.run import logs, run
+from app.commands.trace import leave_trace
 from app.containers.base import ContainerError, Daemon
 from app.gateway.gateway import Gateway
 from app.gateway.setup import EngineChoice, NothingToServeWith, choose_engine
@@ -273,7 +274,9 @@ class Setup:
 
     def _keep(self, changes: dict[str, object]) -> None:
         store: SettingsStore = self._base.store
-        store.update(changes, before_start=True)
+        done = store.update(changes, before_start=True)
+        if done.changed:
+            leave_trace(self._base, "config", done.changed)
         self._base = replace(self._base, store=store)
 
     def _step(self, step: str, doing: str = "") -> None:

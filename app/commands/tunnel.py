@@ -15,6 +15,7 @@ from typing import Any
 
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
+from app.commands.trace import leave_trace
 from app.tunnel.token import TOKEN_NAME, read_token
 from app.tunnel.words import TunnelError
 
@@ -41,6 +42,7 @@ async def _keep_token(base: Ground) -> int:
     except TunnelError as error:
         raise CommandError(f"{error} {error.fix}") from None
     await vault.set(TOKEN_NAME, token)
+    leave_trace(base, "public-address token")
     print(
         f"The token is kept in the {vault.name} vault. Open the address with: mortdecai-gateway public-address named"
     )

@@ -84,7 +84,7 @@ class Desktop:
         self._face = face
         self._stop = stop
         self._window: Any = None
-        self._tray = Tray(face, self.open_window, stop.set, self._ask_public)
+        self._tray = Tray(face.at("tray"), self.open_window, stop.set, self._ask_public)
         if Tray.is_available():
             self._tray.show()
         else:
@@ -97,7 +97,7 @@ class Desktop:
 
             # For every window from now on; before there is one, drawing its ten sizes would only cost time and memory.
             QGuiApplication.setWindowIcon(app_icon())
-            self._window = MainWindow(self._face, self._stop.set)
+            self._window = MainWindow(self._face.at("window"), self._stop.set)
         self._window.open()
 
     def _ask_public(self) -> None:

@@ -97,6 +97,8 @@ async def running(
         door = await Door.take(store.current.host, store.current.port, scheme)
         opened.callback(door.close)
         changes = Changes()
+        trail = Trail(TrailFile(folders.data / TRAIL_FILE), lambda: store.current.audit_days)
+        opened.push_async_callback(trail.close)
 
         # What counts.
         meter = Meter(
@@ -224,9 +226,8 @@ async def running(
             deliveries,
             view,
             changes,
+            trail.note,
         )
-        trail = Trail(TrailFile(folders.data / TRAIL_FILE), lambda: store.current.audit_days)
-        opened.push_async_callback(trail.close)
         server = Server(
             routes(books, gateway, queue, jobs, conduct, store, trail),
             lambda: store.current.max_body_mb << 20,

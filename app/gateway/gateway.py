@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.access.client_keys import ClientKeys
+from app.access.deeds import Deed
 from app.access.identity import Identity
 from app.basics.clock import wall_us
-from app.face import Snapshot
+from app.face import GatewayFace, Snapshot
 from app.gateway.changes import Changes
 from app.gateway.configuration import Configuration
 from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
+from app.gateway.noted import NotedGateway
 from app.gateway.public_address import PublicAddress
 from app.gateway.upstream import Upstream
 from app.gateway.view import View
@@ -43,11 +45,17 @@ class Gateway:
     deliveries: Deliveries
     view: View
     changes: Changes
+    note: Callable[[Deed], None]
+    """Takes a line for the audit trail."""
 
     @property
     def models(self) -> Shelf:
         """The engine's models, and what can be done with them."""
         return self.upstream.models
+
+    def at(self, place: str) -> GatewayFace:
+        """The same, with its verbs noted as used at `place`."""
+        return NotedGateway(self, self.note, place)
 
     def snapshot(self) -> Snapshot:
         """The present moment."""

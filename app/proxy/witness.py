@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import hdrs, web
 
-from app.access.deeds import Deed
+from app.access.deeds import NAMES_MOST, Deed
 from app.access.identify import Access
 from app.access.refusals import Refusal
 from app.proxy.manners import Request
 
-_MOST = 200
 _REFUSED = frozenset({401, 402, 403, 404, 429})
 """What was wrong with the sender, not with what was sent or with us."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,7 +23,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 def told(request: web.BaseRequest, names: Iterable[str]) -> None:
     """Have `names` stand beside what was done: of settings, of a key, of a model."""
     if isinstance(request, Request):
-        request.told = ", ".join(names)[:_MOST]
+        request.told = ", ".join(names)[:NAMES_MOST]
 
 
 class Witness:

@@ -264,6 +264,9 @@ class FakeGateway:
     def subscribers(self) -> int:
         return len(self._callbacks)
 
+    def at(self, place: str) -> FakeGateway:
+        return self
+
     def change(self, present: Snapshot) -> None:
         """Become another moment, and say so, as a change of state does."""
         self.present = present

@@ -12,7 +12,9 @@ import pytest
 from app.access.limits import Limits
 from app.access.trail import TRAIL_FILE
 from app.cli import main
+from app.settings.errors import SettingError
 from tests.gateway.conftest import House, chat
+from tests.gateway.processes import run
 
 
 async def trail(house: House, query: str = "") -> list[dict[str, Any]]:
@@ -153,3 +155,82 @@ async def test_the_command_tells_it_while_the_gateway_runs_and_after(
     monkeypatch.setattr("app.commands.common.running", lambda state: None)
     assert await asyncio.to_thread(main, ["audit", "--from", "1"]) == 0
     assert "POST /config" in capsys.readouterr().out
+
+
+async def test_a_verb_of_the_window_or_the_tray_has_a_line_with_names_and_no_value(house: House) -> None:
+    tray, window = house.gateway.at("tray"), house.gateway.at("window")
+    tray.duty.pause_now()
+    tray.duty.snooze(3600)
+    tray.duty.contribute()
+    await tray.keys.plain()
+    await window.settings.set_cap(7_250_000_000_000)
+    await window.settings.configure({"electricity_rate": "0.3125"})
+    with pytest.raises(SettingError):
+        await window.settings.configure({"swordfish": 1})
+    with pytest.raises(LookupError):
+        await window.upstream.verb("sing")
+    entries = await trail(house)
+    assert [(entry["address"], entry["action"], entry["result"], entry["note"]) for entry in entries] == [
+        ("tray", "pause", "done", ""),
+        ("tray", "snooze", "done", ""),
+        ("tray", "resume", "done", ""),
+        ("tray", "copy key", "done", ""),
+        ("window", "config", "done", "spending_cap"),
+        ("window", "config", "done", "electricity_rate"),
+        ("window", "config", "refused", ""),
+        ("window", "engine", "refused", "sing"),
+    ]
+    assert {entry["label"] for entry in entries} == {"operator"}
+    assert all(word not in json.dumps(entries) for word in ("swordfish", "7.25", "0.3125"))
+
+
+async def test_what_only_looks_leaves_no_line(house: House) -> None:
+    face = house.gateway.at("window").at("tray")
+    face.snapshot()
+    face.watching(face, active=True)
+    face.watching(face, active=False)
+    face.history(1_000_000)
+    face.models.entries()
+    await face.ledger.verify()
+    assert await trail(house) == []
+
+
+def test_what_commands_do_without_a_gateway_has_a_line_each(tmp_path: Path) -> None:
+    words = ("--vault", "file")
+    for command in (
+        ("keys", "create", "guest", *words),
+        ("keys", "limit", "guest", "--concurrent", "2", *words),
+        ("keys", "list", *words),
+        ("keys", "revoke", "nobody", *words),
+        ("keys", "revoke", "guest", *words),
+        ("ledger", "rotate-key", *words),
+        ("ledger", "backup", str(tmp_path / "copy"), *words),
+        ("ledger", "restore", str(tmp_path / "copy"), *words),
+        ("ledger", "accept-rollback", *words),
+        ("ledger", "verify", *words),
+    ):
+        run(tmp_path, *command)
+    entries = [json.loads(line) for line in run(tmp_path, "audit", "--json", *words).stdout.splitlines()]
+    [guest] = {entry["note"] for entry in entries if entry["action"].startswith("keys")}
+    assert guest.startswith("k_")
+    assert [entry["action"] for entry in entries] == [
+        "keys create",
+        "keys limit",
+        "keys revoke",
+        "ledger rotate-key",
+        "ledger restore",
+        "ledger accept-rollback",
+    ]
+    assert {(entry["key"], entry["address"], entry["result"]) for entry in entries} == {
+        ("operator", "terminal", "done")
+    }
+
+
+def test_a_trail_that_cannot_be_written_fails_no_command(tmp_path: Path) -> None:
+    words = ("--vault", "file")
+    run(tmp_path, "keys", "list", *words)
+    [folder] = [found.parent for found in tmp_path.rglob("ledger*") if found.is_file()][:1]
+    (folder / TRAIL_FILE).mkdir()
+    done = run(tmp_path, "keys", "create", "guest", *words)
+    assert (done.returncode, done.stdout.startswith("mg_")) == (0, True)
+    assert "not in the audit trail" in done.stderr
