@@ -15,11 +15,12 @@ the difference to what is told later is unattributed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from app.basics.rounding import round_half_even
 from app.power.curves import UPDATE_US, PowerSpan
+from app.power.doubt import GAIN_DOUBT, Doubts, half_width_uj
 from app.power.exact import (
     PARTS_PER_US,
     PLAUSIBLE_W,
@@ -27,6 +28,7 @@ from app.power.exact import (
     microwatts,
     plausible_w,
 )
+from app.power.levels import Levels
 from app.power.running import RunningSet
 from app.power.samples import Drawn, Samples
 from app.power.slices import Account, Slices, Taken
@@ -39,10 +41,6 @@ GAP_US = 2_000_000
 
 HEAD_US = 250_000
 """After a rest of the sensor, its first sample speaks for this much of the time before it, and no more."""
-
-STRETCHES = 5
-"""The median of so many stretches of work says what work draws, where the ends of each are in doubt: one that seems
-twice as high had two renewals between its readings."""
 
 BATCH = 256
 """So many slices wait at most where there is no sample to wait for."""
@@ -68,6 +66,18 @@ class ClosedAccount:
     """The part of it in which it ran rather than queued."""
     source: str
     """The sensor where all of it was measured, `mixed` where a part was, `model` where nothing was."""
+    half_width_uj: int = field(default=0, compare=False)
+    """The true energy is this near in 95 of 100 cases (see `doubt`)."""
+
+    @property
+    def low_uj(self) -> int:
+        """The lower end of the 95 % interval."""
+        return max(0, self.energy_uj - self.half_width_uj)
+
+    @property
+    def high_uj(self) -> int:
+        """The upper end of the 95 % interval."""
+        return self.energy_uj + self.half_width_uj
 
 
 class _State(Enum):
@@ -86,6 +96,7 @@ class EnergyBook:
 
     `parallel` is how many requests the engine works on at once; `source` names the sensor that `reading` speaks
     for (`nvml`, `amdgpu`, `simulated`), or is `model` where there is none. No reading above `most_w` is believed.
+    `gain_doubt` is how far off the card itself may read, as a part of what it reads.
     """
 
     def __init__(
@@ -96,6 +107,7 @@ class EnergyBook:
         *,
         source: str = MODEL,
         most_w: float = PLAUSIBLE_W,
+        gain_doubt: float = GAIN_DOUBT,
     ) -> None:
         self._rates = Rates(watts)
         self._dedicated = mode_dedicated
@@ -106,15 +118,13 @@ class EnergyBook:
         self._slices = Slices()
         self._cut_us: int | None = None
         self._loading = False
-        self._load_uw: int | None = None
-        """What the GPU drew in the last stretch of work; None where the last stretch was not one."""
-        self._worked: tuple[int, ...] = ()
-        """The GPU's power in the last stretches in which work never stopped."""
+        self._levels = Levels()
+        self._edge_us = 0
+        self._sums_told = False
         self._rested = True
         """Nobody ran at the end of what was settled last."""
-        self._quiet: tuple[int, ...] = ()
-        """The GPU's power in the last two stretches in which nobody ran, as long as nobody does."""
         self._sums = Sums()
+        self._gain_doubt = gain_doubt
         self._most_w = min(most_w, PLAUSIBLE_W)
         self._samples = Samples(self._most_w)
         self._state = _State.MODELLED if source == MODEL else _State.RESTING
@@ -161,6 +171,7 @@ class EnergyBook:
                 account.measured = True
             else:
                 account.modelled = True
+                account.guessed += units
         energy_uj = round_half_even(energy, UNITS_PER_UJ)
         rounded_away = energy - energy_uj * UNITS_PER_UJ
         if rounded_away:
@@ -175,6 +186,7 @@ class EnergyBook:
             max(now_us - account.opened_us, account.busy_us),
             account.busy_us,
             source,
+            self._half_width_uj(account, energy_uj),
         )
 
     def accrued(self, request_id: str, now_us: int) -> int:
@@ -243,7 +255,7 @@ class EnergyBook:
                 head = (samples.label_us - start_us) * PARTS_PER_US
                 self._settle(samples.label_us, None if power_uw is None else power_uw * head, layers)
             # A first reading may be of the time before the work.
-            self._load_uw, self._worked, self._quiet = None, (), ()
+            self._levels.forget()
         self._state = _State.SAMPLED
         self._layers = layers
         self._rate_uw, self._rate_measured = self._rate()
@@ -355,11 +367,12 @@ class EnergyBook:
     def _settle_drawn(self, drawn: Drawn, layers: Layers) -> None:
         """Settle up to the knot of a curve."""
         slices, until_us, units = self._slices, drawn.until_us, drawn.units
+        self._edge_us, self._sums_told = drawn.doubt_us, drawn.sums
         began_us = slices.run_begins(until_us, drawn.seen_us)
         if began_us is None:
             onset_us = slices.run_begins(drawn.begin_us, until_us)
             if onset_us is not None:
-                self._samples.bend(onset_us, max(layers.all_uw, self._quiet_uw))
+                self._samples.bend(onset_us, max(layers.all_uw, self._levels.rest_uw))
         else:
             # Work began between the knot and the reading that made it, and so perhaps in what the knot tells of.
             until_us = began_us + 1
@@ -369,7 +382,7 @@ class EnergyBook:
             # What lies before `start_us` was settled by the static watts, and that part is void.
             head = min(start_us, until_us) - drawn.begin_us
             if self._rested:
-                units = max(0, units - max(layers.all_uw, self._quiet_uw) * head * PARTS_PER_US)
+                units = max(0, units - max(layers.all_uw, self._levels.rest_uw) * head * PARTS_PER_US)
             else:
                 units -= units * head // (until_us - drawn.begin_us)
         self._settle(until_us, units, layers, drawn.power_uw, head * PARTS_PER_US)
@@ -382,37 +395,23 @@ class EnergyBook:
         `power_uw` is its power at the end, `void` the time before, which is not settled here.
         """
         taken = self._slices.take(until_us)
-        whole, run = taken.whole, taken.run
-        self._load_uw = None
+        whole, run, levels = taken.whole, taken.run, self._levels
         if gpu is None or not whole:
+            levels.unknown()
             self._model(taken)
             return
-        rest_uw = max(layers.all_uw, self._quiet_uw)
+        rest_uw = max(layers.all_uw, levels.rest_uw)
         units = self._sums.sampled(
             gpu, layers, self._rates, self._dedicated, run, taken.rest, taken.loading, rest_uw
         )
-        self._learn_load(taken, max(0, gpu - rest_uw * taken.rest), power_uw, void)
-        self._quiet = (*self._quiet[-1:], gpu // whole) if taken.rest == whole else ()
+        if taken.rest == whole:
+            levels.rested(gpu // whole)
+        elif run:
+            drawn = max(0, gpu - rest_uw * taken.rest)
+            levels.worked(drawn, run, whole + void, power_uw, to_its_end=taken.ran_last)
+        else:
+            levels.unknown()
         self._give(taken, units, measured=True)
-
-    def _learn_load(self, taken: Taken, drawn: int, power_uw: int | None, void: int) -> None:
-        """What work draws now: `drawn` units in the time of `taken` in which anybody ran; `power_uw` at its end."""
-        worked = (
-            (*self._worked[1 - STRETCHES :], drawn // taken.run) if taken.run == taken.whole + void else ()
-        )
-        self._worked = worked
-        if taken.ran_last and 2 * taken.run >= taken.whole + void:
-            if power_uw is not None:
-                self._load_uw = power_uw
-            elif worked:
-                self._load_uw = sorted(worked)[len(worked) // 2]
-            else:
-                self._load_uw = drawn // taken.run
-
-    @property
-    def _quiet_uw(self) -> int:
-        """What the GPU drew just before work began. Of the last stretch the end is in doubt, so the one before."""
-        return self._quiet[0] if len(self._quiet) == 2 else 0
 
     def _settle_modelled(self, until_us: int) -> None:
         self._model(self._slices.take(until_us))
@@ -441,17 +440,38 @@ class EnergyBook:
             account.due = 0
             given += part
             if measured:
-                account.measured = True
+                if not account.measured:
+                    account.measured, account.edge_us = True, self._edge_us
             else:
                 account.modelled = True
+                account.guessed += part
         self._sums.requests += given
         self._sums.unattributed += units - given
 
     def _rate(self) -> tuple[int, bool]:
         """The power (µW) at which a request that closes now is billed for what no sample has covered yet, and whether
         it was measured."""
-        gpu_uw = self._load_uw if self._state is _State.SAMPLED else None
+        gpu_uw = self._levels.load_uw if self._state is _State.SAMPLED else None
         return self._rates.billed_uw(self._dedicated, gpu_uw, self._layers), gpu_uw is not None
+
+    def _half_width_uj(self, account: Account, energy_uj: int) -> int:
+        share = account.share / max(1, account.busy_us * PARTS_PER_US)
+        load_uw = self._levels.load_uw
+        if load_uw is None:
+            load_uw = self._layers.all_uw + energy_uj * 1_000_000 // max(1, account.busy_us)
+        doubts = Doubts(
+            energy_uj=energy_uj,
+            guessed_uj=account.guessed // UNITS_PER_UJ,
+            load_w=load_uw / 1e6,
+            idle_w=self._layers.all_uw / 1e6,
+            spread_w=self._levels.spread_uw / 1e6,
+            begin_us=account.edge_us or (self._edge_us if account.measured else 0),
+            end_us=self._edge_us if account.measured and self._sums_told else 0,
+            tail_us=min(account.busy_us, account.pending // PARTS_PER_US),
+            busy_us=account.busy_us if account.measured else 0,
+            share=min(1.0, share),
+        )
+        return half_width_uj(doubts, self._gain_doubt)
 
     def _account(self, request_id: str) -> Account:
         try:

@@ -26,6 +26,8 @@ class Drawn:
     units: int | None
     doubt_us: int
     """So much of time is in doubt about `until_us`."""
+    sums: bool
+    """Whether the figure tells the sum of energy itself, rather than a power."""
     seen_us: int
     """When the reading was taken that says so."""
     power_uw: int | None
@@ -95,7 +97,7 @@ class Samples:
             if not later or min(later) <= begin_us or self._silent:
                 return None
             self.label_us, self._marked = min(later), None
-            return Drawn(begin_us, self.label_us, None, 0, self.at_us, None)
+            return Drawn(begin_us, self.label_us, None, 0, False, self.at_us, None)
         knots = curve.knots
         if knots.last_us <= begin_us:
             return None
@@ -103,7 +105,8 @@ class Samples:
             self._marked, self._used = curve, knots.at(begin_us)
         units, self._used = knots.total - self._used, knots.total
         self.label_us = knots.last_us
-        return Drawn(begin_us, self.label_us, units, curve.doubt_us, self.at_us, curve.power_uw)
+        sums = curve.power_uw is None
+        return Drawn(begin_us, self.label_us, units, curve.doubt_us, sums, self.at_us, curve.power_uw)
 
     def bend(self, at_us: int, before_uw: int) -> None:
         """Work began at `at_us`, in what was told last; before it the GPU drew `before_uw`."""

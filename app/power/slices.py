@@ -18,7 +18,9 @@ class Account(Place):
         "busy_us",
         "closed",
         "due",
+        "edge_us",
         "energy",
+        "guessed",
         "measured",
         "modelled",
         "opened_us",
@@ -30,7 +32,7 @@ class Account(Place):
         self.order = order
         self.opened_us = opened_us
         # `pending` is the part of `share` in slices that still wait, `due` the part of it being settled right now.
-        self.busy_us = self.share = self.pending = self.due = self.energy = 0
+        self.busy_us = self.share = self.pending = self.due = self.energy = self.guessed = self.edge_us = 0
         self.seen = self.running = self.closed = self.measured = self.modelled = False
 
 
