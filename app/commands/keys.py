@@ -39,10 +39,7 @@ _RATES_SAID = {
 
 def keys(options: argparse.Namespace) -> int:
     """`mortdecai-gateway keys list|create|address|limit|revoke`."""
-    whole_client = options.action == "limit" and options.client is not None
-    if whole_client and options.name:
-        raise CommandError("keys limit wants a key or --client, not both.")
-    if options.action != "list" and not options.name and not whole_client:
+    if options.action != "list" and not options.name:
         what = "a label for the key" if options.action == "create" else "the key's id or label"
         raise CommandError(f"keys {options.action} wants {what}.")
     return asyncio.run(_keys(ground(options), options))
@@ -60,7 +57,6 @@ def _limits(options: argparse.Namespace) -> Limits:
                 "expires": expires,
                 **{name: getattr(options, name) for name in RATES},
                 "weight": options.weight,
-                "hours": options.hours,
             }
         )
     except LimitError as error:
@@ -78,7 +74,7 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
         await kept.load()
         answer: Mapping[str, Any]
         if options.action == "list":
-            answer = {"keys": kept.all(), "clients": kept.clients()}
+            answer = {"keys": kept.all()}
         elif options.action == "create":
             answer = await kept.create(options.name, options.client, limits)
             if options.address:
@@ -88,8 +84,6 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
                 match options.action:
                     case "address":
                         answer = await kept.create_address(options.name)
-                    case "limit" if options.client is not None:
-                        answer = await kept.limit_client(options.client, limits.to_json(), anew=options.anew)
                     case "limit":
                         answer = await kept.limit(options.name, limits.to_json(), anew=options.anew)
                     case _:
@@ -115,8 +109,7 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
     if options.action == "address":
         return await ask_running(base, url, "POST", "/admin/keys", {"address_of": options.name})
     if options.action == "limit":
-        whose = {"key": options.name} if options.client is None else {"client": options.client}
-        asked = {**whose, "limits": limits.to_json(), "anew": options.anew}
+        asked = {"key": options.name, "limits": limits.to_json(), "anew": options.anew}
         return await ask_running(base, url, "PATCH", "/admin/keys", asked)
     return await ask_running(base, url, "DELETE", "/admin/keys", {"key": options.name})
 
@@ -124,9 +117,6 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
 def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.action == "list":
         show(_COLUMNS, (_row(key) for key in answer["keys"]))
-        for client in answer.get("clients", ()):
-            if client["limits"]:
-                print(f"All keys of {client['client']} together: {_said(client['limits'])}.")
     elif options.action == "create":
         print(answer["key"])
         if options.address:
@@ -134,8 +124,7 @@ def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     elif options.action == "address":
         print(_address(answer))
     elif options.action == "limit":
-        who = answer["label"] if options.client is None else f"All keys of {answer['client']}"
-        print(f"{who} ({answer['id']}): {_said(answer['limits']) or 'no limits'}.")
+        print(f"{answer['label']} ({answer['id']}): {_said(answer['limits']) or 'no limits'}.")
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0
@@ -159,7 +148,6 @@ def _said(limits: Mapping[str, Any]) -> str:
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
     said += [f"{limits[name]} {words}" for name, words in _RATES_SAID.items() if name in limits]
     said += limits.get("models", [])
-    said += limits.get("hours", [])
     if "address_of" in limits:
         said.append(f"address of {limits['address_of']}")
     if "expires" in limits:

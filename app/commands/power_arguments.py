@@ -10,7 +10,33 @@ from collections.abc import Callable
 
 Declare = Callable[[argparse.ArgumentParser], None]
 
-ACTIONS: dict[str, tuple[str, str, str, Declare]] = {}
+
+def _replay(command: argparse.ArgumentParser) -> None:
+    command.add_argument("readings", metavar="READINGS.csv", help="t_s,instant_w,average_w[,energy_mj]")
+    command.add_argument(
+        "--requests",
+        required=True,
+        metavar="MARKS.csv",
+        help="t_s, start and end alternating, or start_s,end_s[,tokens]",
+    )
+    command.add_argument("--truth", default=None, metavar="TRUTH.csv", help="an external meter's t_s,power_w")
+    command.add_argument(
+        "--source",
+        choices=["counter", "instant", "average"],
+        default=None,
+        help="believe this column alone (default: all of them, as they are metered)",
+    )
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
+    "replay": (
+        "power_replay",
+        "power_replay",
+        "bill recorded readings, and say how far that is from the truth",
+        _replay,
+    ),
+}
 """Action → module in `app.commands`, its function, a line of help, and what declares its arguments."""
 
 

@@ -26,6 +26,7 @@ from tests.bench import (
     ledger_proof,
     loop_ratio,
     offline,
+    power_replay,
     receiver_fleet,
     streams,
     throughput,
@@ -54,6 +55,8 @@ def main() -> None:
     _part(_fleet, receiver_fleet.measure, 500, 2.0, 5.0 if quick else 30.0)
     _part(_offline, offline.measure, 10_000 if quick else 100_000)
     _part(_caps, _admissions)
+    _part(_replay, power_replay.measure)
+    _part(_reading, power_replay.reading_us)
     _part(_engine_room, engine_room.measure, 3 if quick else 7)
     _part(_docker_loop, docker_loop.measure)
     _part(_update, gguf_update.measure, 1.0 if quick else 5.0)
@@ -208,6 +211,21 @@ def _admissions() -> int:
 
 def _caps(overspent: int) -> None:
     _row("1,000 admissions against room for 10: held above the cap", "0", overspent, "", overspent == 0)
+
+
+REPLAY_MOST = {"instant, 1.0 s, as recorded": 8.0, "instant, 5.9 s, as recorded": 7.0}
+
+
+def _replay(seen: dict[str, float]) -> None:
+    for name, error in seen.items():
+        most = REPLAY_MOST.get(name)
+        goal, good = ("", None) if most is None else (f"≤ {most:g} %", abs(error) <= most)
+        _row(f"RTX 3090 against its external meter, {name}", goal, error, "%", good)
+
+
+def _reading(each_us: float) -> None:
+    share = each_us * 10 / 1e6 * 100
+    _row("the energy book at 10 readings/s, of a core", "≤ 0.5 %", share, "%", share <= 0.5)
 
 
 def _engine_room(seen: dict[str, float]) -> None:
