@@ -21,7 +21,7 @@ from app.engine.base import Engine, EngineError
 from app.engine.evidence import has_no_such_path
 from app.proxy.admission import PARSE_IN_THREAD_B, Policy, may_use, require_dialect
 from app.proxy.bodies import read_body
-from app.proxy.dialects.anthropic import COUNT_TOKENS, prepare_count
+from app.proxy.dialects.anthropic import COUNT_TOKENS, model_card, model_page, prepare_count
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.models import Models
@@ -97,7 +97,7 @@ class ReadOnly:
         return self._answer(*await self._ask("/api/show", body))
 
     async def list_models(self, request: web.BaseRequest) -> web.Response:
-        """The models in OpenAI's shape."""
+        """The models in OpenAI's shape, or in Anthropic's where its clients ask."""
         principal = self._access.identify(request.headers, request.remote)
         status, answer = await self._ask("/v1/models")
         entries = answer.get("data")
@@ -107,17 +107,20 @@ class ReadOnly:
             ]
         if status == 200 and not self._engine().native:
             answer = {"object": "list", "data": answer.get("data") or []}
+        if status == 200 and _is_anthropics(request):
+            answer = model_page(answer.get("data") or [])
         return self._answer(status, answer)
 
     async def one_model(self, request: web.BaseRequest) -> web.Response:
-        """One model in OpenAI's shape."""
+        """One model, in the shape of the list."""
         principal = self._access.identify(request.headers, request.remote)
         asked = unquote(request.raw_path.partition("?")[0].removeprefix("/v1/models/"))
         name = await self._resolve(principal, asked)
         status, answer = await self._ask("/v1/models")
         for entry in answer.get("data") or []:
             if _name(entry, "id") == name:
-                return self._answer(status, self._public(entry) | {"id": self._models.sent_as(asked, name)})
+                card = self._public(entry) | {"id": self._models.sent_as(asked, name)}
+                return self._answer(status, model_card(card) if _is_anthropics(request) else card)
         raise Refusal(404, "model_not_found", f"model '{asked[:128]}' not found")
 
     async def count_tokens(self, request: web.BaseRequest) -> web.Response:
@@ -188,3 +191,8 @@ class ReadOnly:
 def _name(entry: object, field: str) -> str:
     value = entry.get(field) if isinstance(entry, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _is_anthropics(request: web.BaseRequest) -> bool:
+    """Whether Anthropic's API is spoken: its clients name the version of it in each request, and no others do."""
+    return "anthropic-version" in request.headers

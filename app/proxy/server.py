@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from app.access.refusals import Refusal, management_forbidden, not_found
+from app.access.refusals import Refusal, management_forbidden
 from app.basics.addresses import is_loopback
 from app.basics.door import Door, listen_error
 from app.basics.traces import where
@@ -30,6 +30,7 @@ from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.front import Front
 from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
+from app.proxy.not_served import not_served
 from app.proxy.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ class Server:
         for managed in MANAGEMENT:
             if path == managed or path.startswith(managed + "/"):
                 raise management_forbidden()
-        raise not_found()
+        raise not_served(path)
 
 
 def _other_method(method: str, methods: list[str], dialect: Dialect) -> web.Response:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
+import pydantic
 import pytest
 
 from tests.clients.conftest import CALL, MODEL, PICTURE, PLAIN, SCHEMA, settle
@@ -14,6 +15,11 @@ from tests.gateway.conftest import Build, House
 
 ASK: list[Any] = [{"role": "user", "content": "Who are you?"}]
 TOOLS: list[Any] = [{"name": "weather", "description": "How it is outside.", "input_schema": SCHEMA}]
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+    days: int
 
 
 def client(house: House, key: str | None = None, **more: Any) -> anthropic.AsyncAnthropic:
@@ -100,9 +106,60 @@ async def test_a_picture_and_a_stop_sequence_pass(claude: anthropic.AsyncAnthrop
     assert answer.content[0].text == "This is a simulated answer:"  # type: ignore[union-attr]
 
 
+async def test_models_are_listed_and_described(claude: anthropic.AsyncAnthropic) -> None:
+    models = {model.id: model async for model in claude.models.list()}
+    assert {PLAIN, MODEL} <= models.keys()
+    one = await claude.models.retrieve(PLAIN)
+    assert one == models[PLAIN]
+    assert (one.type, one.display_name, one.created_at.year >= 2024) == ("model", PLAIN, True)
+    assert [model.id async for model in claude.beta.models.list(limit=1)] == list(models), (
+        "on one page, all of them"
+    )
+    assert (await claude.beta.models.retrieve(MODEL)).id == MODEL
+    with pytest.raises(anthropic.NotFoundError):
+        await claude.models.retrieve("no-such-model")
+
+
+@pytest.mark.parametrize("beta", [False, True])
+async def test_a_form_is_passed_on_but_ollama_does_not_keep_it(
+    claude: anthropic.AsyncAnthropic, beta: bool
+) -> None:
+    """Of `output_config` it knows the effort alone (its `anthropic/anthropic.go`); the client says that prose came."""
+    asked: dict[str, Any] = {"model": PLAIN, "max_tokens": 64, "messages": ASK, "output_format": Weather}
+    with pytest.raises(pydantic.ValidationError):
+        await (claude.beta.messages.parse(**asked) if beta else claude.messages.parse(**asked))
+
+
 async def test_the_beta_surface_is_the_same_endpoint(claude: anthropic.AsyncAnthropic) -> None:
     answer = await claude.beta.messages.create(model=PLAIN, max_tokens=8, messages=ASK, betas=["some-beta"])
     assert answer.usage.output_tokens == 8
+    async with claude.beta.messages.stream(model=PLAIN, max_tokens=8, messages=ASK) as stream:
+        final = await stream.get_final_message()
+    assert final.usage.output_tokens == 8
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        await claude.beta.messages.count_tokens(model=PLAIN, messages=ASK)
+    assert caught.value.status_code == 501
+
+
+async def test_the_tool_runner_runs_the_clients_tools(claude: anthropic.AsyncAnthropic) -> None:
+    asked: list[tuple[str, int]] = []
+
+    @anthropic.beta_async_tool
+    async def weather(city: str, days: int) -> str:
+        """How it is outside."""
+        asked.append((city, days))
+        return "Rain."
+
+    ask: list[Any] = [{"role": "user", "content": CALL}]
+    runner = claude.beta.messages.tool_runner(model=PLAIN, max_tokens=256, messages=ask, tools=[weather])
+    answer = await runner.until_done()
+    assert asked == [("simulated", 1)]
+    assert [block.type for block in answer.content] == ["text"]
+
+
+async def test_raw_responses_show_the_headers_and_the_body(claude: anthropic.AsyncAnthropic) -> None:
+    raw = await claude.messages.with_raw_response.create(model=PLAIN, max_tokens=8, messages=ASK)
+    assert raw.headers["x-request-id"] == ((await raw.parse()).model_extra or {})["_gateway"]["request_id"]
 
 
 async def test_the_plain_client_works_as_the_async_one(seeing: House) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import ollama
 import pytest
 
@@ -106,6 +107,31 @@ async def test_what_the_gateway_keeps_to_itself_is_refused_in_words(llama: ollam
         with pytest.raises(ollama.ResponseError) as caught:
             await asked
         assert caught.value.status_code == 403
+
+
+async def test_a_model_that_judges_is_not_shared(llama: ollama.AsyncClient) -> None:
+    question = {"type": "noul", "instructions": "Is it so?"}
+    with pytest.raises(ollama.ResponseError, match="There is no such endpoint here") as caught:
+        await llama.systemone(PLAIN, "x", {"so": question})
+    assert caught.value.status_code == 404
+
+
+async def test_the_web_is_searched_elsewhere_with_the_same_header(house: House) -> None:
+    """docs/clients.md warns of it: whatever key the client has goes to ollama.com."""
+    went: list[tuple[str, str]] = []
+
+    async def stop(request: httpx.Request) -> None:
+        went.append((str(request.url), request.headers["authorization"]))
+        raise httpx.ConnectError("stopped by the test")
+
+    llama = client(house)
+    llama._client.event_hooks = {"request": [stop], "response": []}
+    for asked in (llama.web_search("x"), llama.web_fetch("https://example.org")):
+        with pytest.raises(ConnectionError):
+            await asked
+    await llama._client.aclose()
+    held = f"Bearer {house.key}"
+    assert went == [("https://ollama.com/api/web_search", held), ("https://ollama.com/api/web_fetch", held)]
 
 
 @pytest.mark.parametrize("status", [401, 402, 404, 413, 503])

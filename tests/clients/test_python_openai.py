@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from typing import Any
 
 import openai
@@ -75,6 +76,40 @@ async def test_an_answer_of_a_given_form_is_parsed(ai: openai.AsyncOpenAI) -> No
     assert answer.choices[0].message.parsed == Weather(city="simulated", days=1)
     response = await ai.responses.parse(model=PLAIN, input="How is it?", text_format=Weather)
     assert response.output_parsed == Weather(city="simulated", days=1)
+
+
+async def test_the_helper_that_streams_a_chat_gathers_and_parses_it(ai: openai.AsyncOpenAI) -> None:
+    async with ai.chat.completions.stream(model=PLAIN, messages=ASK, response_format=Weather) as stream:
+        kinds = {event.type async for event in stream}
+        final = await stream.get_final_completion()
+    assert {"chunk", "content.delta", "content.done"} <= kinds
+    assert final.choices[0].message.parsed == Weather(city="simulated", days=1)
+
+
+async def test_the_beta_surface_is_the_same_endpoint(ai: openai.AsyncOpenAI) -> None:
+    chat: dict[str, Any] = {"model": PLAIN, "messages": ASK, "max_tokens": 8}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        answer = await ai.beta.chat.completions.create(**chat)
+        assert told(answer)["completion_tokens"] == 8
+        # The helper raises where the answer was cut off at its largest length, so here there is none.
+        async with ai.beta.chat.completions.stream(model=PLAIN, messages=ASK) as stream:
+            final = await stream.get_final_completion()
+        assert (final.choices[0].message.content or "").startswith(answer.choices[0].message.content or "?")
+        parsed = await ai.beta.chat.completions.parse(model=PLAIN, messages=ASK, response_format=Weather)
+        assert parsed.choices[0].message.parsed == Weather(city="simulated", days=1)
+        response = await ai.beta.responses.create(model=PLAIN, input="Hello", max_output_tokens=8)
+    assert told(response)["completion_tokens"] == 8
+
+
+async def test_raw_and_streaming_responses_show_the_headers_and_the_body(ai: openai.AsyncOpenAI) -> None:
+    raw = await ai.chat.completions.with_raw_response.create(model=PLAIN, messages=ASK, max_tokens=8)
+    assert raw.headers["x-request-id"] == told(raw.parse())["request_id"]
+    streaming = ai.responses.with_streaming_response.create(model=PLAIN, input="Hello", max_output_tokens=8)
+    async with streaming as response:
+        assert (await response.parse()).output_text
+    listed = await ai.models.with_raw_response.list()
+    assert listed.http_response.json()["object"] == "list"
 
 
 async def test_completions_whole_and_streamed(ai: openai.AsyncOpenAI) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from app.access.refusals import Refusal
@@ -25,6 +26,8 @@ _PASSED = frozenset(
 )
 COUNT_TOKENS = "/v1/messages/count_tokens"
 _COUNTED = frozenset("model messages system tools tool_choice thinking output_config".split())
+_LAST_S = 253_402_300_799
+"""The end of the year 9999, in seconds; no date goes beyond it."""
 _OWN_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 """Types of tools that the client runs: its own, and those that Anthropic has described for it."""
 _TYPES = {
@@ -98,6 +101,31 @@ def prepare_count(call: dict[str, Any]) -> None:
     keep_the_clients_own(call, _OWN_TOOLS)
     for name in call.keys() - _COUNTED:
         del call[name]
+
+
+def model_card(entry: dict[str, Any]) -> dict[str, Any]:
+    """A model as Anthropic's API describes one, from OpenAI's description of it. When it was made may be unknown: then
+    the epoch, as in Anthropic's own reference."""
+    made = entry.get("created")
+    known_s = made if isinstance(made, int) and 0 <= made <= _LAST_S else 0
+    return {
+        "type": "model",
+        "id": entry.get("id"),
+        "display_name": entry.get("id"),
+        "created_at": datetime.fromtimestamp(known_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "active",
+    }
+
+
+def model_page(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """All models on one page of Anthropic's API, from OpenAI's list of them."""
+    cards = [model_card(entry) for entry in entries]
+    return {
+        "data": cards,
+        "has_more": False,
+        "first_id": cards[0]["id"] if cards else None,
+        "last_id": cards[-1]["id"] if cards else None,
+    }
 
 
 def _input_tokens(usage: dict[str, Any]) -> object:

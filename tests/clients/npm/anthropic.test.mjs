@@ -41,6 +41,13 @@ test("a model thinks, sees and calls a tool", async () => {
   assert.deepEqual(answered.content.map((block) => block.type), ["text"]);
 });
 
+test("models are listed and described, and batches refused", async () => {
+  const models = await all(claude.models.list());
+  assert.ok(models.some((model) => model.id === PLAIN && model.type === "model"));
+  assert.equal((await claude.models.retrieve(PLAIN)).display_name, PLAIN);
+  await assert.rejects(claude.messages.batches.list(), { status: 404, message: /one by one/ });
+});
+
 test("what goes wrong is raised as its own error", async () => {
   const asked = { model: PLAIN, max_tokens: 8, messages: ASK };
   await assert.rejects(client("mg_wrong").messages.create(asked), Anthropic.AuthenticationError);

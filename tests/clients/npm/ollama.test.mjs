@@ -38,10 +38,29 @@ test("vectors come in the new way and in the old", async () => {
   assert.equal((await llama.embeddings({ model: VECTORS, prompt: "one" })).embedding.length, 768);
 });
 
+test("the web is searched elsewhere, with the same header", async () => {
+  const went = [];
+  const fetch = async (address, asked) => {
+    went.push([String(address), new Headers(asked.headers).get("authorization")]);
+    throw new Error("stopped by the test");
+  };
+  const watched = new Ollama({ host: url, headers: { Authorization: "Bearer mg_mine" }, fetch });
+  await assert.rejects(watched.webSearch({ query: "x" }));
+  await assert.rejects(watched.webFetch({ url: "https://example.org" }));
+  assert.deepEqual(went, [
+    ["https://ollama.com/api/web_search", "Bearer mg_mine"],
+    ["https://ollama.com/api/web_fetch", "Bearer mg_mine"],
+  ]);
+});
+
 test("what goes wrong is raised with its status", async () => {
   await assert.rejects(client("mg_wrong").list(), { status_code: 401 });
   await assert.rejects(llama.chat({ model: "no-such-model", messages: ASK }), { status_code: 404 });
   await assert.rejects(llama.delete({ model: PLAIN }), { status_code: 403 });
+  await assert.rejects(llama.pull({ model: PLAIN }), { status_code: 403 });
+  await assert.rejects(llama.push({ model: PLAIN }), { status_code: 403 });
+  await assert.rejects(llama.create({ model: "mine", from: PLAIN }), { status_code: 403 });
+  await assert.rejects(llama.copy({ source: PLAIN, destination: "mine" }), { status_code: 403 });
   const broken = await llama.generate({ model: PLAIN, prompt: BREAKS, stream: true });
   await assert.rejects(all(broken));
 });

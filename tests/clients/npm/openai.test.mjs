@@ -66,6 +66,23 @@ test("a response whole, streamed, reasoning and calling", async () => {
   assert.equal(broken.at(-1).type, "response.failed");
 });
 
+test("a chat streams through the helper", async () => {
+  const final = await ai.chat.completions.stream({ model: PLAIN, messages: ASK, max_tokens: 8 }).finalChatCompletion();
+  assert.equal(final.choices[0].finish_reason, "length");
+});
+
+test("what is no inference is refused once, in a sentence", async () => {
+  const refused = { status: 404, code: "not_served", message: /here/ };
+  await assert.rejects(ai.images.generate({ prompt: "A cat" }), refused);
+  await assert.rejects(ai.audio.speech.create({ input: "Hi", model: PLAIN, voice: "alloy" }), refused);
+  await assert.rejects(ai.moderations.create({ input: "Hi" }), refused);
+  await assert.rejects(ai.files.list(), refused);
+  await assert.rejects(ai.batches.list(), refused);
+  await assert.rejects(ai.beta.assistants.list(), refused);
+  await assert.rejects(ai.vectorStores.list(), refused);
+  await assert.rejects(ai.responses.retrieve("resp_1"), refused);
+});
+
 test("what goes wrong is raised as its own error", async () => {
   await assert.rejects(client("mg_wrong").models.list(), OpenAI.AuthenticationError);
   await assert.rejects(ai.responses.create({ model: "no-such-model", input: "Hi" }), OpenAI.NotFoundError);
