@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +14,8 @@ from app.billing.money import format_money
 from app.commands.books import open_books, shut
 from app.commands.common import Ground, ground
 from app.commands.operator import ask_running
-from app.commands.progress import Shown
+from app.commands.progress import verifying
 from app.commands.tables import TableColumn, show
-from app.engine.host import Progress
 from app.ledger.checkpoint import Checkpoint, VerifierKey
 from app.ledger.findings import AuditReport
 from app.ledger.listing import LedgerRow
@@ -67,18 +65,8 @@ async def _verify(base: Ground) -> int:
 
 
 def _audit(path: Path, verifier: VerifierKey, claims: Sequence[Checkpoint]) -> AuditReport:
-    """The audit, with a bar where it takes a moment."""
-    began, shown = time.monotonic(), Shown()
-
-    def tell(done: int, total: int) -> None:
-        if done < total:
-            left = (time.monotonic() - began) / done * (total - done)
-            shown.tell(Progress("Verifying the ledger", done, total, seconds_left=left, counted="records"))
-
-    try:
+    with verifying("Verifying the ledger") as tell:
         return audit(path, verifier, remembered=claims, progress=tell)
-    finally:
-        shown.end()
 
 
 async def _list(base: Ground, options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from app.engine.host import Progress
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 _PLAIN_EVERY_S = 5.0
+
+
+@contextmanager
+def verifying(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar while records are verified, where it takes a moment; tell what it gives how many of how many are done."""
+    began_s, shown = time.monotonic(), Shown()
+
+    def tell(done: int, total: int) -> None:
+        if 0 < done < total:
+            left_s = (time.monotonic() - began_s) / done * (total - done)
+            shown.tell(Progress(what, done, total, seconds_left=left_s, counted="records"))
+
+    try:
+        yield tell
+    finally:
+        shown.end()
 
 
 class Shown:

@@ -32,3 +32,7 @@ class StoreDamaged(StoreFault):
 
 class EnrolmentError(ReceiverError):
     """A gateway cannot be enrolled or removed as asked."""
+
+
+class IndicesUnchecked(ReceiverError):
+    """The database has no means, or not for this user, to say whether its indices lead to all that is held."""

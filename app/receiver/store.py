@@ -115,3 +115,7 @@ class CopyStore(Protocol):
 
     def stretch(self, log: KeptLog, begin: int, limit: int) -> Iterable[tuple[int, bytes, bytes]]:
         """(seq, leaf hash as stored, body) of records from number `begin` on, for an audit."""
+
+    def wrong_index(self) -> str | None:
+        """What the database says where one of its indices does not lead to all that is held; None where each does.
+        It reads everything that is held. IndicesUnchecked where this database cannot say."""

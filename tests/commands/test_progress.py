@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from app.commands.progress import Shown, in_words
+from app.commands import progress as progress_module
+from app.commands.progress import Shown, in_words, verifying
 from app.engine.host import Progress
 
 HALF = Progress("Downloading", done=2_400_000_000, total=4_900_000_000, rate_b_per_s=48e6, seconds_left=52.0)
@@ -62,3 +63,22 @@ def test_ending_what_never_began_says_nothing() -> None:
     out = io.StringIO()
     Shown(out, moving=True).end()
     assert out.getvalue() == ""
+
+
+def test_verifying_shows_how_far_it_is_and_ends_the_line_whatever_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "_PLAIN_EVERY_S", 0.0)
+
+    def half_way() -> None:
+        with verifying("Verifying the copy") as tell:
+            tell(512, 2048)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half_way()
+    with verifying("Verifying the copy") as tell:
+        tell(8, 8)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Verifying the copy: 512 of 2048 records (25 %), ")
+    assert line.endswith(" left")

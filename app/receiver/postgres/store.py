@@ -15,6 +15,7 @@ from app.receiver.errors import EnrolmentError, StoreAway, StoreDamaged
 from app.receiver.kept import KeptLog
 from app.receiver.parties import Charge, Enrolment, FlatRow, Listed
 from app.receiver.postgres.connection import PostgresConnection, Rows
+from app.receiver.postgres.indices import wrong_index
 from app.receiver.postgres.schema import add_month, month_of
 from app.receiver.postgres.work import PostgresNodes, PostgresWork
 from app.receiver.rows import CHARGE, ENROLMENT, FLAT, LOG, PROOFS, charge_of, enrolment_of, flat_of, log_of
@@ -162,3 +163,8 @@ class PostgresCopy:
             (log.head.k, begin, limit),
         )
         return [(seq, leaf, body) for seq, leaf, body in rows]
+
+    def wrong_index(self) -> str | None:
+        """See CopyStore; the database's extension amcheck says it."""
+        with self._database.use() as connection:
+            return wrong_index(connection)

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 
 from app.ledger.sqlite.nodes import StoredNodes
+from app.ledger.sqlite.soundness import wrong_index
 from app.receiver.errors import EnrolmentError, StoreDamaged
 from app.receiver.kept import KeptLog
 from app.receiver.parties import Charge, Enrolment, FlatRow, Listed
@@ -149,3 +150,8 @@ class SqliteCopy:
             (log.head.k, begin, limit),
         )
         return [(seq, leaf, body) for seq, leaf, body in rows]
+
+    def wrong_index(self) -> str | None:
+        """See CopyStore."""
+        with self._told():
+            return wrong_index(self._connection)
