@@ -18,7 +18,7 @@ from typing import Any
 
 from app.ledger.canonical import canonical
 from app.ledger.checkpoint import Signer, VerifierKey, b64, parse_checkpoint, unb64, verify_note
-from app.ledger.drafts import GenesisDraft, KeyDraft, TariffDraft, UsageDraft
+from app.ledger.drafts import AdjustDraft, GenesisDraft, KeyDraft, LaborDraft, TariffDraft, UsageDraft
 from app.ledger.errors import BadProof, CheckpointError, LedgerError
 from app.ledger.records import Record, decode
 
@@ -107,6 +107,8 @@ class Gathering:
     models: dict[str, MonthSums] = field(default_factory=dict)
     keys: dict[str, MonthSums] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    by_hand: list[Record] = field(default_factory=list)
+    """Labour and corrections, whose words say what they are for."""
     terms: list[TariffDraft] = field(default_factory=list)
     """Those in force when the month began, and those that came in it."""
 
@@ -136,6 +138,8 @@ class Gathering:
         self._part(self.kinds, draft.kind).add(record)
         if draft.cost or isinstance(draft, UsageDraft):
             self._part(self.days, f"{self.month.local(draft.t0):%Y-%m-%d}").add(record)
+        if isinstance(draft, LaborDraft | AdjustDraft):
+            self.by_hand.append(record)
         if isinstance(draft, UsageDraft):
             self._part(self.models, draft.model).add(record)
             self._part(self.keys, draft.key).add(record)
@@ -143,6 +147,18 @@ class Gathering:
     @staticmethod
     def _part(parts: dict[str, MonthSums], name: str) -> MonthSums:
         return parts.setdefault(name, MonthSums())
+
+    def _written(self, record: Record) -> dict[str, Any]:
+        draft = record.draft
+        words = draft.note if isinstance(draft, LaborDraft) else getattr(draft, "reason", "")
+        return {
+            "seq": record.seq,
+            "day": f"{self.month.local(draft.t0):%Y-%m-%d}",
+            "kind": draft.kind,
+            "words": words,
+            "dur_us": draft.dur_us if isinstance(draft, LaborDraft) else None,
+            "cost": str(draft.cost),
+        }
 
     def data(self, note: str, vkey: str) -> bytes:
         """The month in canonical JSON, of the log whose checkpoint over what was read is `note`. Raises LedgerError
@@ -174,6 +190,7 @@ class Gathering:
                     {"key": name, "label": self.labels.get(name, ""), **sums.told()}
                     for name, sums in _dearest(self.keys)
                 ],
+                "by_hand": [self._written(record) for record in self.by_hand],
                 "tariffs": [_terms(draft) for draft in self.terms],
                 "checkpoint": note,
             }

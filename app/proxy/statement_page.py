@@ -147,6 +147,8 @@ _Table = tuple[str, Sequence[str], Iterable[Sequence[str]], Sequence[str] | None
 def _tables(told: Mapping[str, Any], money: _Money) -> Iterable[_Table]:
     figures = (*_HEAD, money.head)
     yield "What it is for", ("", "Records", money.head), _kinds(told, money), None
+    if told["by_hand"]:
+        yield "Labour and corrections", ("What for", "Time", money.head), _by_hand(told, money), None
     yield "Day by day", ("Day", *figures), _days(told, money), _row("All days", told["total"], money)
     yield "Models", ("Model", *figures), (_row(one["model"], one, money) for one in told["models"]), None
     yield "Keys", ("Key", *figures), (_row(_key(one), one, money) for one in told["keys"]), None
@@ -161,13 +163,24 @@ def _moment(iso: str) -> str:
 def _duration(us: int) -> str:
     seconds = us // 1_000_000
     hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s"
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
 
 
 def _kinds(told: Mapping[str, Any], money: _Money) -> Iterable[Sequence[str]]:
     for one in told["kinds"]:
         if one["kind"] in _KINDS:
             yield escape(_KINDS[one["kind"]]), f"{one['records']:,}", money.cell(int(one["cost"]))
+
+
+def _by_hand(told: Mapping[str, Any], money: _Money) -> Iterable[Sequence[str]]:
+    """What was written into the log by hand, each with its words."""
+    for one in told["by_hand"]:
+        what = "Labour" if one["kind"] == "labor" else "Correction"
+        words = f"{one['day']}, {what}: {one['words']}" if one["words"] else f"{one['day']}, {what}"
+        time = "" if one["dur_us"] is None else _duration(one["dur_us"])
+        yield escape(words), time, money.cell(int(one["cost"]))
 
 
 def _days(told: Mapping[str, Any], money: _Money) -> Iterable[Sequence[str]]:

@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.ledger.canonical import canonical
 from app.ledger.checkpoint import Signer, b64, parse_checkpoint
-from app.ledger.drafts import KeyDraft, LaborDraft, TariffDraft
+from app.ledger.drafts import AdjustDraft, KeyDraft, LaborDraft, TariffDraft
 from app.ledger.errors import BadProof, CheckpointError, LedgerError
 from app.ledger.ids import uuid7
 from app.ledger.statement import Gathering, Month, sign_statement, vouched
+from app.proxy.statement_page import statement_page
 from tests.receiver.sending import SendingLog, usage
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -66,6 +68,24 @@ def test_a_month_ends_where_the_next_one_begins_over_the_years_end_too(
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Month.of(text, "Europe/Berlin", BERLIN)
+
+
+def test_labour_and_corrections_stand_with_the_words_that_say_what_for() -> None:
+    log = SendingLog()
+    log.append(terms(MARCH.from_us - 9))
+    for t0 in (MARCH.from_us - 1, MARCH.from_us, MARCH.to_us):
+        log.append(LaborDraft(uuid7(t0, 9), t0, t0 + 9, HOUR_US, "Cleaned <the fans>", 100))
+    log.append(AdjustDraft(uuid7(MARCH.to_us - 1, 1), MARCH.to_us - 1, None, "Records 3 to 4 were lost.", -7))
+    told = gathered(log)
+    labour, correction = told["by_hand"]  # type: ignore[misc]
+    when = {"seq": 3, "day": "2026-03-01", "kind": "labor", "dur_us": HOUR_US, "cost": "100"}
+    assert labour == when | {"words": "Cleaned <the fans>"}
+    when = {"seq": 5, "day": "2026-03-31", "kind": "adjust", "dur_us": None, "cost": "-7"}
+    assert correction == when | {"words": "Records 3 to 4 were lost."}
+    page = statement_page(canonical(told), over=True)
+    assert "2026-03-01, Labour: Cleaned &lt;the fans&gt;</td><td>1 h 0 min</td>" in page
+    assert "2026-03-31, Correction: Records 3 to 4 were lost.</td><td></td>" in page
+    assert "Labour and corrections" not in statement_page(canonical(told | {"by_hand": []}), over=True)
 
 
 def test_a_record_belongs_to_the_month_and_the_day_in_which_its_work_began() -> None:
