@@ -30,6 +30,7 @@ from tests.bench import (
     receiver_fleet,
     streams,
     throughput,
+    turns,
 )
 from tests.bench.tools import BenchFailed
 
@@ -47,6 +48,7 @@ def main() -> None:
     _part(_rates, throughput.measure, *((2, 2.0) if quick else (5, 4.0)))
     _part(_delivery, delivery_rates.measure, *((3, 2.0) if quick else (9, 4.0)))
     _part(_endurance, endurance.measure, 5000 if quick else 20_000)
+    _part(_turns, turns.measure, 1 if quick else 5)
     _part(_chunks, streams.measure, 1 if quick else 3)
     _part(_loop, loop_ratio.measure, *((3, 2.0) if quick else (15, 2.0)))
     _part(_idle, idle.measure, 10.0 if quick else 30.0)
@@ -113,6 +115,13 @@ def _offline(seen: dict[str, Any]) -> None:
     what = f"{seen['records']} records drained after {seen['days']} days offline, each once"
     per = seen["seconds"] * 100_000 / seen["records"]
     _row(what, "≤ 60 s", per, "s", per <= 60 and seen["exact"])
+
+
+def _turns(seen: dict[str, float]) -> None:
+    spread, waited = 100 * seen["spread"], 100 * seen["waited"]
+    _row("energy of 8 alike through 2 places, dearest to cheapest", "≤ 5 %", spread, "%", spread <= 5)
+    _row("  those that waited longest, over those that did not", "", waited, "%", None)
+    _row("one beside 50 of another key: its place in the queue", "≤ 1", seen["place"], "", seen["place"] <= 1)
 
 
 def _endurance(seen: dict[str, Any]) -> None:
