@@ -1,7 +1,8 @@
 """Whether a GPU's energy counter may be believed.
 
 Rule 1: a counter is believed only after it has agreed with the integral of power over 30 seconds; some are off by
-a whole factor (zeus#181). Rule 2: one that disagrees by 10 % or more is demoted for good.
+a whole factor (zeus#181). Rule 2: one that disagrees by 10 % or more is demoted for good. Rule 3: one that begins anew
+(its driver was reset, or it was away) has to prove itself again, and is not forgiven.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class CounterTrust:
     def demoted(self) -> bool:
         """True for good once a window disagreed."""
         return self._demoted
+
+    def begin_again(self) -> None:
+        """The counter went back or came back: what it had shown before says nothing of it now."""
+        self._passed = False
+        self._span_us = self._counted_uj = self._integrated_uj = 0
 
     def observe(self, counted_uj: int, integrated_uj: int, span_us: int) -> None:
         """One interval between two samples, as the counter and as the integral of power saw it."""

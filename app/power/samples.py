@@ -85,6 +85,7 @@ class Samples:
                 self._begin_power(at_us, power_uw, span)
             self._power_us = at_us
         if counted_uj is not None and (self._counter is None or not self._counter.read(at_us, counted_uj)):
+            self._trust.begin_again()
             self._begin_counter(at_us, counted_uj)
         self._compare()
 
@@ -116,6 +117,11 @@ class Samples:
     def stretch(self, until_us: int) -> None:
         """What was told last holds until then, which is a little later than was said."""
         self.label_us = max(self.label_us, until_us)
+
+    @property
+    def counter_demoted(self) -> bool:
+        """Whether the card's counter was found out."""
+        return self._trust.demoted
 
     @property
     def _silent(self) -> bool:

@@ -67,3 +67,22 @@ def test_a_new_window_begins_with_nothing_in_it() -> None:
     whole.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
     whole.observe(0, 0, WINDOW_US)
     assert whole.trusted
+
+
+def test_a_counter_that_comes_back_has_to_prove_itself_again() -> None:
+    trust = CounterTrust()
+    trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US - 1)
+    trust.begin_again()
+    trust.observe(0, 0, 1)
+    assert (trust.trusted, trust.demoted) == (False, False)
+    trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    assert trust.trusted
+
+
+def test_a_demoted_counter_that_comes_back_is_still_demoted() -> None:
+    trust = CounterTrust()
+    trust.observe(2 * WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    trust.begin_again()
+    trust.observe(WHOLE_UJ, WHOLE_UJ, WINDOW_US)
+    assert (trust.trusted, trust.demoted) == (False, True)

@@ -33,6 +33,19 @@ class SensorError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """One program that uses the GPU."""
+
+    pid: int
+    memory_b: int | None
+    """Of the GPU's memory; None where the system does not tell (Windows, a container without the right)."""
+    busy_pct: float | None
+    """Of the GPU's time, over the last second or so; None where no sensor tells."""
+    graphics: bool
+    """Whether it draws; otherwise it computes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One sample."""
 
@@ -47,6 +60,13 @@ class Reading:
     temperature_c: float | None
     power_span: PowerSpan = PowerSpan.MOMENT
     """What `power_w` speaks of."""
+    origin: str = ""
+    """Which of the source's figures `power_w` is, in the source's own word: `instant`, `average`, `power1_input` …"""
+    limit_w: float | None = None
+    """The limit in force now, which its owner may have changed since the sensor was found."""
+    fan_pct: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
+    """None where they cannot be had, which is not «nobody»."""
 
 
 @dataclass(frozen=True, slots=True)

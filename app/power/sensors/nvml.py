@@ -11,10 +11,11 @@ from __future__ import annotations
 import importlib
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.power.curves import PowerSpan
-from app.power.sensors.base import Clock, Reading, SensorError, SensorInfo, monotonic_us
+from app.power.sensors.base import Clock, GpuProcess, Reading, SensorError, SensorInfo, monotonic_us
+from app.power.sensors.nvml_processes import Processes
 
 FIELD_ENERGY_MJ = 83
 """NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION: mJ since the driver was loaded, Volta and newer."""
@@ -32,7 +33,7 @@ ARCH_AMPERE = 7
 ARCH_UNKNOWN = 0xFFFF_FFFF
 
 SLOW_US = 500_000
-"""Utilisation, memory and temperature are asked for this often; they do not bill anybody."""
+"""All but power and energy is asked for this often."""
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -79,6 +80,17 @@ def find_nvml(
     return found
 
 
+class _Slow(NamedTuple):
+    """What is asked for less often."""
+
+    utilisation_pct: float | None = None
+    memory_used_b: int | None = None
+    temperature_c: float | None = None
+    limit_w: float | None = None
+    fan_pct: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
+
+
 class NvmlSensor:
     """One GPU. Made while NVML is initialised, with a handle that is only used to describe the GPU."""
 
@@ -89,7 +101,8 @@ class NvmlSensor:
         self._field_values = True
         self._instant_seen = False
         self._slow_at_us: int | None = None
-        self._slow: tuple[float | None, int | None, float | None] = (None, None, None)
+        self._slow = _Slow()
+        self._processes = Processes(nvml, self._ask, clock)
         uuid = _string(nvml.nvmlDeviceGetUUID(handle))
         limit_mw = self._ask(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
@@ -119,22 +132,26 @@ class NvmlSensor:
         before_us = self._clock()
         try:
             handle = self._open()
-            energy_uj, power_w, span = self._power(handle)
+            energy_uj, power_w, span, origin = self._power(handle)
             after_us = self._clock()
             if self._slow_at_us is None or after_us - self._slow_at_us >= SLOW_US:
                 self._slow, self._slow_at_us = self._look(handle), after_us
         except self._nvml.NVMLError as error:
             raise self._translated(error) from error
-        utilisation_pct, memory_used_b, temperature_c = self._slow
+        slow = self._slow
         return Reading(
             at_us=(before_us + after_us) // 2,
             power_w=power_w,
             energy_uj=energy_uj,
-            utilisation_pct=utilisation_pct,
-            memory_used_b=memory_used_b,
+            utilisation_pct=slow.utilisation_pct,
+            memory_used_b=slow.memory_used_b,
             memory_total_b=self._info.memory_total_b,
-            temperature_c=temperature_c,
+            temperature_c=slow.temperature_c,
             power_span=span,
+            origin=origin,
+            limit_w=slow.limit_w,
+            fan_pct=slow.fan_pct,
+            processes=slow.processes,
         )
 
     def close(self) -> None:
@@ -163,8 +180,8 @@ class NvmlSensor:
                     _shutdown(self._nvml)
         return self._handle
 
-    def _power(self, handle: Any) -> tuple[int | None, float | None, PowerSpan]:
-        """(energy_uj, power_w, what the power speaks of)."""
+    def _power(self, handle: Any) -> tuple[int | None, float | None, PowerSpan, str]:
+        """(energy_uj, power_w, what the power speaks of, which of NVML's figures it is)."""
         energy_mj = instant_mw = average_mw = None
         if self._field_values:
             try:
@@ -178,14 +195,16 @@ class NvmlSensor:
         energy_uj = None if energy_mj is None else int(energy_mj * 1000)
         if instant_mw is not None:
             self._instant_seen = True
-            return energy_uj, instant_mw / 1000, PowerSpan.UPDATE
+            return energy_uj, instant_mw / 1000, PowerSpan.UPDATE, "instant"
         if self._instant_seen:
             # An average in between would speak of another time than its neighbours.
-            return energy_uj, None, PowerSpan.UPDATE
+            return energy_uj, None, PowerSpan.UPDATE, ""
         usage_mw = self._ask(self._nvml.nvmlDeviceGetPowerUsage, handle)
         if usage_mw is not None:
-            return energy_uj, usage_mw / 1000, self._usage_span
-        return energy_uj, None if average_mw is None else average_mw / 1000, PowerSpan.SECOND
+            return energy_uj, usage_mw / 1000, self._usage_span, "usage"
+        if average_mw is not None:
+            return energy_uj, average_mw / 1000, PowerSpan.SECOND, "average"
+        return energy_uj, None, PowerSpan.SECOND, ""
 
     def _field(self, field: Any) -> float | int | None:
         """One `c_nvmlFieldValue_t`: its value by its type, or None by its own return code."""
@@ -196,15 +215,20 @@ class NvmlSensor:
         value: float | int = getattr(field.value, _UNION_FIELD[field.valueType])
         return value
 
-    def _look(self, handle: Any) -> tuple[float | None, int | None, float | None]:
+    def _look(self, handle: Any) -> _Slow:
         nvml = self._nvml
         rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
         temperature = self._ask(nvml.nvmlDeviceGetTemperature, handle, 0)
-        return (
-            None if rates is None else float(rates.gpu),
-            None if memory is None else int(memory.used),
-            None if temperature is None else float(temperature),
+        limit_mw = self._ask(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+        fan = self._ask(nvml.nvmlDeviceGetFanSpeed, handle)
+        return _Slow(
+            utilisation_pct=None if rates is None else float(rates.gpu),
+            memory_used_b=None if memory is None else int(memory.used),
+            temperature_c=None if temperature is None else float(temperature),
+            limit_w=None if limit_mw is None else limit_mw / 1000,
+            fan_pct=None if fan is None else float(fan),
+            processes=self._processes.look(handle),
         )
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
