@@ -114,7 +114,9 @@ def parser() -> argparse.ArgumentParser:
         help="create: with an address of its own, for programs that can send no header",
     )
     keys.add_argument(
-        "--client", default=None, help="create: the client it belongs to (default: the first one)"
+        "--client",
+        default=None,
+        help="create: the client it belongs to (default: the first one); limit, in place of a key: all of its keys",
     )
     keys.add_argument(
         "--max-output-tokens",
@@ -136,6 +138,13 @@ def parser() -> argparse.ArgumentParser:
         "weight": "where others wait, too, it has so many turns for one of theirs",
     }.items():
         keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create, limit: {words}")
+    keys.add_argument(
+        "--hours",
+        action="append",
+        default=None,
+        metavar="TIMES",
+        help="create, limit: it may be used then only, for example 'mon-fri 18:00-23:00' (repeat for more)",
+    )
     keys.add_argument(
         "--expires", default=None, metavar="TIME", help="create, limit: when it ends, for example 30d"
     )

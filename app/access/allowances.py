@@ -1,4 +1,4 @@
-"""How fast a key may ask: requests and tokens a minute, and how many at once.
+"""How fast a key may ask, and all keys of a client together: requests and tokens a minute, and how many at once.
 
 Rule 1: pure but for the clock that is handed in. Rule 2: a minute's allowance is a token bucket: it is full after a
 minute of rest and fills evenly, so a key that keeps to its rate is never refused. Rule 3: tokens are guessed before a
@@ -10,7 +10,7 @@ The names in answers are those of OpenAI (`x-ratelimit-limit-requests` …), who
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from app.access.limits import Limits
@@ -66,7 +66,7 @@ class _Bucket:
 
 
 class _Usage:
-    """What one key has used lately."""
+    """What one key, or one client, has used lately."""
 
     __slots__ = ("requests", "running", "tokens")
 
@@ -94,10 +94,10 @@ class Grant:
     """One request's place. `with` it; what is not said to count was never asked of the engine, and is given back.
     `headers` are what its answer says of the rates, as they were when it was granted."""
 
-    __slots__ = ("_counts", "_guess", "_usage", "headers")
+    __slots__ = ("_counts", "_guess", "_usages", "headers")
 
-    def __init__(self, usage: _Usage | None, guess: int, headers: dict[str, str]) -> None:
-        self._usage = usage
+    def __init__(self, usages: Sequence[_Usage], guess: int, headers: dict[str, str]) -> None:
+        self._usages = usages
         self._guess = guess
         self._counts = False
         self.headers = headers
@@ -109,9 +109,10 @@ class Grant:
             self._correct(tokens)
 
     def _correct(self, tokens: int) -> None:
-        if self._usage is not None and self._usage.tokens is not None:
-            self._usage.tokens.take(tokens - self._guess)
-            self._guess = tokens
+        for usage in self._usages:
+            if usage.tokens is not None:
+                usage.tokens.take(tokens - self._guess)
+        self._guess = tokens
 
     def __enter__(self) -> Grant:
         return self
@@ -119,73 +120,87 @@ class Grant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._usage is None:
+        if not self._usages:
             return
         if not self._counts:
             self._correct(0)
-            if self._usage.requests is not None:
-                self._usage.requests.take(-1)
-        self._usage.running -= 1
-        self._usage = None
+        for usage in self._usages:
+            if not self._counts and usage.requests is not None:
+                usage.requests.take(-1)
+            usage.running -= 1
+        self._usages = ()
 
 
 class Allowances:
-    """The rates of all keys. `now_us` is a monotonic clock."""
+    """The rates of all keys and clients. `now_us` is a monotonic clock."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
-        self._keys: dict[str, _Usage] = {}
+        self._known: dict[str, _Usage] = {}
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._known)
 
     def take(self, principal: Principal, body_b: int) -> Grant:
         """A place for a request of `principal` with a body of `body_b` bytes; Refusal 429 where there is none now."""
-        limits = principal.limits
-        if not limits.rated:
-            return Grant(None, 0, {})
+        own, shared = principal.limits, principal.shared
+        if not (own.rated or shared.rated):
+            return Grant((), 0, {})
         now_us = self._now_us()
-        usage = self._keys.get(principal.key)
-        if usage is None:
-            if len(self._keys) >= KEYS_REMEMBERED:
-                self._keys = {key: kept for key, kept in self._keys.items() if not kept.idle(now_us)}
-            usage = self._keys[principal.key] = _Usage()
-        usage.follow(limits, now_us)
         guess = max(1, body_b // BYTES_A_TOKEN)
-        self._require(usage, limits, guess)
-        usage.running += 1
-        if usage.requests is not None:
-            usage.requests.take(1)
-        if usage.tokens is not None:
-            usage.tokens.take(guess)
-        return Grant(usage, guess, _said(usage))
+        limited: list[tuple[str, Limits, _Usage]] = []
+        if own.rated:
+            limited.append(("This key", own, self._usage(principal.key, own, now_us)))
+        if shared.rated:
+            # No id of a key has a blank in it.
+            limited.append(("This client", shared, self._usage("client " + principal.log, shared, now_us)))
+        usages = tuple(usage for _, _, usage in limited)
+        for who, limits, usage in limited:
+            _require(who, limits, usage, guess, usages)
+        for usage in usages:
+            usage.running += 1
+            if usage.requests is not None:
+                usage.requests.take(1)
+            if usage.tokens is not None:
+                usage.tokens.take(guess)
+        return Grant(usages, guess, _said(usages))
 
-    def _require(self, usage: _Usage, limits: Limits, guess: int) -> None:
-        waits = {
-            f"This key may ask {limits.requests_per_minute} times a minute": usage.requests
-            and usage.requests.wait_us(1),
-            f"This key may use {limits.tokens_per_minute} tokens a minute": usage.tokens
-            and usage.tokens.wait_us(guess),
-        }
-        sentence, wait_us = max(waits.items(), key=lambda item: item[1] or 0)
-        if wait_us:
-            wait_s = -(-wait_us // 1_000_000)
-            raise Refusal(
-                429,
-                "rate_limited",
-                f"{sentence}: try again in {wait_s} s.",
-                retry_after_s=wait_s,
-                headers=_said(usage),
-            )
-        if limits.concurrent is not None and usage.running >= limits.concurrent:
-            what = "one request" if limits.concurrent == 1 else f"{limits.concurrent} requests"
-            raise Refusal(
-                429,
-                "too_many_at_once",
-                f"This key may have {what} running at a time: try again when one has ended.",
-                retry_after_s=TRY_AGAIN_S,
-                headers=_said(usage),
-            )
+    def _usage(self, whose: str, limits: Limits, now_us: int) -> _Usage:
+        usage = self._known.get(whose)
+        if usage is None:
+            if len(self._known) >= KEYS_REMEMBERED:
+                self._known = {name: kept for name, kept in self._known.items() if not kept.idle(now_us)}
+            usage = self._known[whose] = _Usage()
+        usage.follow(limits, now_us)
+        return usage
+
+
+def _require(who: str, limits: Limits, usage: _Usage, guess: int, usages: Sequence[_Usage]) -> None:
+    waits = {
+        f"{who} may ask {limits.requests_per_minute} times a minute": usage.requests
+        and usage.requests.wait_us(1),
+        f"{who} may use {limits.tokens_per_minute} tokens a minute": usage.tokens
+        and usage.tokens.wait_us(guess),
+    }
+    sentence, wait_us = max(waits.items(), key=lambda item: item[1] or 0)
+    if wait_us:
+        wait_s = -(-wait_us // 1_000_000)
+        raise Refusal(
+            429,
+            "rate_limited",
+            f"{sentence}: try again in {wait_s} s.",
+            retry_after_s=wait_s,
+            headers=_said(usages),
+        )
+    if limits.concurrent is not None and usage.running >= limits.concurrent:
+        what = "one request" if limits.concurrent == 1 else f"{limits.concurrent} requests"
+        raise Refusal(
+            429,
+            "too_many_at_once",
+            f"{who} may have {what} running at a time: try again when one has ended.",
+            retry_after_s=TRY_AGAIN_S,
+            headers=_said(usages),
+        )
 
 
 def _adapted(bucket: _Bucket | None, most: int | None, now_us: int) -> _Bucket | None:
@@ -200,10 +215,16 @@ def _adapted(bucket: _Bucket | None, most: int | None, now_us: int) -> _Bucket |
     return bucket
 
 
-def _said(usage: _Usage) -> dict[str, str]:
+def _said(usages: Sequence[_Usage]) -> dict[str, str]:
+    """Of a key's rate and its client's, the one that is nearer to its end."""
     headers = {}
-    for what, bucket in (("Requests", usage.requests), ("Tokens", usage.tokens)):
-        if bucket is not None:
+    kinds = (
+        ("Requests", [usage.requests for usage in usages if usage.requests is not None]),
+        ("Tokens", [usage.tokens for usage in usages if usage.tokens is not None]),
+    )
+    for what, buckets in kinds:
+        if buckets:
+            bucket = min(buckets, key=lambda bucket: bucket.remaining)
             headers[f"X-RateLimit-Limit-{what}"] = str(bucket.most)
             headers[f"X-RateLimit-Remaining-{what}"] = str(bucket.remaining)
             headers[f"X-RateLimit-Reset-{what}"] = f"{-(-bucket.full_in_us // 1000)}ms"

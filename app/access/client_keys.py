@@ -19,7 +19,7 @@ from app.access.own_address import new_secret, path_of
 from app.access.principals import Principal, Role, key_digest, new_key
 from app.basics.signal import Signal
 from app.ledger.errors import LedgerError, TailMissing
-from app.ledger.parties import Client, Key
+from app.ledger.parties import Client, Key, client_named
 from app.ledger.sqlite.durable import durable
 from app.ledger.sqlite.store import Ledger
 from app.vault.base import Vault
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FIRST_CLIENT = "First client"
 FIRST_KEY = "first key"
+WHOLE_CLIENT = "all keys"
 _LABEL_MOST = 54
 """Letters of a key's label that its address's repeats; no label is longer than 64."""
 
@@ -46,6 +47,7 @@ class ClientKeys:
         self._access = access
         self._operator = [key_digest(token) for token in operator_tokens]
         self._plain: str | None = None
+        self._limiting = asyncio.Lock()
         self._first_due = False
         """The first key could not be recorded at the start."""
         self._shut: set[str] = set()
@@ -163,11 +165,37 @@ class ClientKeys:
                 f"{name!r} is an address of a key, whose own limits count for it: limit that key."
             )
         limits = Limits.of({**before, **changes})
-        if limits.address_of is not None:
-            raise LimitError("address_of is no limit that a key could be given.")
+        if limits.address_of is not None or limits.whole_client:
+            raise LimitError("address_of and whole_client are no limits that a key could be given.")
         await durable(self._ledger, self._ledger.limit_key(key.id, limits.dump()))
         self._tell()
         return {"id": key.id, "label": key.label, "limits": limits.to_json()}
+
+    async def limit_client(
+        self, name: str, changes: Mapping[str, Any], *, anew: bool = False
+    ) -> Mapping[str, Any]:
+        """The same for all keys of a client together, named by its id, its name or its log; those that come later count
+        in. Raises LookupError where there is no such client, and as `limit` does."""
+        client = client_named(self._ledger.clients(), name)
+        if client is None:
+            raise LookupError(f"No client is called {name!r}.")
+        async with self._limiting:
+            row = self._whole(client)
+            before = {} if anew or row is None else Limits.load(row.limits).to_json()
+            limits = Limits.of({**before, **changes, "whole_client": True})
+            if limits.address_of is not None:
+                raise LimitError("address_of is no limit that a client could be given.")
+            if row is not None:
+                await durable(self._ledger, self._ledger.limit_key(row.id, limits.dump()))
+            else:
+                # What is recorded of a client is recorded of a key, and this one nobody has.
+                nobodys = key_digest(new_key())
+                made = self._ledger.create_key(
+                    label=WHOLE_CLIENT, sha256=nobodys, client=client.id, limits=limits.dump()
+                )
+                await durable(self._ledger, made)
+        self._tell()
+        return {"client": client.name, "id": client.id, "limits": _of_client(limits)}
 
     async def revoke(self, name: str) -> Mapping[str, Any]:
         """Revoke by id or label, at once, a key with its addresses or one address alone; LookupError where no active
@@ -188,6 +216,16 @@ class ClientKeys:
         await self._vault.delete(kept_name(key.id))
         return {"id": key.id, "label": key.label, "revoked": True}
 
+    def clients(self) -> list[Mapping[str, Any]]:
+        """Every client, with what all of its keys may use together."""
+        shown: list[Mapping[str, Any]] = []
+        for client in self._ledger.clients():
+            row = self._whole(client)
+            limits = {} if row is None else json.loads(row.limits)
+            limits.pop("whole_client", None)
+            shown.append({"id": client.id, "client": client.name, "log": client.log, "limits": limits})
+        return shown
+
     def all(self) -> list[Mapping[str, Any]]:
         """Every key, without its secret."""
         names = {client.id: client.name for client in self._ledger.clients()}
@@ -202,7 +240,13 @@ class ClientKeys:
                 "limits": json.loads(key.limits),
             }
             for key in self._ledger.keys()
+            if not _is_whole(key)
         ]
+
+    def _whole(self, client: Client) -> Key | None:
+        """The row that says what all keys of a client may use together."""
+        rows = [key for key in self._rows() if key.client == client.id and _is_whole(key)]
+        return rows[0] if rows else None
 
     def _called(self, name: str) -> Key:
         """The active key of that id or label; LookupError."""
@@ -235,6 +279,9 @@ class ClientKeys:
             self._ledger.revoke_key(made.result().id)
 
     def _active(self) -> list[Key]:
+        return [key for key in self._rows() if not _is_whole(key)]
+
+    def _rows(self) -> list[Key]:
         return [key for key in self._ledger.keys() if key.revoked_us is None and key.id not in self._shut]
 
     def _tell(self) -> None:
@@ -242,10 +289,12 @@ class ClientKeys:
         first = self._ledger.clients()[0]
         principals = []
         addresses = []
+        whole = {row.client: row for row in self._rows() if _is_whole(row)}
         for key in self._active():
             owner = owners[key.client] if key.client is not None else first
             try:
                 limits = Limits.load(key.limits)
+                shared = Limits.load(whole[key.client].limits) if key.client in whole else UNLIMITED
             except LimitError as error:
                 # Allowed less than we can know, so allowed nothing: a newer version may have limited it.
                 log.warning("The key %s does not work here: its %s", key.id, error)
@@ -254,7 +303,9 @@ class ClientKeys:
                 addresses.append((key, limits.address_of))
                 continue
             principals.append(
-                Principal(key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits)
+                Principal(
+                    key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits, shared
+                )
             )
         by_key = {principal.key: principal for principal in principals if principal.role is Role.CLIENT}
         for row, key_id in addresses:
@@ -270,6 +321,18 @@ def _say_failure(ended: asyncio.Future[Key]) -> None:
     if not ended.cancelled() and (error := ended.exception()) is not None:
         # It may have ended in one of the records that are back.
         log.info("The end of a key was not recorded: %s", error)
+
+
+def _is_whole(key: Key) -> bool:
+    """Whether this row is no key but says what all of its client's keys may use together. One with limits that cannot
+    be read is, too: then they are allowed nothing."""
+    return '"whole_client":true' in key.limits
+
+
+def _of_client(limits: Limits) -> dict[str, Any]:
+    said = limits.to_json()
+    del said["whole_client"]
+    return said
 
 
 def _address_of(key: Key) -> str | None:

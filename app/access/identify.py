@@ -91,7 +91,7 @@ class Access:
         return found
 
     def _is_over(self, principal: Principal) -> bool:
-        return principal.limits.expires_us is not None and principal.limits.expired(self._wall_us())
+        return principal.ends and principal.expired(self._wall_us())
 
     def require(self, principal: Principal) -> None:
         """Refusal 401 where the key of a principal that was identified before has been taken away since."""

@@ -5,9 +5,10 @@ limits cannot be read does not work, because it might be allowed less than we kn
 settings allow and never widens it.
 
 The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag),
-`expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out), `concurrent` (at once) and
-`weight` (so many turns for one of a key that says nothing). What is absent or null is not limited. `address_of` alone
-makes the row an address of a key's own: it names that key, whose limits then count.
+`expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out), `concurrent` (at once), `hours`
+(see there) and `weight` (so many turns for one of a key that says nothing). What is absent or null is not limited.
+`address_of` alone makes the row an address of a key's own: it names that key, whose limits then count. A row with
+`whole_client` is no key either: what it says counts for all keys of its client together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.access.hours import Hours, HoursError
 from app.models.names import canonical
 
 TOKENS_MOST = 1_000_000
@@ -38,6 +40,10 @@ class Limits:
     models: frozenset[str] = frozenset()
     expires_us: int | None = None
     address_of: str | None = None
+    hours: Hours | None = None
+    """When it may be used."""
+    whole_client: bool = False
+    """They are what all keys of a client may use together."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
@@ -69,11 +75,15 @@ class Limits:
         if self.expires_us is not None:
             whole, rest = divmod(self.expires_us, 1_000_000)
             said["expires"] = whole if not rest else self.expires_us / 1e6
+        if self.hours is not None:
+            said["hours"] = list(self.hours.said)
         for name in _WHOLES:
             if (rate := getattr(self, name)) is not None:
                 said[name] = rate
         if self.address_of is not None:
             said["address_of"] = self.address_of
+        if self.whole_client:
+            said["whole_client"] = True
         return said
 
     def dump(self) -> str:
@@ -106,6 +116,8 @@ class Limits:
             _models(said.get("models")),
             _expires(said.get("expires")),
             None,
+            _hours(said.get("hours")),
+            _flag(said, "whole_client"),
             *(_whole(said, name, most) for name, most in _WHOLES.items()),
         )
 
@@ -115,7 +127,7 @@ RATES = {"requests_per_minute": 100_000, "tokens_per_minute": 1_000_000_000, "co
 """What limits how fast a key may ask, and the most that each can be."""
 WEIGHT_MOST = 1000
 _WHOLES = {**RATES, "weight": WEIGHT_MOST}
-_FIELDS = ("max_output_tokens", "models", "expires", *_WHOLES, "address_of")
+_FIELDS = ("max_output_tokens", "models", "expires", "hours", *_WHOLES, "address_of", "whole_client")
 
 
 def listed(model: str, names: frozenset[str]) -> bool:
@@ -130,6 +142,13 @@ def _whole(said: Mapping[str, object], name: str, most: int) -> int | None:
     if type(value) is not int or not 1 <= value <= most:
         raise LimitError(f"{name} must be a whole number from 1 to {most}.")
     return value
+
+
+def _flag(said: Mapping[str, object], name: str) -> bool:
+    value = said.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise LimitError(f"{name} must be true or false.")
+    return value is True
 
 
 def _models(value: object) -> frozenset[str]:
@@ -152,6 +171,15 @@ def _expires(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= EXPIRES_MOST_S:
         raise LimitError("expires must be a time in seconds since 1970, before the year 10000.")
     return round(value * 1_000_000)
+
+
+def _hours(value: object) -> Hours | None:
+    if value is None:
+        return None
+    try:
+        return Hours.of(value)
+    except HoursError as error:
+        raise LimitError(str(error)) from None
 
 
 def _key_of_address(said: Mapping[str, object]) -> str:

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.access.limits import UNLIMITED, Limits
+from app.access.limits import UNLIMITED, Limits, listed
 
 
 class Role(StrEnum):
@@ -32,8 +32,32 @@ class Principal:
     log: str
     sha256: bytes
     limits: Limits = UNLIMITED
+    shared: Limits = UNLIMITED
+    """What all keys of its client may use together. Both count, so the narrower does."""
     address: str = ""
     """The id of the own address by which it came; empty where it came with the key itself."""
+
+    def output_tokens(self, allowed: int) -> int:
+        """The longest answer in tokens, where the settings allow `allowed`."""
+        return self.limits.output_tokens(self.shared.output_tokens(allowed))
+
+    def may_use(self, model: str) -> bool:
+        """Whether it may ask for the engine's `model`, as far as its own limits and its client's go."""
+        return listed(model, self.limits.models) and listed(model, self.shared.models)
+
+    @property
+    def ends(self) -> bool:
+        """Whether its time, or its client's, is limited."""
+        return self.limits.expires_us is not None or self.shared.expires_us is not None
+
+    def expired(self, now_us: int) -> bool:
+        """Whether its time, or its client's, is over at the wall time `now_us`."""
+        return self.limits.expired(now_us) or self.shared.expired(now_us)
+
+    @property
+    def weight(self) -> int:
+        """So many turns at the engine for one of a key of which nothing is said."""
+        return self.limits.weight or self.shared.weight or 1
 
     @property
     def scope(self) -> str | None:

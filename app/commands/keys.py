@@ -39,7 +39,10 @@ _RATES_SAID = {
 
 def keys(options: argparse.Namespace) -> int:
     """`mortdecai-gateway keys list|create|address|limit|revoke`."""
-    if options.action != "list" and not options.name:
+    whole_client = options.action == "limit" and options.client is not None
+    if whole_client and options.name:
+        raise CommandError("keys limit wants a key or --client, not both.")
+    if options.action != "list" and not options.name and not whole_client:
         what = "a label for the key" if options.action == "create" else "the key's id or label"
         raise CommandError(f"keys {options.action} wants {what}.")
     return asyncio.run(_keys(ground(options), options))
@@ -57,6 +60,7 @@ def _limits(options: argparse.Namespace) -> Limits:
                 "expires": expires,
                 **{name: getattr(options, name) for name in RATES},
                 "weight": options.weight,
+                "hours": options.hours,
             }
         )
     except LimitError as error:
@@ -74,7 +78,7 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
         await kept.load()
         answer: Mapping[str, Any]
         if options.action == "list":
-            answer = {"keys": kept.all()}
+            answer = {"keys": kept.all(), "clients": kept.clients()}
         elif options.action == "create":
             answer = await kept.create(options.name, options.client, limits)
             if options.address:
@@ -84,6 +88,8 @@ async def _keys(base: Ground, options: argparse.Namespace) -> int:
                 match options.action:
                     case "address":
                         answer = await kept.create_address(options.name)
+                    case "limit" if options.client is not None:
+                        answer = await kept.limit_client(options.client, limits.to_json(), anew=options.anew)
                     case "limit":
                         answer = await kept.limit(options.name, limits.to_json(), anew=options.anew)
                     case _:
@@ -109,7 +115,8 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
     if options.action == "address":
         return await ask_running(base, url, "POST", "/admin/keys", {"address_of": options.name})
     if options.action == "limit":
-        asked = {"key": options.name, "limits": limits.to_json(), "anew": options.anew}
+        whose = {"key": options.name} if options.client is None else {"client": options.client}
+        asked = {**whose, "limits": limits.to_json(), "anew": options.anew}
         return await ask_running(base, url, "PATCH", "/admin/keys", asked)
     return await ask_running(base, url, "DELETE", "/admin/keys", {"key": options.name})
 
@@ -117,6 +124,9 @@ async def _over_http(base: Ground, url: str, options: argparse.Namespace, limits
 def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     if options.action == "list":
         show(_COLUMNS, (_row(key) for key in answer["keys"]))
+        for client in answer.get("clients", ()):
+            if client["limits"]:
+                print(f"All keys of {client['client']} together: {_said(client['limits'])}.")
     elif options.action == "create":
         print(answer["key"])
         if options.address:
@@ -124,7 +134,8 @@ def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
     elif options.action == "address":
         print(_address(answer))
     elif options.action == "limit":
-        print(f"{answer['label']} ({answer['id']}): {_said(answer['limits']) or 'no limits'}.")
+        who = answer["label"] if options.client is None else f"All keys of {answer['client']}"
+        print(f"{who} ({answer['id']}): {_said(answer['limits']) or 'no limits'}.")
     else:
         print(f"Revoked {answer['label']} ({answer['id']}).")
     return 0
@@ -148,6 +159,7 @@ def _said(limits: Mapping[str, Any]) -> str:
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
     said += [f"{limits[name]} {words}" for name, words in _RATES_SAID.items() if name in limits]
     said += limits.get("models", [])
+    said += limits.get("hours", [])
     if "address_of" in limits:
         said.append(f"address of {limits['address_of']}")
     if "expires" in limits:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from app.access.allowances import Allowances
+from app.access.opening import Opening
 from app.access.trail import Trail
 from app.basics.clock import mono_us
+from app.basics.zones import clocks
 from app.gateway.books import Books
 from app.gateway.gateway import Gateway
 from app.presence.conduct import Conduct
@@ -77,6 +79,7 @@ def routes(
     inference = Inference(
         access=books.access,
         admission=Admission(conduct.first, models, policy, spoken),
+        opening=Opening(lambda: clocks(store.current.time_zone)),
         allowances=allowances,
         queue=queue,
         cap=books.cap.purse,

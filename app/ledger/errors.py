@@ -14,6 +14,17 @@ class NotInLog(LedgerError):
     """There is no such log, or no such record or size in it (yet); nothing is wrong with the ledger."""
 
 
+class KeyNotYetKnown(NotInLog):
+    """Whoever has read so little of a log knows no key that vouches for what comes next, before `size` records."""
+
+    def __init__(self, log: str, known: int, asked: int, size: int) -> None:
+        super().__init__(
+            f"Of {log} the key that signs today is told in a later record, and by the key of before there is no"
+            f" checkpoint between {known} and {asked} records: the next one is over {size}."
+        )
+        self.size = size
+
+
 class LedgerBusy(LedgerError):
     """Another process owns this ledger."""
 

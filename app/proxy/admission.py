@@ -126,7 +126,7 @@ class Admission:
         if answer is not None:
             raise Answered(answer)
         passing = _parts(parsed)
-        longest = principal.limits.output_tokens(policy.max_output_tokens)
+        longest = principal.output_tokens(policy.max_output_tokens)
         frames = (
             await asyncio.to_thread(endpoint.prepare, parsed, longest)
             if large
@@ -178,7 +178,7 @@ def _leave_out(parsed: dict[str, Any], known: frozenset[str], extra: frozenset[s
 
 def may_use(principal: Principal, policy: Policy, model: str) -> bool:
     """Whether the settings and the key's own limits both share `model`, which is named as the engine names it."""
-    return listed(model, policy.allowed_models) and listed(model, principal.limits.models)
+    return listed(model, policy.allowed_models) and principal.may_use(model)
 
 
 def require_dialect(dialect: Dialect, engine: Engine) -> None:

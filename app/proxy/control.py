@@ -172,9 +172,9 @@ class Control:
         )
 
     async def list_keys(self, request: web.BaseRequest) -> web.Response:
-        """Every key, without its secret."""
+        """Every key, without its secret, and every client."""
         self._access.operator(request.headers, request.remote)
-        return reply({"keys": self._keys.all()})
+        return reply({"keys": self._keys.all(), "clients": self._keys.clients()})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
         """`{"label", "client"?, "limits"?, "address"?}` → the new key, in plain text this once; see `Limits` for its
@@ -202,7 +202,8 @@ class Control:
 
     async def limit_key(self, request: web.BaseRequest) -> web.Response:
         """`{"key": id or label, "limits": {…}, "anew"?}`: from its next request on it may do what is said; a limit that
-        is null is lifted, one that is not named stays, unless `"anew": true` lifts those as well."""
+        is null is lifted, one that is not named stays, unless `"anew": true` lifts those as well. With `"client"` in
+        the place of `"key"`: what all keys of that client may use together."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         changes, anew = body.get("limits"), body.get("anew", False)
@@ -210,8 +211,14 @@ class Control:
             raise Refusal(400, "invalid_value", "limits must be a JSON object, and anew true or false.")
         if changes.get("expires") is not None:
             _limits({"limits": {"expires": changes["expires"]}})  # as for a new key: it lies in the future
+        whole = body.get("client") is not None
+        if whole and body.get("key") is not None:
+            raise Refusal(400, "invalid_value", "Name a key or a client, not both.")
         try:
-            done = await self._keys.limit(_name(body, "key"), changes, anew=anew)
+            if whole:
+                done = await self._keys.limit_client(_name(body, "client"), changes, anew=anew)
+            else:
+                done = await self._keys.limit(_name(body, "key"), changes, anew=anew)
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
         except LimitError as error:
@@ -244,9 +251,11 @@ def _limits(body: Mapping[str, Any]) -> Limits:
         limits = UNLIMITED if body.get("limits") is None else Limits.of(body["limits"])
     except LimitError as error:
         raise Refusal(400, "invalid_value", str(error)) from None
-    if limits.address_of is not None:
+    if limits.address_of is not None or limits.whole_client:
         raise Refusal(
-            400, "invalid_value", "address_of is no limit: say it beside limits, of a key that is there."
+            400,
+            "invalid_value",
+            "address_of and whole_client are no limits: name the key or the client beside limits.",
         )
     if limits.expired(wall_us()):
         raise Refusal(400, "invalid_value", "expires must lie in the future.")

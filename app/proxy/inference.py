@@ -16,6 +16,7 @@ from aiohttp import web
 
 from app.access.allowances import Allowances, Grant
 from app.access.identify import Access
+from app.access.opening import Opening
 from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
 from app.billing.pricing import Pricing
@@ -46,6 +47,7 @@ class Inference:
         *,
         access: Access,
         admission: Admission,
+        opening: Opening,
         allowances: Allowances,
         queue: Queue,
         cap: Purse,
@@ -59,6 +61,7 @@ class Inference:
     ) -> None:
         self._access = access
         self._admission = admission
+        self._opening = opening
         self._allowances = allowances
         self._queue = queue
         self._cap = cap
@@ -74,6 +77,7 @@ class Inference:
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
         principal = self._access.identify(request.headers, request.remote)  # 1
+        self._opening.require(principal)
         require_dialect(endpoint.dialect, self._engine())
         try:
             call = await self._admission.admit(request, endpoint, principal)  # 2
@@ -81,7 +85,7 @@ class Inference:
             return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
         with self._allowances.take(principal, len(call.body)) as grant:  # 3
-            place = self._queue.enter(call, principal.limits.weight or 1)  # 4
+            place = self._queue.enter(call, principal.weight)  # 4
             try:
                 if place.turn.running:
                     return await self._at_engine(request, call, grant, place)
@@ -94,8 +98,9 @@ class Inference:
                 place.leave()
 
     def _still_welcome(self, call: Call) -> None:
-        """Much may have happened while a request waited. Refusal 401, 402 or 503."""
+        """Much may have happened while a request waited. Refusal 401, 402, 403 or 503."""
         self._access.require(call.principal)
+        self._opening.require(call.principal)
         self._admission.require_serving()
 
     async def _told(

@@ -75,7 +75,7 @@ class ModelAdmin:
         with _in_http():
             # The spelling that will be updated is the one that is looked up in the list.
             name = spelled(name)
-        if not (listed(name, frozenset(settings.allowed_models)) and listed(name, principal.limits.models)):
+        if not (listed(name, frozenset(settings.allowed_models)) and principal.may_use(name)):
             raise Refusal(
                 403,
                 "model_not_allowed",

@@ -196,3 +196,46 @@ def test_a_clock_that_stands_still_or_goes_back_brings_nothing() -> None:
     door.asked(requests_per_minute=1)
     door.now_us -= 5
     door.refused(requests_per_minute=1)
+
+
+def test_what_a_client_may_use_its_keys_share_and_each_keeps_to_its_own_besides() -> None:
+    door = Door()
+    shared = Limits(requests_per_minute=3, concurrent=2, whole_client=True)
+    own = Limits(requests_per_minute=2)
+
+    def take(key: str, log: str = "gw/c", limits: Limits = own) -> Grant:
+        return door.allowances.take(Principal(key, "laptop", Role.CLIENT, "Ben", log, b"", limits, shared), 4)
+
+    first, second = take("k_1"), take("k_2")
+    assert first.headers["X-RateLimit-Remaining-Requests"] == "1"
+    assert second.headers["X-RateLimit-Limit-Requests"] in ("2", "3")
+    with pytest.raises(Refusal, match="This client may have 2 requests running"):
+        take("k_3")
+    assert take("k_3", log="gw/other").headers["X-RateLimit-Limit-Requests"] == "2"
+    for grant in (first, second):
+        with grant:
+            grant.counts(None)
+    with take("k_1") as third:
+        third.counts(None)
+    assert third.headers["X-RateLimit-Remaining-Requests"] == "0"
+    with pytest.raises(Refusal, match="This key may ask 2 times"):
+        take("k_1")
+    with pytest.raises(Refusal, match="This client may ask 3 times") as caught:
+        take("k_3", limits=Limits())
+    assert caught.value.headers["X-RateLimit-Limit-Requests"] == "3"
+
+
+def test_what_a_key_is_refused_its_client_has_not_used() -> None:
+    door = Door()
+    shared = Limits(requests_per_minute=5, whole_client=True)
+    poor = Principal("k_1", "a", Role.CLIENT, "Ben", "gw/c", b"", Limits(requests_per_minute=1), shared)
+    rich = Principal("k_2", "b", Role.CLIENT, "Ben", "gw/c", b"", Limits(), shared)
+    for _ in range(4):
+        with contextlib.suppress(Refusal), door.allowances.take(poor, 4) as grant:
+            grant.counts(None)
+    with door.allowances.take(rich, 4) as grant:
+        pass  # it never reached the engine
+    assert grant.headers["X-RateLimit-Remaining-Requests"] == "3"
+    with door.allowances.take(rich, 4) as grant:
+        grant.counts(None)
+    assert grant.headers["X-RateLimit-Remaining-Requests"] == "3"

@@ -8,7 +8,16 @@ import pytest
 
 from app.access.limits import UNLIMITED, LimitError, Limits, listed
 
-FULL = Limits(256, frozenset({"tiny:latest", "qwen2.5:3b"}), 1_800_000_000_500_000, None, 60, 100_000, 4)
+FULL = Limits(
+    256,
+    frozenset({"tiny:latest", "qwen2.5:3b"}),
+    1_800_000_000_500_000,
+    requests_per_minute=60,
+    tokens_per_minute=100_000,
+    concurrent=4,
+    weight=3,
+    whole_client=True,
+)
 
 
 @pytest.mark.parametrize("limits", [UNLIMITED, FULL, Limits(expires_us=1_800_000_000_000_000), Limits(1)])
@@ -53,6 +62,10 @@ def test_no_limits_are_an_empty_object() -> None:
         ({"requests_per_minute": 2.0}, "whole number"),
         ({"tokens_per_minute": 1_000_000_001}, "1 to 1000000000"),
         ({"concurrent": True}, "whole number"),
+        ({"weight": 0}, "weight must be a whole number from 1 to 1000"),
+        ({"weight": 1001}, "1 to 1000"),
+        ({"whole_client": 1}, "true or false"),
+        ({"whole_client": True, "address_of": "k_1"}, "address_of"),
         ({"concurrent": 1001}, "concurrent must be a whole number from 1 to 1000"),
         ({"Models": ["tiny"]}, "does not enforce"),
         ({"max_output_tokens": 0}, "1 to 1000000"),

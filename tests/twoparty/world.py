@@ -310,9 +310,9 @@ class World:
 @contextmanager
 def small_parts() -> Iterator[None]:
     """What takes several parts only where it is long takes them where it is short."""
-    before = holdings.AT_ONCE, rotation.SIGNED_EVERY
-    holdings.AT_ONCE, rotation.SIGNED_EVERY = 3, 4
+    before = holdings.AT_ONCE, rotation.SIGNED_EVERY, rotation.NEAR_EVERY
+    holdings.AT_ONCE, rotation.SIGNED_EVERY, rotation.NEAR_EVERY = 3, 4, 2
     try:
         yield
     finally:
-        holdings.AT_ONCE, rotation.SIGNED_EVERY = before
+        holdings.AT_ONCE, rotation.SIGNED_EVERY, rotation.NEAR_EVERY = before

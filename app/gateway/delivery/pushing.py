@@ -18,7 +18,13 @@ from app.gateway.delivery.outgoing import NoAnswer, Outgoing, ReceiverAnswer, sh
 from app.ledger.checkpoint import VerifierKey, parse_checkpoint, verify_checkpoint
 from app.ledger.cosignature import CosignerKey, find_cosignature
 from app.ledger.delivery import Acknowledged, Contested, DeliveryEvent, Failed, Sized
-from app.ledger.errors import CheckpointError, LedgerClosed, LedgerError, UnsignedCheckpoint
+from app.ledger.errors import (
+    CheckpointError,
+    KeyNotYetKnown,
+    LedgerClosed,
+    LedgerError,
+    UnsignedCheckpoint,
+)
 from app.ledger.sqlite.store import Ledger
 from app.receiver.submission import BODY_MAX_B, LEAVES_MAX, write_submission
 
@@ -54,6 +60,8 @@ class LedgerPush:
 
     async def push(self, old: int, _: object = None) -> DeliveryEvent:
         """Tell the receiver the records from `old` on, as many as go at once. Raises LedgerClosed."""
+        too_much: ReceiverAnswer | None = None
+        refused = LEAVES_MAX + 1
         while True:
             try:
                 leaves = _fitting(await self._ledger.entries(self._log, old, self._most))
@@ -61,6 +69,13 @@ class LedgerPush:
                 leaves = leaves[: parse_checkpoint(note)[0].size - old]
             except LedgerClosed:
                 raise
+            except KeyNotYetKnown as error:
+                # What halving leaves may be less than it takes; and what it took some time ago, less than by now.
+                more = error.size - old
+                if more < refused and self._most != more:
+                    self._most = more
+                    continue
+                return Failed(_takes_too_little(error, old, too_much))
             except LedgerError as error:
                 return Failed(str(error))
             try:
@@ -70,8 +85,13 @@ class LedgerPush:
             except (NoAnswer, NoSecret) as error:
                 return Failed(str(error))
             if answer.status == 413 and len(leaves) > 1:
-                self._most = len(leaves) // 2
+                self._most, too_much, refused = len(leaves) // 2, answer, len(leaves)
                 continue
+            if answer.status == 413 and leaves:
+                return Failed(
+                    f"Record {old} alone is too much at once for the receiver at {answer.where} (413): with its"
+                    f" checkpoint it has {len(body)} bytes. Let it take {BODY_MAX_B >> 20} MiB at once."
+                )
             return await self._meaning(answer, old, old + len(leaves), note)
 
     async def credentials(self) -> dict[str, str]:
@@ -141,6 +161,17 @@ class LedgerPush:
         return None if ours.root == claim.root else note
 
 
+def _takes_too_little(error: KeyNotYetKnown, old: int, answer: ReceiverAnswer | None) -> str:
+    """Why nothing goes on: what it takes at once does not reach to the next checkpoint that it can check."""
+    if answer is None:
+        return str(error)
+    return (
+        f"The receiver at {answer.where} takes too little at once (413): the next checkpoint that it has a key for,"
+        f" from before the signing key passed on, is over {error.size} records, and it has {old}. Let it take"
+        f" {error.size - old} records, at most {BODY_MAX_B >> 20} MiB, at once."
+    )
+
+
 def _fitting(leaves: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """As many of them, from the first on, as one push may hold; the first in any case."""
     left_b = BODY_MAX_B - NOTE_MAX_B
@@ -171,6 +202,8 @@ def refusal(answer: ReceiverAnswer) -> str:
     where, status = answer.where, answer.status
     if 300 <= status < 400:
         return f"The receiver at {where} redirects ({status}), which is not followed: give its own address."
+    if status == 413:
+        return f"The receiver at {where} takes no request of such a size ({status})."
     if status in (429, 503):
         return f"The receiver at {where} is busy ({status})."
     if status == 507:

@@ -17,7 +17,14 @@ import apsw
 from app.ledger.checkpoint import Checkpoint, Signer, parse_checkpoint, verify_checkpoint
 from app.ledger.cosignature import Cosignature, CosignerKey, find_cosignature
 from app.ledger.delivery import DeliveryRow
-from app.ledger.errors import CheckpointError, LedgerCorrupt, LedgerError, LedgerTampered, NotInLog
+from app.ledger.errors import (
+    CheckpointError,
+    KeyNotYetKnown,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerTampered,
+    NotInLog,
+)
 from app.ledger.heads import LabourSum
 from app.ledger.listing import Page
 from app.ledger.merkle import (
@@ -53,6 +60,7 @@ _TOGETHER = (
     " group_concat(hex(leaf), '' ORDER BY seq) FROM record WHERE log = ? AND seq >= ? AND seq < ?"
 )
 _KEPT = "SELECT checkpoint FROM kept WHERE log = ? AND size > ? AND size <= ? ORDER BY size DESC"
+_KEPT_NEXT = "SELECT size, checkpoint FROM kept WHERE log = ? AND size > ? ORDER BY size LIMIT 1"
 
 
 class Reader:
@@ -152,13 +160,25 @@ class Reader:
     def checkpoint_for(self, log: str, known: int, size: int) -> str:
         """A signed checkpoint for whoever has read the first `known` records and gets more, up to `size`: the one over
         `size` or, where the key has passed on in a record beyond `known`, the longest up to there that is signed with
-        a key of before. NotInLog, LedgerTampered."""
+        a key of before. NotInLog, of which KeyNotYetKnown where that is longer than `size`; LedgerTampered."""
         with self._snapshot() as connection:
             k, *_ = _log(connection, log)
             for (note,) in connection.execute(_KEPT, (k, known, size)):
                 if not self._signed(note):
                     return str(note)
+            for beyond, note in connection.execute(_KEPT_NEXT, (k, size)):
+                if not self._signed(note):
+                    raise KeyNotYetKnown(log, known, size, int(beyond))
             return self._claimed(connection, log, size).note
+
+    def passed_on_at(self, log: str) -> int:
+        """How many records the log had when the key passed on to today's; 0 where it never did. NotInLog."""
+        with self._snapshot() as connection:
+            k, size, *_ = _log(connection, log)
+            for (note,) in connection.execute(_KEPT, (k, 0, size)):
+                if not self._signed(note):
+                    return parse_checkpoint(note)[0].size
+            return 0
 
     def _signed(self, note: str) -> bool:
         verifier = self.signer.verifier

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Iterator
+from math import ceil
 from pathlib import Path
 
 import apsw
 
 from app.ledger.checkpoint import Signer, parse_checkpoint, verify_checkpoint
+from app.ledger.delivery import DeliveryWay
 from app.ledger.errors import CheckpointError, LedgerError
 from app.ledger.signing_keys import passed_on
 from app.ledger.sqlite.reader import Reader
@@ -22,6 +24,10 @@ from app.ledger.sqlite.transaction import Transaction
 
 SIGNED_EVERY = 256
 """So many records lie between two of the checkpoints that stay: one push holds more."""
+NEAR_EVERY = 8
+"""So few where they are still to be delivered: a receiver may take less at once than one push holds."""
+NEAR_MOST = 4096
+"""At most so many of these, a second's work: where more is to be delivered they lie further apart."""
 
 KEEP = "INSERT OR IGNORE INTO kept (log, size, checkpoint) VALUES (?, ?, ?)"
 
@@ -63,14 +69,29 @@ class RotateKey:
         return None
 
     def _last_words(self, transaction: Transaction, log: str) -> Iterator[tuple[int, str]]:
-        """Checkpoints of the old key: every SIGNED_EVERY records, and over all that it ever signs."""
+        """Checkpoints of the old key: every SIGNED_EVERY records, more of them where a receiver has not been, and one
+        over all that it ever signs."""
         head = transaction.head(log)
         if log not in transaction.new_logs:
-            for size in range(
-                SIGNED_EVERY, parse_checkpoint(self.reader.checkpoint(log))[0].size, SIGNED_EVERY
-            ):
+            end = parse_checkpoint(self.reader.checkpoint(log))[0].size
+            sizes = {*range(SIGNED_EVERY, end, SIGNED_EVERY), *self._undelivered(log, end)}
+            for size in sorted(sizes):
                 yield size, self.reader.checkpoint(log, size)
         yield head.size, self.old.sign_checkpoint(log, head.size, head.frontier.root())
+
+    def _undelivered(self, log: str, end: int) -> range:
+        """Sizes between what the log's receiver has and the `end`. What lies before the old key's own time is not for
+        it to vouch for: who has read no further does not know it."""
+        acked = [
+            row.standing.acked
+            for row in self.reader.deliveries()
+            if row.log == log and row.way is DeliveryWay.LEDGER
+        ]
+        if not acked:
+            return range(0)
+        begin = max(min(acked), self.reader.passed_on_at(log))
+        every = max(NEAR_EVERY, ceil((end - begin) / NEAR_MOST))
+        return range(begin + every, end, every)
 
 
 def signed_by(path: Path, *candidates: Signer) -> Signer:

@@ -9,8 +9,23 @@ import pytest
 from aiohttp import web
 
 from app.basics.clock import wall_us
+from app.gateway.delivery.pushing import LedgerPush
+from app.ledger.checkpoint import Signer
 from app.ledger.cosignature import Cosigner, find_cosignature
-from app.ledger.delivery import Acknowledged, Contested, DeliveryEvent, Failed, Progressed, Sized
+from app.ledger.delivery import (
+    Acknowledged,
+    Contested,
+    DeliveryEvent,
+    DeliveryRow,
+    DeliveryWay,
+    Failed,
+    Progressed,
+    Sized,
+    Standing,
+)
+from app.ledger.drafts import RotationDraft
+from app.ledger.records import decode
+from app.ledger.signing_keys import SigningKeys
 from app.receiver.submission import parse_submission
 from tests.gateway.delivery.conftest import COSIGNER, SIGNER, Bench, Copy
 from tests.gateway.delivery.strange import receiver
@@ -79,6 +94,97 @@ async def test_a_receiver_that_takes_less_at_once_gets_less(bench: Bench) -> Non
     assert copy.pushes == [(0, 2), (2, 2)]
 
 
+class Small(Copy):
+    """One that takes at most `most` records at once."""
+
+    most = 3
+
+    async def __call__(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        if body and len(parse_submission(body).leaves) > self.most:
+            return web.Response(status=413)
+        return await super().__call__(request, body)
+
+
+async def everything(bench: Bench, push: LedgerPush) -> DeliveryEvent:
+    """Push until all is acknowledged, or it goes on no further."""
+    at = 0
+    while at < bench.size:
+        event = await push.push(at)
+        if not isinstance(event, Acknowledged):
+            return event
+        at = event.size
+    return Acknowledged(at)
+
+
+async def kept_behind(bench: Bench, acked: int) -> None:
+    """The log goes to a receiver that has so many of its records."""
+    standing = Standing(acked=acked)
+    await bench.ledger.keep_delivery(
+        DeliveryRow(bench.log, DeliveryWay.LEDGER, bench.strange.url, COSIGNER.vkey, standing)
+    )
+
+
+@pytest.mark.parametrize("most", [8, 21, 200])
+async def test_a_receiver_that_takes_little_at_once_gets_over_the_passing_on_of_the_key(
+    bench: Bench, most: int
+) -> None:
+    """It knows no key of later, and each push ends with a checkpoint that it can check."""
+    copy = Small()
+    bench.strange.answer = copy
+    copy.most = most
+    await kept_behind(bench, 0)
+    for key in (b"n", b"l"):
+        await bench.append(90)
+        await bench.ledger.rotate(Signer(bytes(31) + key, "gw_test"))
+    await bench.append(30)
+    keys = SigningKeys(bench.log, SIGNER.verifier)
+    seen = 0
+
+    async def checks(request: web.Request, body: bytes) -> web.StreamResponse:
+        nonlocal seen
+        answer = await copy(request, body)
+        for seq, leaf in enumerate(copy.leaves[seen:], seen):
+            if isinstance(draft := decode(leaf).draft, RotationDraft):
+                keys.follow(seq, draft)
+        seen = len(copy.leaves)
+        assert not seen or keys.verify(copy.note).size == seen
+        return answer
+
+    bench.strange.answer = checks
+    event = await everything(bench, bench.ledger_push())
+    assert isinstance(event, Acknowledged), event
+    assert tuple(copy.leaves) == await bench.ledger.entries(bench.log, 0, 1024)
+
+
+async def test_one_that_takes_less_than_lies_between_two_checkpoints_of_before_is_told_how_much(
+    bench: Bench,
+) -> None:
+    copy = Small()
+    bench.strange.answer = copy
+    await kept_behind(bench, 0)
+    await bench.append(50)
+    await bench.ledger.rotate(Signer(bytes(31) + b"n", "gw_test"))
+    push = bench.ledger_push()
+    event = await everything(bench, push)
+    assert isinstance(event, Failed)
+    assert "takes too little at once (413)" in event.sentence
+    assert "is over 8 records, and it has 1. Let it take 7 records" in event.sentence
+    # Once it does, and as many later on, all goes through.
+    copy.most = 8
+    assert isinstance(await everything(bench, push), Acknowledged)
+
+
+async def test_a_record_that_is_too_much_alone_is_named(bench: Bench) -> None:
+    copy = Small()
+    bench.strange.answer = copy
+    copy.most = 0
+    await bench.append(9)
+    sentence = await failed(bench)
+    assert "Record 0 alone is too much at once for the receiver at 127.0.0.1:" in sentence
+    assert "4 MiB" in sentence
+    assert "\n" not in sentence
+
+
 async def test_nothing_new_is_a_question_with_a_checkpoint_and_no_leaves(bench: Bench) -> None:
     copy = Copy()
     bench.strange.answer = copy
@@ -107,7 +213,7 @@ async def test_a_size_that_is_none_is_a_failure(bench: Bench, body: str) -> None
         (404, "refuses the records (404)"),
         (401, "does not know this gateway (401): enrol it there anew"),
         (403, "does not know this gateway (403)"),
-        (413, "refuses the records (413)"),
+        (413, "(413): with its checkpoint it has"),
         (429, "is busy (429)"),
         (503, "is busy (503)"),
         (500, "failed (500)"),
@@ -119,7 +225,7 @@ async def test_every_other_answer_is_a_sentence(bench: Bench, status: int, words
     bench.strange.says(status, Location="/elsewhere")
     sentence = await failed(bench)
     assert words in sentence
-    assert sentence.startswith("The receiver at 127.0.0.1:")
+    assert "he receiver at 127.0.0.1:" in sentence
 
 
 async def test_a_busy_receiver_says_when_to_come_back(bench: Bench) -> None:
