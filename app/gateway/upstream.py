@@ -72,6 +72,7 @@ class Upstream:
             changed=changed,
             folder=folder,
             audit=audit,
+            loading=lambda active: meter.loading(active=active),
         )
         self._waking = Waking(self._woke)
 

@@ -45,7 +45,8 @@ class Shelf:
     """Implements `ModelsFace`. Make it inside the running loop.
 
     `models`, `loaded`: what the engine has, as last heard; `refresh` asks it anew. `folder`: where files of updates are
-    fetched to. `changed` is called when a face should look again, `audit` once for each update that has ended.
+    fetched to. `changed` is called when a face should look again, `audit` once for each update that has ended,
+    `loading` when a model begins to be loaded from here and when that ends: its energy is no request's.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Shelf:
         changed: Callable[[], None],
         folder: Path,
         audit: Callable[[UpdateReport], Awaitable[None]],
+        loading: Callable[[bool], None] = lambda _: None,
         downloads: Downloads | None = None,
         place: Callable[[str], Path | None] = room.place_of,
     ) -> None:
@@ -72,6 +74,7 @@ class Shelf:
         self._gpu_memory_b = gpu_memory_b
         self._settings = settings
         self._audit = audit
+        self._loading = loading
         self._place = place
         self._client = ManagementClient(lambda: engine.url)
         self._workshop = Workshop(changed)
@@ -315,7 +318,11 @@ class Shelf:
 
     async def _load(self, work: Work) -> str:
         self.brought.add(work.state.model)
-        await self._client.load(work.state.model)
+        self._loading(True)
+        try:
+            await self._client.load(work.state.model)
+        finally:
+            self._loading(False)
         await self._refresh()
         return f"The model {work.state.model} is loaded."
 

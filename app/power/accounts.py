@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from app.basics.rounding import round_half_even
+from app.power.attribution import Attribution, Phases
 from app.power.curves import UPDATE_US, PowerSpan
 from app.power.doubt import GAIN_DOUBT, Doubts, half_width_uj
 from app.power.exact import (
@@ -123,6 +124,7 @@ class EnergyBook:
         self._sums_told = False
         self._rested = True
         """Nobody ran at the end of what was settled last."""
+        self.attribution = Attribution()
         self._sums = Sums()
         self._gain_doubt = gain_doubt
         self._most_w = min(most_w, PLAUSIBLE_W)
@@ -133,12 +135,12 @@ class EnergyBook:
 
     # The life of a request.
 
-    def open(self, request_id: str, now_us: int) -> None:
+    def open(self, request_id: str, now_us: int, model: str = "") -> None:
         """The request was sent to the engine: it runs, or it queues there. Raises AccountError if it is open."""
         if request_id in self._accounts:
             raise AccountError(f"the energy account of {request_id!r} is open already")
         self._order += 1
-        account = self._accounts[request_id] = Account(self._order, now_us)
+        account = self._accounts[request_id] = Account(self._order, now_us, model)
         if self._set.has_room:
             self._advance(now_us)
         self._set.enter(account)
@@ -150,10 +152,19 @@ class EnergyBook:
             return
         if not account.running:
             self._advance(now_us)
+        account.first_us = now_us
         self._set.output_seen(account)
 
-    def close(self, request_id: str, now_us: int) -> ClosedAccount:
-        """The request is over, whatever its end. Raises AccountError for an account that is not open."""
+    def produced(self, request_id: str, tokens: int, now_us: int) -> None:
+        """So many tokens of its answer have come by now."""
+        account = self._account(request_id)
+        account.tokens, account.told_us = tokens, now_us
+
+    def close(self, request_id: str, now_us: int, phases: Phases | None = None) -> ClosedAccount:
+        """The request is over, whatever its end. Raises AccountError for an account that is not open.
+
+        `phases` is what the engine itself says that it did when; where it says nothing, time is shared evenly.
+        """
         account = self._account(request_id)
         del self._accounts[request_id]
         if account.running:
@@ -161,6 +172,9 @@ class EnergyBook:
         self._set.leave(account)
         account.closed = True
         sums = self._sums
+        nobodys = self.attribution.closing(account, now_us, phases)
+        sums.requests -= nobodys
+        sums.unattributed += nobodys
         energy = account.energy
         if account.pending:
             units = account.pending * self._rate_uw
@@ -180,6 +194,7 @@ class EnergyBook:
         source = MODEL
         if account.measured:
             source = "mixed" if account.modelled else self._source
+        self.attribution.closed(account, now_us, energy_uj, phases, others=bool(self._accounts))
         return ClosedAccount(
             energy_uj,
             round_half_even(account.share, PARTS_PER_US),
@@ -194,6 +209,7 @@ class EnergyBook:
         account = self._account(request_id)
         if account.running:
             self._advance(now_us)
+        account.moved_us = 0
         return round_half_even(account.energy + account.pending * self._rate_uw, UNITS_PER_UJ)
 
     def is_queued(self, request_id: str) -> bool:
@@ -433,8 +449,9 @@ class EnergyBook:
         if taken.whole:
             self._rested = not taken.ran_last
         given = 0
+        shares: dict[Account, int] = {}
         for account in taken.accounts:
-            part = units * account.due // taken.run
+            part = shares[account] = units * account.due // taken.run
             account.energy += part
             account.pending -= account.due
             account.due = 0
@@ -447,6 +464,8 @@ class EnergyBook:
                 account.guessed += part
         self._sums.requests += given
         self._sums.unattributed += units - given
+        if given:
+            self.attribution.given(taken.start_us, taken.end_us, shares)
 
     def _rate(self) -> tuple[int, bool]:
         """The power (µW) at which a request that closes now is billed for what no sample has covered yet, and whether

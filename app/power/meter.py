@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from app.basics.clock import mono_us, wall_us
 from app.power.accounts import ClosedAccount, EnergyBook, EnergyTotals, StaticWatts
+from app.power.attribution import Phases
 from app.power.baseline import IdleBaseline
+from app.power.exact import PLAUSIBLE_W
 from app.power.history import PowerHistory
 from app.power.sampler import Sampler
 from app.power.sensors.base import Reading, Sensor, SensorError, SensorInfo
@@ -24,6 +26,8 @@ STALE_US = 3_000_000
 """An older reading says nothing about now."""
 
 MODELLED_EVERY_S = 1.0
+BEYOND_LIMIT = 2.0
+"""A reading of more than so many times the limit is a fault; an H200 passed its own by a quarter for a moment."""
 HEADROOM = 1.25
 """Where a sensor names no limit, the most it has shown and a quarter more is taken for one."""
 
@@ -59,10 +63,13 @@ class Meter:
         self.history = PowerHistory()
         self.cost_per_hour = cost_per_hour
         self._source = sensor.info.source
-        self._book = EnergyBook(watts, dedicated, 1, source=self._source)
+        limit_w = sensor.info.limit_w
+        most_w = PLAUSIBLE_W if limit_w is None else limit_w * BEYOND_LIMIT
+        self._book = EnergyBook(watts, dedicated, 1, source=self._source, most_w=most_w)
         self._baseline = IdleBaseline(watts.gpu_idle_w)
         self._loop = loop
         self._open = 0
+        self._loads = 0
         self._watchers: set[int] = set()
         self._asking: list[tuple[int, asyncio.Future[int | None]]] = []
         self._peak_w = 0.0
@@ -80,9 +87,9 @@ class Meter:
 
     # The life of a request: see EnergyBook.
 
-    def open(self, request_id: str) -> None:
+    def open(self, request_id: str, model: str = "") -> None:
         """The request goes to the engine."""
-        self._book.open(request_id, mono_us())
+        self._book.open(request_id, mono_us(), model)
         self._open += 1
         if self._timer is None:
             self._begin()
@@ -91,10 +98,20 @@ class Meter:
         """Its first output was seen."""
         self._book.progress(request_id, mono_us())
 
-    def close(self, request_id: str) -> ClosedAccount:
-        """It is over."""
+    def produced(self, request_id: str, tokens: int) -> None:
+        """So many tokens of its answer have come."""
+        self._book.produced(request_id, tokens, mono_us())
+
+    def close(self, request_id: str, phases: Phases | None = None) -> ClosedAccount:
+        """It is over; `phases` is what the engine says that it did when."""
         self._open -= 1
-        return self._book.close(request_id, mono_us())
+        return self._book.close(request_id, mono_us(), phases)
+
+    def loading(self, *, active: bool) -> None:
+        """The gateway itself begins or ends loading a model: what that draws is no request's, and not idle."""
+        self._loads = max(0, self._loads + (1 if active else -1))
+        self._book.loading(mono_us(), self._loads > 0)
+        self.watching(self, active=self._loads > 0)
 
     def accrued(self, request_id: str) -> int:
         """Microjoules so far."""
@@ -247,16 +264,17 @@ class Meter:
         self._baseline.sample(
             outcome.at_us,
             power_w,
-            busy=self._open > 0,
+            busy=self._open > 0 or self._loads > 0,
             memory_used_b=outcome.memory_used_b,
             utilisation_pct=outcome.utilisation_pct,
         )
+        idle_w, resident_w = self._baseline.idle_w, self._baseline.resident_w
         self._book.reading(
             outcome.at_us,
             power_w,
             outcome.energy_uj,
-            idle_w=self._baseline.idle_w,
-            resident_w=self._baseline.resident_w,
+            idle_w=idle_w,
+            resident_w=resident_w,
             span=outcome.power_span,
         )
         if power_w is not None:

@@ -20,28 +20,53 @@ class Account(Place):
         "due",
         "edge_us",
         "energy",
+        "first_us",
         "guessed",
         "measured",
+        "model",
         "modelled",
+        "moved_us",
         "opened_us",
         "pending",
         "share",
+        "stretches",
+        "tokens",
+        "told_us",
     )
 
-    def __init__(self, order: int, opened_us: int) -> None:
+    def __init__(self, order: int, opened_us: int, model: str = "") -> None:
         self.order = order
         self.opened_us = opened_us
+        self.model = model
+        self.first_us = self.tokens = self.told_us = 0
+        """When its first output was seen, and how many tokens had come when that was told last."""
+        self.moved_us = 0
+        """So much time of work was moved onto it since somebody looked at its bill."""
+        self.stretches: list[Stretch] = []
         # `pending` is the part of `share` in slices that still wait, `due` the part of it being settled right now.
         self.busy_us = self.share = self.pending = self.due = self.energy = self.guessed = self.edge_us = 0
         self.seen = self.running = self.closed = self.measured = self.modelled = False
 
 
+class Stretch:
+    """What open requests were given of a stretch of time; shared by their accounts, and corrected in place."""
+
+    __slots__ = ("end_us", "given", "start_us")
+
+    def __init__(self, start_us: int, end_us: int, given: dict[Account, int]) -> None:
+        self.start_us = start_us
+        self.end_us = end_us
+        self.given = given
+
+
 class Taken:
     """Slices that left the queue: parts of time with requests, without, and with a model loading."""
 
-    __slots__ = ("accounts", "loading", "ran_last", "rest", "run")
+    __slots__ = ("accounts", "end_us", "loading", "ran_last", "rest", "run", "start_us")
 
-    def __init__(self) -> None:
+    def __init__(self, start_us: int, end_us: int) -> None:
+        self.start_us = start_us
+        self.end_us = end_us
         self.run = self.rest = self.loading = 0
         self.accounts: list[Account] = []
         """Open accounts with something due; closed ones were billed already."""
@@ -100,8 +125,8 @@ class Slices:
 
     def take(self, until_us: int) -> Taken:
         """Everything before `until_us`. Sets `due` of the open accounts, which the caller settles and clears."""
-        taken = Taken()
         waiting = self._waiting
+        taken = Taken(waiting[0][0] if waiting else until_us, until_us)
         gone = 0
         for start_us, end_us, accounts, loading in waiting:
             if start_us >= until_us:

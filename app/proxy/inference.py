@@ -129,7 +129,7 @@ class Inference:
         """Its turn has come. `begun`: the answer, where its head is out already."""
         job = self._hold(call, grant, place)  # 5
         try:
-            self._meter.open(job.id)  # 6
+            self._meter.open(job.id, call.model)  # 6
             return await self._relay(request, job, begun)  # 7, 8, 9
         finally:
             if not job.settled:

@@ -296,6 +296,8 @@ class Jobs:
             if (why := patience.lost(job, now_us)) is not None:
                 self.end(job, why)
                 continue
+            if job.call.frames is not None and job.progressed:
+                self._meter.produced(job.id, job.call.frames.deltas)
             energy_uj = self._meter.accrued(job.id)
             so_far = self._so_far(job, energy_uj, now_us, wall)
             self._renew(job, so_far, wall)

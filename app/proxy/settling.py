@@ -70,7 +70,7 @@ class Settling:
     def settle(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> asyncio.Future[Any]:
         """Step 7: close the account, price it, queue the record, release the hold. Never waits, happens once."""
         call = job.call
-        closed = self._meter.close(job.id)
+        closed = self._meter.close(job.id, tokens.phases)
         pricing = job.pricing
         spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
         # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer. An

@@ -54,6 +54,8 @@ class Room:
     models: tuple[Model, ...] = ()
     loaded: tuple[Loaded, ...] = ()
     changes: int = 0
+    loading: list[bool] = field(default_factory=list)
+    """What was told of models being loaded."""
 
     async def refresh(self) -> None:
         self.models = await self.engine.models()
@@ -113,6 +115,7 @@ async def furnish(tmp_path: Path) -> AsyncIterator[Furnish]:
                 changed=changed,
                 folder=folder,
                 audit=audit,
+                loading=lambda active: room.loading.append(active),
                 downloads=downloads,
                 place=lambda url: None,
             )

@@ -157,6 +157,7 @@ async def test_loading_and_unloading(furnish: Furnish) -> None:
     (entry,) = [entry for entry in room.shelf.entries() if entry.loaded]
     assert entry.name == "qwen2.5:3b"
     assert entry.vram_b > 0
+    assert room.loading == [True, False]
     await room.shelf.unload("qwen2.5:3b")
     assert not any(entry.loaded for entry in room.shelf.entries())
 
@@ -174,6 +175,7 @@ async def test_loading_can_be_cancelled(furnish: Furnish) -> None:
     room.shelf.cancel(operation.id)
     assert (await room.ended(operation)).outcome is Outcome.CANCELLED
     await room.until(lambda: room.simulator.running == 0)
+    assert room.loading == [True, False]
 
 
 async def test_a_model_that_does_not_fit_is_one_sentence(furnish: Furnish) -> None:

@@ -1,9 +1,12 @@
 """Conservation to the microjoule, whatever happens in whatever order."""
 
+import os
+import random
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,6 +21,7 @@ from hypothesis.stateful import (
 
 from app.basics.rounding import round_half_even
 from app.power.accounts import GAP_US, EnergyBook, StaticWatts
+from app.power.attribution import Phases
 from app.power.curves import PowerSpan
 from app.power.exact import UNITS_PER_UJ, microwatts, whole_parts
 from app.power.running import Place, RunningSet
@@ -282,13 +286,13 @@ class BookMachine(RuleBasedStateMachine):
     def time_passes(self, by: int) -> None:
         self.now += by
 
-    @rule(target=accounts, count=st.integers(1, 4))
-    def open_some(self, count: int) -> object:
+    @rule(target=accounts, count=st.integers(1, 4), model=st.sampled_from(["", "m", "n"]))
+    def open_some(self, count: int, model: str) -> object:
         names = []
         for _ in range(count):
             self.next += 1
             name = f"r{self.next}"
-            self.book.open(name, self.now)
+            self.book.open(name, self.now, model)
             self.open.add(name)
             names.append(name)
         return multiple(*names)
@@ -296,6 +300,10 @@ class BookMachine(RuleBasedStateMachine):
     @rule(name=accounts)
     def progress(self, name: str) -> None:
         self.book.progress(name, self.now)
+
+    @rule(name=accounts, tokens=st.integers(0, 10_000))
+    def produced(self, name: str, tokens: int) -> None:
+        self.book.produced(name, tokens, self.now)
 
     @rule(name=accounts)
     def look(self, name: str) -> None:
@@ -310,6 +318,21 @@ class BookMachine(RuleBasedStateMachine):
         assert closed.energy_uj == accrued
         assert 0 <= closed.share_us <= closed.busy_us <= closed.dur_us
         assert closed.source in {"model", "mixed", self.source}
+        self.open.remove(name)
+        self.billed += closed.energy_uj
+        self.shares += closed.share_us
+
+    @rule(
+        name=consumes(accounts),
+        spans=st.tuples(*[st.integers(0, 3_000_000)] * 3),
+        tokens=st.tuples(*[st.one_of(st.none(), st.integers(0, 5_000))] * 2),
+    )
+    def close_as_the_engine_says(
+        self, name: str, spans: tuple[int, int, int], tokens: tuple[int | None, int | None]
+    ) -> None:
+        closed = self.book.close(name, self.now, Phases(*spans, *tokens))
+        assert closed.energy_uj >= 0
+        assert closed.low_uj <= closed.energy_uj <= closed.high_uj
         self.open.remove(name)
         self.billed += closed.energy_uj
         self.shares += closed.share_us
@@ -428,6 +451,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @invariant()
     def requests_are_what_was_billed_and_what_is_still_accruing(self) -> None:
+        assert all(account.energy >= 0 for account in self.book._accounts.values())
         accruing = sum(account.energy for account in self.book._accounts.values())
         assert self.book._sums.requests == self.billed * UNITS_PER_UJ + accruing
 
@@ -443,3 +467,75 @@ class BookMachine(RuleBasedStateMachine):
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+SLICES = 250_000 if "SOAK" in os.environ else 40_000
+"""Of each of four seeds: a million in all where there is time."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+def test_slices_with_every_fault_leave_no_microjoule_over(seed: int) -> None:
+    """Gaps, sleep, a lost GPU, resets and wraps of the counter, NaN, stuck and absurd values."""
+    rng = random.Random(f"faults {seed}")
+    book = EnergyBook(StaticWatts(15, 54, 45, 65), seed % 2 == 1, 1 + seed * 2, source="nvml", most_w=700.0)
+    now_us, counter_uj, slices, name = 10**9, rng.randrange(2**40), 0, 0
+    running: list[str] = []
+    billed_uj = uptime_uj = 0
+    spans = (PowerSpan.UPDATE, PowerSpan.SECOND, PowerSpan.MOMENT)
+    stuck = 0
+    power_w: float | None = 20.0
+    while slices < SLICES:
+        slices += 1
+        now_us += rng.choice((500, 5_000, 20_000, 100_000))
+        move = rng.random()
+        if move < 0.25 and len(running) < 12:
+            name += 1
+            running.append(str(name))
+            book.open(running[-1], now_us, rng.choice("mn"))
+        elif move < 0.5 and running:
+            ended = running.pop(rng.randrange(len(running)))
+            said = rng.choice(
+                (None, Phases(rng.randrange(400_000), rng.randrange(200_000), rng.randrange(900_000), 50, 90))
+            )
+            billed_uj += book.close(ended, now_us, said).energy_uj
+        elif move < 0.55 and running:
+            book.progress(rng.choice(running), now_us)
+        elif move < 0.57:
+            book.loading(now_us, rng.random() < 0.3)
+        else:
+            stuck = stuck - 1 if stuck else rng.choice((0,) * 200 + (30,))
+            if not stuck:
+                power_w = 25.0 + 60.0 * min(4, len(running)) + rng.uniform(-9, 9)
+                counter_uj += round(rng.uniform(1.0, 40.0) * 1e6)
+            fault = rng.random()
+            if fault < 0.002:
+                now_us += rng.choice((2_500_000, 60_000_000, 8 * 3_600_000_000))  # asleep
+            elif fault < 0.004:
+                book.sensor_lost(now_us)
+            elif fault < 0.006:
+                book.rest(now_us)
+            elif fault < 0.009:
+                counter_uj = rng.choice((0, 2**32, 2**64 - 1, counter_uj // 2))
+            elif fault < 0.011:
+                book.configure(now_us, source=rng.choice(("nvml", "amdgpu")))
+            else:
+                odd = rng.choice((float("nan"), float("inf"), -1.0, 65_535.0, 701.0, None))
+                said_w = odd if fault < 0.03 else power_w
+                counted = None if fault > 0.6 else counter_uj
+                at_us = now_us - rng.choice((0, 0, 0, 30_000, 400_000))
+                foreign_w = rng.choice((0.0, 0.0, 80.0))
+                book.reading(at_us, said_w, counted, 20.0, foreign_w, 5.0, span=spans[slices // 10_000 % 3])
+        if seed % 2 and slices % 500 == 0:
+            uptime_uj += book.take_uptime(now_us)[0]
+    for ended in running:
+        billed_uj += book.close(ended, now_us).energy_uj
+    book.sensor_lost(now_us)
+    sums, totals = book._sums, book.totals()
+    residual = sums.measured - (
+        sums.requests + sums.idle + sums.resident + sums.loading + sums.foreign + sums.unattributed
+    )
+    assert residual == 0
+    assert sums.requests == billed_uj * UNITS_PER_UJ
+    assert min(totals.idle_uj, totals.resident_uj, totals.loading_uj, totals.foreign_uj, uptime_uj) >= 0
+    assert totals.requests_uj == billed_uj > 0

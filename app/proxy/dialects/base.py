@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from app.access.refusals import Refusal
 from app.basics.compact import compact
 from app.engine.base import EngineBroken
+from app.power.attribution import Phases
 
 JSON = "application/json; charset=utf-8"
 
@@ -29,6 +30,17 @@ class Tokens:
     prompt: int | None = None
     completion: int | None = None
     source: str = "none"
+    phases: Phases | None = None
+    """What the engine itself says that it did when; None where it says nothing."""
+
+    def timed(self, frame: dict[str, Any]) -> None:
+        """Take Ollama's durations (nanoseconds, left out when zero), where a last frame has them."""
+        load_us, prompt_us, answer_us = (
+            _microseconds(frame.get(name))
+            for name in ("load_duration", "prompt_eval_duration", "eval_duration")
+        )
+        if prompt_us or answer_us:
+            self.phases = Phases(load_us, prompt_us, answer_us, self.prompt, self.completion)
 
     def said(self, prompt: object, completion: object) -> None:
         """Take the engine's own figures; anything but a whole number of at least 0 is no figure."""
@@ -48,6 +60,10 @@ def _count(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53:
         return value
     return None
+
+
+def _microseconds(nanoseconds: object) -> int:
+    return (_count(nanoseconds) or 0) // 1000
 
 
 class Frames(Protocol):

@@ -110,6 +110,7 @@ class OllamaEndpoint:
         """`prompt_eval_count` and `eval_count`, which Ollama leaves out when zero."""
         tokens = Tokens()
         tokens.said(answer.get("prompt_eval_count"), answer.get("eval_count"))
+        tokens.timed(answer)
         return tokens
 
     def whole_ended(self, answer: dict[str, Any]) -> bool:
@@ -169,6 +170,7 @@ class NdjsonFrames:
                 continue
             else:
                 self.tokens.said(frame.get("prompt_eval_count"), frame.get("eval_count"))
+                self.tokens.timed(frame)
             self.tokens.counted(self.deltas)
             self._held = line
             self.ended = True
