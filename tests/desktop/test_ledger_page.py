@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QApplication
 
 from app.desktop.pages.ledger_model import PAGE_ROWS, Column, cell
 from app.desktop.pages.ledger_rows import PAGES_KEPT
+from app.desktop.pages.record import RecordPanel
+from app.desktop.text import ElidedText
 from app.ledger.listing import Page
 from tests.desktop.fake_gateway import a_row
 from tests.desktop.ledger_bench import Bench, benches
@@ -108,7 +110,7 @@ def test_what_a_record_does_not_know_is_a_dash() -> None:
         outcome=None,
     )
     read = [cell(genesis, column, "USD") for column in Column]
-    assert read[1:7] == ["–", "genesis", "–", "–", "–", "–"]
+    assert read[1:7] == ["–", "beginning", "–", "–", "–", "–"]
     aborted = a_row(1, tok_in=26, tok_out=None)
     assert cell(aborted, Column.TOKENS, "USD") == "26 + –"
 
@@ -130,6 +132,28 @@ def test_qt_s_own_tester_finds_nothing_to_complain_about(bench: Make) -> None:
 
 
 # Searching
+
+
+def test_what_a_record_is_and_how_it_ended_is_said_and_searched_for_in_plain_words(bench: Make) -> None:
+    ledger = bench(40)
+    nothing = dict.fromkeys(("key", "model", "tok_in", "tok_out", "e_uj", "outcome"))
+    ledger.face.odd_rows[39] = {"kind": "labor", "dur_us": 5_400_000_000, **nothing}
+    ledger.face.odd_rows[40] = {"kind": "a kind of later", **nothing}
+    ledger.play()
+    assert [ledger.cell(row, Column.MODEL) for row in (0, 1)] == ["a kind of later", "labour"]
+    assert ledger.cell(1, Column.DURATION) == "1 h 30 min"
+
+    async def story() -> None:
+        for words, code in (("Labour", "labor"), ("client left", "client_abort"), ("phone", "phone")):
+            ledger.model.restart(words)
+            await settled(ledger.tasks)
+            assert ledger.face.pages_asked[-1][2] == code
+            assert ledger.model.search == words
+
+    ledger.play(story)
+    panel = RecordPanel()
+    panel.show_title(a_row(39, kind="labor"))
+    assert ": labour, " in panel.findChildren(ElidedText)[0].text()
 
 
 def test_a_search_waits_for_a_pause_in_typing_and_then_asks_once(bench: Make, qtbot) -> None:

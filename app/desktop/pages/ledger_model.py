@@ -20,11 +20,11 @@ from app.desktop import format as fmt
 from app.desktop.icons import icon
 from app.desktop.pages.ledger_rows import LedgerRows
 from app.desktop.receipt_wording import MARKS, ReceiptMark, deciding, state_of
+from app.desktop.record_wording import kind, outcome, searched
 from app.desktop.tasks import FaceTasks
 from app.desktop.text import current_theme, sized
 from app.face import GatewayFace, ReceiptsView
 from app.ledger.listing import LedgerRow, Page
-from app.ledger.outcomes import RequestOutcome
 
 PAGE_ROWS: Final = 200
 _FAILING: Final = "The ledger could not be read"
@@ -56,18 +56,6 @@ _HEADERS: Final = {
     Column.TOTAL: ("Total", "All of this client's costs so far"),
 }
 _NUMBERS: Final = frozenset({Column.TOKENS, Column.DURATION, Column.ENERGY, Column.COST, Column.TOTAL})
-
-_OUTCOMES: Final = {
-    RequestOutcome.COMPLETE.value: "complete",
-    RequestOutcome.CLIENT_ABORT.value: "client left",
-    RequestOutcome.BUDGET_CUT.value: "cap reached",
-    RequestOutcome.CUT_OFF.value: "ended early",
-    RequestOutcome.REFUSED.value: "refused",
-    RequestOutcome.UPSTREAM_ERROR.value: "engine failed",
-    RequestOutcome.TIMEOUT.value: "timed out",
-    RequestOutcome.STOPPED.value: "stopped",
-    RequestOutcome.CRASH_RECOVERED.value: "recovered after a crash",
-}
 
 _OF_ROWS: Final = frozenset(
     {
@@ -202,9 +190,12 @@ class LedgerModel(QAbstractTableModel):
         """Follow a change of the system's font."""
         self._font = sized(font, 0)
 
+    async def _page(self, before: int | None) -> Page:
+        return await self._face.ledger.page(before, PAGE_ROWS, search=searched(self._search))
+
     async def _begin(self, this_list: int) -> None:
         try:
-            page = await self._face.ledger.page(None, PAGE_ROWS, search=self._search)
+            page = await self._page(None)
             if this_list == self._list:
                 self._start_with(page)
                 self.behind.emit(False)
@@ -220,7 +211,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _append(self, this_list: int) -> None:
         try:
-            page = await self._face.ledger.page(self._rows.next, PAGE_ROWS, search=self._search)
+            page = await self._page(self._rows.next)
             if this_list == self._list:
                 self._add_below(page)
         finally:
@@ -239,7 +230,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _look_for_newer(self, this_list: int, follow: Callable[[], bool]) -> None:
         try:
-            page = await self._face.ledger.page(None, PAGE_ROWS, search=self._search)
+            page = await self._page(None)
         finally:
             self._refreshing = False
         if this_list != self._list:
@@ -271,7 +262,7 @@ class LedgerModel(QAbstractTableModel):
 
     async def _refill(self, this_list: int, number: int, cursor: int) -> None:
         try:
-            page = await self._face.ledger.page(cursor, PAGE_ROWS, search=self._search)
+            page = await self._page(cursor)
         finally:
             if this_list == self._list:
                 self._asked.discard(number)
@@ -293,9 +284,9 @@ def cell(row: LedgerRow, column: Column, currency: str) -> str:
         case Column.KEY:
             return row.key or fmt.NOTHING
         case Column.MODEL:
-            return row.model or row.kind
+            return row.model or kind(row)
         case Column.OUTCOME:
-            return _OUTCOMES.get(row.outcome or "", row.outcome or fmt.NOTHING)
+            return outcome(row) or fmt.NOTHING
         case Column.TOKENS:
             if row.tok_in is None and row.tok_out is None:
                 return fmt.NOTHING

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QPlainText
 
 from app.desktop import format as fmt
 from app.desktop.clipboard import copy_text
+from app.desktop.record_wording import kind
 from app.desktop.text import ElidedText, IconButton, Text, monospace
 from app.desktop.theme import CARD_GAP, INNER_GAP, SPACE, Tone
 from app.ledger.listing import LedgerRow
@@ -75,7 +76,7 @@ class RecordPanel(QWidget):
 
     def show_title(self, row: LedgerRow) -> None:
         """Say which record it is; its bytes are on their way."""
-        self._title.say(f"Record {fmt.count(row.seq)} of log {row.log}: {row.kind}, {fmt.stamp(row.t0_us)}")
+        self._title.say(f"Record {fmt.count(row.seq)} of log {row.log}: {kind(row)}, {fmt.stamp(row.t0_us)}")
         self._hash.say("")
         self._bytes.setPlainText("")
 
