@@ -126,6 +126,7 @@ BAD_HTTP: dict[str, tuple[Lie, str]] = {
     "507": (says(507), "has no room left (507)"),
     "301": (says(301, b"", Location="http://169.254.169.254/"), "redirects (301), which is not followed"),
     "404": (says(404), "refuses the records (404)"),
+    "413": (says(413), "(413)"),
     "no HTTP": (speaks_ssh, "does not speak HTTP"),
     "a body without end": (floods, "answers without end"),
     "a body that drips": (drips, "did not answer within 0.5 s"),
