@@ -138,6 +138,13 @@ def parser() -> argparse.ArgumentParser:
         "weight": "where others wait, too, it has so many turns for one of theirs",
     }.items():
         keys.add_argument(f"--{name}", type=int, default=None, metavar="N", help=f"create, limit: {words}")
+    for name in ("day", "month"):
+        keys.add_argument(
+            f"--cost-per-{name}",
+            default=None,
+            metavar="AMOUNT",
+            help=f"create, limit: so much money it may spend a {name}, for example 0.50",
+        )
     keys.add_argument(
         "--hours",
         action="append",

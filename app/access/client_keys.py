@@ -56,6 +56,8 @@ class ClientKeys:
         """Those of them whose end cannot be recorded before the ledger's lost tail is back."""
         self.revoked: Signal[[str]] = Signal()
         """Told the id of a key that has just stopped working."""
+        self.known: Signal[[list[Principal]]] = Signal()
+        """Told all that may come in, just before they may."""
 
     async def load(self) -> None:
         """Make the first client and its key on the first start, and open the door to all that are known."""
@@ -314,6 +316,7 @@ class ClientKeys:
                 principals.append(replace(by_key[key_id], sha256=row.sha256, address=row.id))
         for digest in self._operator:
             principals.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
+        self.known(principals)
         self._access.replace(principals)
 
 

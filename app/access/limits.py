@@ -6,9 +6,10 @@ settings allow and never widens it.
 
 The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (names, with or without their tag),
 `expires` (seconds since 1970), `requests_per_minute`, `tokens_per_minute` (in and out), `concurrent` (at once), `hours`
-(see there) and `weight` (so many turns for one of a key that says nothing). What is absent or null is not limited.
-`address_of` alone makes the row an address of a key's own: it names that key, whose limits then count. A row with
-`whole_client` is no key either: what it says counts for all keys of its client together.
+(see there), `weight` (so many turns for one of a key that says nothing), `cost_per_day` and `cost_per_month` (money, as
+a number or its digits). What is absent or null is not limited. `address_of` alone makes the row an address of a key's
+own: it names that key, whose limits then count. A row with `whole_client` is no key either: what it says counts for all
+keys of its client together.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from app.access.hours import Hours, HoursError
+from app.billing.money import pico_to_decimal, to_pico
 from app.models.names import canonical
+from app.settings.values import MONEY, as_json
 
 TOKENS_MOST = 1_000_000
 MODELS_MOST = 100
+COST_MOST = 9_000_000
+COSTS = ("cost_per_day", "cost_per_month")
 NAME_MOST = 256
 EXPIRES_MOST_S = 253_402_300_799
 """The end of the year 9999, which is as far as dates can be written."""
@@ -49,6 +55,15 @@ class Limits:
     concurrent: int | None = None
     weight: int | None = None
     """Its share where others wait, too: so many turns for one of theirs; None: one."""
+    cost_per_day_pico: int | None = None
+    cost_per_month_pico: int | None = None
+    """In pico-units of the ledger's currency, by the calendar of the contributor's time zone."""
+
+    @property
+    def budgets(self) -> dict[str, int]:
+        """How much money a `day`, a `month`, in pico-units of the ledger's currency."""
+        both = {"day": self.cost_per_day_pico, "month": self.cost_per_month_pico}
+        return {period: amount for period, amount in both.items() if amount is not None}
 
     @property
     def rated(self) -> bool:
@@ -80,6 +95,8 @@ class Limits:
         for name in _WHOLES:
             if (rate := getattr(self, name)) is not None:
                 said[name] = rate
+        for period, amount in self.budgets.items():
+            said[f"cost_per_{period}"] = as_json(pico_to_decimal(amount))
         if self.address_of is not None:
             said["address_of"] = self.address_of
         if self.whole_client:
@@ -119,6 +136,7 @@ class Limits:
             _hours(said.get("hours")),
             _flag(said, "whole_client"),
             *(_whole(said, name, most) for name, most in _WHOLES.items()),
+            *(_cost(said, name) for name in COSTS),
         )
 
 
@@ -127,7 +145,7 @@ RATES = {"requests_per_minute": 100_000, "tokens_per_minute": 1_000_000_000, "co
 """What limits how fast a key may ask, and the most that each can be."""
 WEIGHT_MOST = 1000
 _WHOLES = {**RATES, "weight": WEIGHT_MOST}
-_FIELDS = ("max_output_tokens", "models", "expires", "hours", *_WHOLES, "address_of", "whole_client")
+_FIELDS = ("max_output_tokens", "models", "expires", "hours", *_WHOLES, *COSTS, "address_of", "whole_client")
 
 
 def listed(model: str, names: frozenset[str]) -> bool:
@@ -149,6 +167,22 @@ def _flag(said: Mapping[str, object], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise LimitError(f"{name} must be true or false.")
     return value is True
+
+
+def _cost(said: Mapping[str, object], name: str) -> int | None:
+    """Pico-units of an amount that is written as a number or as its digits."""
+    value = said.get(name)
+    if value is None:
+        return None
+    try:
+        amount = MONEY.read(value)
+    except ValueError:
+        amount = None
+    if not isinstance(amount, Decimal) or not 0 < amount <= COST_MOST:
+        raise LimitError(
+            f"{name} must be an amount above 0 and up to {COST_MOST}, with at most 12 decimals, such as 0.50."
+        )
+    return to_pico(amount)
 
 
 def _models(value: object) -> frozenset[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
-from app.access.limits import RATES, LimitError, Limits
+from app.access.limits import COSTS, RATES, LimitError, Limits
 from app.basics.clock import mono_us, wall_us
+from app.basics.figures import plain_digits
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
@@ -61,6 +62,7 @@ def _limits(options: argparse.Namespace) -> Limits:
                 **{name: getattr(options, name) for name in RATES},
                 "weight": options.weight,
                 "hours": options.hours,
+                **{name: getattr(options, name) for name in COSTS},
             }
         )
     except LimitError as error:
@@ -126,7 +128,9 @@ def _show(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
         show(_COLUMNS, (_row(key) for key in answer["keys"]))
         for client in answer.get("clients", ()):
             if client["limits"]:
-                print(f"All keys of {client['client']} together: {_said(client['limits'])}.")
+                print(
+                    f"All keys of {client['client']} together: {_said(client['limits'], client.get('budgets', ()))}."
+                )
     elif options.action == "create":
         print(answer["key"])
         if options.address:
@@ -151,13 +155,26 @@ def _row(key: Mapping[str, Any]) -> tuple[str, ...]:
     ends = key["limits"].get("expires")
     over = ends is not None and ends * 1e6 <= wall_us()
     state = "revoked" if key["revoked"] is not None else "expired" if over else "active"
-    return key["id"], key["label"], key["client"], created, state, _said(key["limits"])
+    return (
+        key["id"],
+        key["label"],
+        key["client"],
+        created,
+        state,
+        _said(key["limits"], [one for one in key.get("budgets", ()) if one["of"] == "key"]),
+    )
 
 
-def _said(limits: Mapping[str, Any]) -> str:
-    """The limits of a key in a few words; nothing where it has none."""
+def _said(limits: Mapping[str, Any], budgets: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The limits of a key in a few words, and what is left of its budgets where a gateway says; nothing where it has
+    none."""
+    left = {f"cost_per_{one['period']}": one["left"] for one in budgets}
     said = [] if "max_output_tokens" not in limits else [f"{limits['max_output_tokens']} tokens"]
     said += [f"{limits[name]} {words}" for name, words in _RATES_SAID.items() if name in limits]
+    for name in COSTS:
+        if name in limits:
+            rest = f" ({plain_digits(left[name])} left)" if name in left else ""
+            said.append(f"{limits[name]} a {name.removeprefix('cost_per_')}{rest}")
     said += limits.get("models", [])
     said += limits.get("hours", [])
     if "address_of" in limits:

@@ -112,7 +112,7 @@ async def running(
         )
         opened.callback(meter.stop)
         jobs = Jobs(
-            books.cap.purse,
+            books.funds,
             books.ledger,
             meter,
             hold_seconds=lambda: store.current.hold_seconds,

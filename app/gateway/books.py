@@ -15,6 +15,8 @@ from app.access.identity import Identity
 from app.access.principals import new_key
 from app.basics.clock import mono_us, wall_us
 from app.billing.pricing import Pricing
+from app.billing.purses import Funds
+from app.gateway.client_purses import ClientPurses
 from app.gateway.delivery.ahead import Ahead, ahead
 from app.gateway.labour import Labour
 from app.gateway.newest import Newest
@@ -50,6 +52,8 @@ class Books:
         run_token: str,
         settings: Settings,
         cap: SpendingCap,
+        funds: Funds,
+        purses: ClientPurses,
         labour: Mapping[str, LabourSum],
         lost: Sequence[Ahead] = (),
     ) -> None:
@@ -65,6 +69,8 @@ class Books:
         """What clients' receivers have shown to have that is missing here."""
         self._terms_due = bool(lost)
         self.cap = cap
+        self.funds = funds
+        self.purses = purses
         self.labour = Labour(ledger, cap.purse, lambda: self.pricing, labour)
 
     @classmethod
@@ -101,9 +107,13 @@ class Books:
             )
             run_token = new_key()
             keys = ClientKeys(ledger, vault, access, identity.operator_token, run_token)
-            await keys.load()
             cap = SpendingCap(ledger, settings())
+            funds = Funds(cap.purse)
+            purses = ClientPurses(ledger, funds, settings().time_zone)
+            keys.known.connect(purses.follow)
+            await keys.load()
             await cap.ask(settings())
+            await purses.ready()
             books = cls(
                 identity,
                 ledger,
@@ -113,6 +123,8 @@ class Books:
                 run_token,
                 settings(),
                 cap,
+                funds,
+                purses,
                 await ledger.labour(),
                 lost,
             )
@@ -143,6 +155,7 @@ class Books:
         self.cap.purse.restore(cost_pico, now_us, now_us)
         self.cap.ask_again(settings, self.labour)
         self.keys.refresh()
+        self.purses.read_again()
         self.labour.read_again()
 
     def tail(self, sentence: str | None) -> None:
@@ -161,6 +174,7 @@ class Books:
         """Go by the cap and the prices of `settings` from now on. The record of them is written before any that is
         priced by them, and nobody waits for it: a full disk must not keep a cap from being set."""
         self.cap.follow(settings)
+        self.purses.set_zone(settings.time_zone)
         pricing = pricing_of(settings)
         if pricing != self.pricing:
             self.pricing = pricing
@@ -203,6 +217,7 @@ class Books:
     async def close(self) -> None:
         """Everything that was recorded is durable on return."""
         await self.cap.close()
+        await self.purses.close()
         await self.ledger.close()
         await self._newest.close()
 

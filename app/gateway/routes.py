@@ -82,7 +82,7 @@ def routes(
         opening=Opening(lambda: clocks(store.current.time_zone)),
         allowances=allowances,
         queue=queue,
-        cap=books.cap.purse,
+        funds=books.funds,
         ledger=books.ledger,
         meter=gateway.meter,
         engine=lambda: upstream.engine,
@@ -97,7 +97,9 @@ def routes(
     table |= ReadOnly(
         books.access, models, lambda: upstream.engine, policy, upstream.watch.failed, spoken, allowances
     ).routes()
-    table |= Control(books.access, books.ledger, store, settings, books.keys, books.labour, look).routes()
+    table |= Control(
+        books.access, books.ledger, store, settings, books.keys, books.labour, books.purses, look
+    ).routes()
     table |= LabourControl(books.access, books.ledger, books.labour, lambda: store.current.currency).routes()
     table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()

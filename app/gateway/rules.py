@@ -25,6 +25,7 @@ def rules(
         purse = books.cap.purse
         purse.look(now_us)
         books.cap.make_sure(store.current, books.labour)
+        books.purses.make_sure()
         least = books.pricing.ceiling(meter.full_w, store.current.hold_seconds, now_us)
         to_us = purse.span.to_us
         if purse.spent + least <= purse.cap:

@@ -22,6 +22,7 @@ from app.face import SettingsFace, Snapshot
 from app.ledger.findings import GRAVITY
 from app.ledger.sqlite.store import Ledger
 from app.proxy.bodies import read_body
+from app.proxy.budgets import BudgetBook, budgets_json
 from app.proxy.dialects.base import JSON, dump
 from app.proxy.figures import figures, running
 from app.proxy.labour_book import LabourBook
@@ -52,6 +53,7 @@ class Control:
         settings: SettingsFace,
         keys: ClientKeys,
         labour: LabourBook,
+        budgets: BudgetBook,
         look: Callable[[], Snapshot],
     ) -> None:
         self._access = access
@@ -60,6 +62,7 @@ class Control:
         self._settings = settings
         self._keys = keys
         self._labour = labour
+        self._budgets = budgets
         self._look = look
 
     def routes(self) -> dict[str, dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]]]:
@@ -78,9 +81,12 @@ class Control:
         }
 
     async def stats(self, request: web.BaseRequest) -> web.Response:
-        """Usage totals and the terms they were billed under: of the key's client, or of all for the operator."""
-        log = self._access.identify(request.headers, request.remote).scope
-        return reply(figures(self._look(), self._ledger, self._store, self._labour, log))
+        """Usage totals and the terms they were billed under: of the key's client, or of all for the operator; and what
+        the key may spend a day or a month."""
+        principal = self._access.identify(request.headers, request.remote)
+        shown = figures(self._look(), self._ledger, self._store, self._labour, principal.scope)
+        shown["budgets"] = budgets_json(self._budgets.of(principal.key, principal.log))
+        return reply(shown)
 
     async def read_config(self, request: web.BaseRequest) -> web.Response:
         """Every parameter: value, unit, bounds, label, help."""
@@ -174,7 +180,16 @@ class Control:
     async def list_keys(self, request: web.BaseRequest) -> web.Response:
         """Every key, without its secret, and every client."""
         self._access.operator(request.headers, request.remote)
-        return reply({"keys": self._keys.all(), "clients": self._keys.clients()})
+        logs = {client.name: client.log for client in self._ledger.clients()}
+        keys = [
+            {**key, "budgets": budgets_json(self._budgets.of(key["id"], logs.get(key["client"], "")))}
+            for key in self._keys.all()
+        ]
+        clients = [
+            {**client, "budgets": budgets_json(self._budgets.of("", client["log"]))}
+            for client in self._keys.clients()
+        ]
+        return reply({"keys": keys, "clients": clients})
 
     async def create_key(self, request: web.BaseRequest) -> web.Response:
         """`{"label", "client"?, "limits"?, "address"?}` → the new key, in plain text this once; see `Limits` for its
@@ -188,6 +203,7 @@ class Control:
             return reply(address, 201)
         client = None if body.get("client") is None else _name(body, "client")
         made = await self._keys.create(_name(body, "label"), client, _limits(body))
+        await self._budgets.ready()
         told(request, (made["id"],))
         if body.get("address") is True:
             made = {**made, "address": await self._new_address(made["id"])}
@@ -223,6 +239,7 @@ class Control:
             raise Refusal(404, "key_not_found", str(error)) from None
         except LimitError as error:
             raise Refusal(400, "invalid_value", str(error)) from None
+        await self._budgets.ready()
         told(request, (done["id"],))
         return reply(done)
 

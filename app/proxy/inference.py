@@ -20,7 +20,7 @@ from app.access.opening import Opening
 from app.access.refusals import Refusal
 from app.basics.clock import mono_us, wall_us
 from app.billing.pricing import Pricing
-from app.billing.purse import Purse
+from app.billing.purses import Funds
 from app.engine.base import Engine, EngineBroken, EngineError, EngineTimeout, EngineUnreachable, Reply
 from app.engine.evidence import has_no_such_path
 from app.ledger.holds import HoldRow
@@ -32,6 +32,7 @@ from app.proxy.admission import PARSE_IN_THREAD_B, Admission, Answered, Call, re
 from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object, large_json_object, splice
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import gateway_json
+from app.proxy.no_money import no_money
 from app.proxy.settling import Settling
 from app.proxy.waiting import Queue, QueuePlace
 from app.proxy.waiting_stream import WaitingStream, asks_to_be_told
@@ -50,7 +51,7 @@ class Inference:
         opening: Opening,
         allowances: Allowances,
         queue: Queue,
-        cap: Purse,
+        funds: Funds,
         ledger: Ledger,
         meter: Meter,
         engine: Callable[[], Engine],
@@ -64,7 +65,7 @@ class Inference:
         self._opening = opening
         self._allowances = allowances
         self._queue = queue
-        self._cap = cap
+        self._funds = funds
         self._ledger = ledger
         self._meter = meter
         self._engine = engine
@@ -72,7 +73,7 @@ class Inference:
         self._hold_seconds = hold_seconds
         self._jobs = jobs
         self._engine_failed = engine_failed
-        self._books = Settling(cap, ledger, meter)
+        self._books = Settling(funds, ledger, meter)
 
     async def serve(self, request: web.BaseRequest, endpoint: Endpoint) -> web.StreamResponse:
         """Answer one inference request. Raises Refusal while nothing of an answer has been sent."""
@@ -85,6 +86,7 @@ class Inference:
             return web.Response(body=answered.body, headers={"Content-Type": JSON})
         self._access.require(principal)  # the body may have taken a minute to come
         with self._allowances.take(principal, len(call.body)) as grant:  # 3
+            self._require_budget(call)
             place = self._queue.enter(call, principal.weight)  # 4
             try:
                 if place.turn.running:
@@ -97,11 +99,22 @@ class Inference:
             finally:
                 place.leave()
 
+    def _require_budget(self, call: Call) -> None:
+        """Refusal 402 where the budget of the key or its client is spent: nobody need wait to hear that."""
+        if not self._funds.beside_cap:
+            return
+        payer, pricing, now_us = call.principal, self._pricing(), wall_us()
+        wanted_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
+        short = self._funds.spent_out(wanted_pico, payer.key, payer.log, now_us)
+        if short is not None:
+            raise no_money(short, wanted_pico, now_us, pricing.tariff.currency)
+
     def _still_welcome(self, call: Call) -> None:
         """Much may have happened while a request waited. Refusal 401, 402, 403 or 503."""
         self._access.require(call.principal)
         self._opening.require(call.principal)
         self._admission.require_serving()
+        self._require_budget(call)
 
     async def _told(
         self, request: web.BaseRequest, call: Call, grant: Grant, place: QueuePlace
@@ -138,7 +151,7 @@ class Inference:
             self._jobs.remove(job)
 
     def _hold(self, call: Call, grant: Grant, place: QueuePlace) -> Job:
-        """Reserve the next seconds of full power; Refusal 402 where the cap has no room for them."""
+        """Reserve the next seconds of full power; Refusal 402 where the cap or a budget has no room for them."""
         if self._ledger.fault is not None:
             # It came while the body did: what cannot be recorded is not asked of the engine.
             raise Refusal(507, STORAGE.code, self._ledger.fault, retry_after_s=60)
@@ -148,15 +161,10 @@ class Inference:
             place.id or new_id(now_us), call, grant, place, pricing, now_us, mono_us(), asyncio.current_task()
         )
         job.hold_pico = pricing.ceiling(self._meter.full_w, self._hold_seconds(), now_us)
-        if not self._cap.hold(job.id, job.hold_pico, now_us):
-            raise Refusal(
-                402,
-                "cap_reached",
-                # Where what is spent leaves no room for a single request, the blocker has said so before.
-                "The contributor's spending cap has no room for another request beside those that run: try again when "
-                "one has ended.",
-                retry_after_s=5,
-            )
+        payer = call.principal
+        short = self._funds.hold(job.id, job.hold_pico, payer.key, payer.log, now_us)
+        if short is not None:
+            raise no_money(short, job.hold_pico, now_us, pricing.tariff.currency)
         row = HoldRow(
             request_id=job.id,
             log=call.principal.log,

@@ -15,13 +15,14 @@ from app.access.allowances import Grant
 from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
 from app.billing.pricing import Pricing
-from app.billing.purse import Purse
+from app.billing.purses import Funds, PurseOf
 from app.ledger.heads import Receipt
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
 from app.power.accounts import ClosedAccount
 from app.power.meter import Meter
 from app.proxy.admission import Call
+from app.proxy.no_money import out_of_money
 from app.proxy.waiting import QueuePlace
 
 RENEW_EVERY_S = 0.75
@@ -39,7 +40,6 @@ class Ending:
     sentence: str
 
 
-CAP = Ending(RequestOutcome.BUDGET_CUT, 402, "cap_reached", "The contributor's spending cap is reached.")
 STALLED = Ending(
     RequestOutcome.TIMEOUT, 504, "stalled", "Nothing moved for too long, so the request was ended."
 )
@@ -158,14 +158,14 @@ class Jobs:
 
     def __init__(
         self,
-        cap: Purse,
+        funds: Funds,
         ledger: Ledger,
         meter: Meter,
         *,
         hold_seconds: Callable[[], float],
         patience: Callable[[], Patience],
     ) -> None:
-        self._cap = cap
+        self._funds = funds
         self._ledger = ledger
         self._meter = meter
         self._hold_seconds = hold_seconds
@@ -225,20 +225,28 @@ class Jobs:
                 self.end(job, REVOKED)
 
     def respect_cap(self) -> None:
-        """End the newest requests until what is spent and held fits under the cap, which may have been lowered.
+        """End the newest requests until what is spent and held fits under the cap, which may have been lowered, and
+        into the budgets of their keys and clients.
 
         Waiting for the next renewal would not do: with shared power a hold lasts as many times longer as there are
         requests. What a request has cost so far stays spent; the rest of its hold becomes free.
         """
         now_us, wall = mono_us(), wall_us()
-        self._cap.look(wall)
-        over = self._cap.over
-        for job in reversed(tuple(self._jobs.values())):
-            if over <= 0:
-                return
-            if not job.settled:
-                over -= max(0, job.hold_pico - self._so_far(job, self._meter.accrued(job.id), now_us, wall))
-                self.end(job, CAP)
+        self._funds.look(wall)
+        for short in self._funds.over():
+            over = short.purse.over
+            for job in reversed(tuple(self._jobs.values())):
+                if over <= 0:
+                    break
+                if not job.settled and self._funds.holds_in(job.id, short):
+                    over -= max(
+                        0, job.hold_pico - self._so_far(job, self._meter.accrued(job.id), now_us, wall)
+                    )
+                    self._cut(job, short, wall)
+
+    def _cut(self, job: Job, short: PurseOf, wall: int) -> None:
+        code, sentence = out_of_money(short, wall, job.pricing.tariff.currency)
+        self.end(job, Ending(RequestOutcome.BUDGET_CUT, 402, code, sentence))
 
     def storage_failed(self) -> None:
         """The disk takes nothing any more: end what runs, and let go of those who wait for it."""
@@ -258,7 +266,8 @@ class Jobs:
         waive = None if job.delivered else job.id
         if await self._ledger.gave_up(recorded, waive):
             if waive is not None:
-                self._cap.restore(-job.cost_pico, job.ended_us, wall_us())
+                payer = job.call.principal
+                self._funds.refund(job.cost_pico, payer.key, payer.log, job.ended_us, wall_us())
                 job.cost_pico = 0
             self._let_go(job)
 
@@ -312,9 +321,10 @@ class Jobs:
         ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
         if job.hold_pico - so_far < ahead:
             wanted = so_far + pricing.ceiling(self._meter.full_w, seconds, wall)
-            if not self._cap.renew(job.id, wanted, wall):
+            short = self._funds.renew(job.id, wanted, wall)
+            if short is not None:
                 if job.hold_pico - so_far < pricing.ceiling(self._meter.full_w, 2 * RENEW_EVERY_S, wall):
-                    self.end(job, CAP)
+                    self._cut(job, short, wall)
                 return
             job.hold_pico = wanted
 

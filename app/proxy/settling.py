@@ -13,7 +13,7 @@ from typing import Any
 
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
-from app.billing.purse import Purse
+from app.billing.purses import Funds
 from app.ledger.drafts import UsageDraft
 from app.ledger.outcomes import RequestOutcome
 from app.ledger.sqlite.store import Ledger
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 class Settling:
     """Settles one request after the other."""
 
-    def __init__(self, cap: Purse, ledger: Ledger, meter: Meter) -> None:
-        self._cap = cap
+    def __init__(self, funds: Funds, ledger: Ledger, meter: Meter) -> None:
+        self._funds = funds
         self._ledger = ledger
         self._meter = meter
 
@@ -82,7 +82,9 @@ class Settling:
         cost = 0 if free else pricing.request_cost(spread, closed.share_us)
         job.closed = closed
         job.ended_us = job.started_us + closed.dur_us
-        job.cost_pico = self._cap.settle(job.id, cost, job.ended_us, wall_us())
+        job.cost_pico = self._funds.settle(
+            job.id, cost, call.principal.key, call.principal.log, job.ended_us, wall_us()
+        )
         job.settled = True
         job.grant.counts(None if tokens.source == "none" else (tokens.prompt or 0) + (tokens.completion or 0))
         draft = UsageDraft(
@@ -109,6 +111,7 @@ class Settling:
 
     def figures(self, job: Job, outcome: RequestOutcome, tokens: Tokens) -> Figures:
         assert job.closed is not None
+        payer = job.call.principal
         return Figures(
             request_id=job.id,
             outcome=outcome.value,
@@ -116,8 +119,8 @@ class Settling:
             energy_uj=job.closed.energy_uj,
             energy_source=job.closed.source,
             cost_pico=job.cost_pico,
-            spent_pico=self._ledger.totals(job.call.principal.log).cost_pico,
-            remaining_pico=max(0, self._cap.cap - self._cap.spent),
+            spent_pico=self._ledger.totals(payer.log).cost_pico,
+            remaining_pico=self._funds.left(payer.key, payer.log),
             currency=job.pricing.tariff.currency,
             billing_mode=job.pricing.mode.value,
             tokens=tokens,
@@ -130,6 +133,6 @@ class Settling:
             self.settle(job, RequestOutcome.UPSTREAM_ERROR, Tokens())
             return
         self._meter.close(job.id)
-        self._cap.release(job.id)
+        self._funds.release(job.id)
         self._ledger.release(job.id)
         job.settled = True

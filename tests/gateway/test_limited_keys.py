@@ -209,7 +209,12 @@ def test_limits_from_a_terminal_with_a_gateway_and_without_stand_after_a_restart
         assert done.stdout.endswith("): 2 at once.\n"), done
     done = run(tmp_path, "keys", "limit", "first key", "--requests-per-minute", "9", *words)
     assert done.stdout.endswith("): 9 requests/min, 2 at once.\n"), done
+    done = run(tmp_path, "keys", "limit", "first key", "--cost-per-day", "0.50", *words)
+    assert done.stdout.endswith("): 9 requests/min, 2 at once, 0.5 a day.\n"), done
+    done = run(tmp_path, "keys", "limit", "first key", "--cost-per-month", "$5", *words)
+    assert (done.returncode, "cost_per_month must be an amount above 0" in done.stderr) == (2, True)
     with gateway(tmp_path, "--simulate"):
+        assert "2 at once, 0.5 a day (0.5 left)" in run(tmp_path, "keys", "list", *words).stdout
         assert "9 requests/min, 2 at once" in run(tmp_path, "keys", "list", *words).stdout
         assert run(tmp_path, "keys", "limit", "first key", "--anew", *words).stdout.endswith("no limits.\n")
         done = run(tmp_path, "keys", "limit", "--client", "First client", "--concurrent", "3", *words)
