@@ -104,6 +104,8 @@ def status(
         f"Spent {money('period_cost_pico')} of {money('spending_cap_pico')}{_in_period(stats)}, "
         f"{stats['requests']} requests, {stats['total_watts']:.0f} W now."
     )
+    if stats["running"] or stats["waiting"]:
+        lines.append(f"{stats['running']} running now, {stats['waiting']} waiting for their turn.")
     if stats["cap_warning_percent"]:
         lines.append(f"{stats['cap_warning_percent']} % of the spending cap is spent.")
     container = engine["container"]

@@ -13,6 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 
+from app.commands.verbs import status
 from app.engine.ollama import OllamaEngine
 from tests.gateway.conftest import MODEL, Build, House, Scripted, chat
 from tests.gateway.speaking import refusal as worded
@@ -404,6 +405,27 @@ async def test_what_the_engine_refuses_after_comments_ends_the_stream_in_its_wor
     assert b"error" in rest
     assert b"[DONE]" not in rest
     await first
+
+
+async def test_the_terminal_says_how_many_run_and_wait(build: Build, scripted: Scripted, gate: Gate) -> None:
+    house = await build(upstream=await scripted(gate.answer), parallel=1)
+
+    async def said() -> list[str]:
+        told = []
+        for path in ("/health", "/stats", "/admin/engine", "/admin/public-address"):
+            async with house.get(path, key=house.operator) as reply:
+                told.append(await reply.json())
+        return status(told[0], told[1], told[2], told[3], house.gateway.address)
+
+    assert not any("waiting" in line for line in await said())
+    tasks = [asyncio.create_task(asked(house)) for _ in range(3)]
+    await gate.has(1)
+    await until(lambda: waiting(house) == 2)
+    assert "1 running now, 2 waiting for their turn." in await said()
+    for _ in range(3):
+        await gate.has(1)
+        gate.let_one_go()
+    await asyncio.gather(*tasks)
 
 
 @pytest.mark.parametrize("stream", [True, False])
