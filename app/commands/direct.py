@@ -141,7 +141,7 @@ async def _shelf(
         books = await Books.open(base.folders, await base.vault(), lambda: base.store.current)
         stack.push_async_callback(books.close)
         audit = books.record_update
-    sensor = await probed()
+    sensor = await probed(base.store.current.metered_gpus)
     stack.callback(sensor.close)
     await refresh()
     shelf = Shelf(

@@ -17,7 +17,7 @@ from app.commands.common import Ground
 from app.engine.base import Engine
 from app.engine.host import EngineHost, HostCare, NoHost
 from app.power.sensors.base import NullSensor, Sensor
-from app.power.sensors.probe import probe_sensors
+from app.power.sensors.probe import metered, probe_sensors
 
 if TYPE_CHECKING:
     from app.containers.docker import Docker
@@ -50,7 +50,7 @@ async def parts(base: Ground, simulate: bool) -> AsyncIterator[Parts]:
         async with _simulated(base) as made:
             yield made
         return
-    sensor = await probed()
+    sensor = await probed(settings.metered_gpus)
     if settings.engine == "container":
         yield contained(base, sensor)
         return
@@ -104,8 +104,8 @@ def _daemon_finder() -> Callable[[str], Awaitable[Docker]]:
     return find_daemon
 
 
-async def probed() -> Sensor:
-    """What measures the GPU that the engine uses."""
+async def probed(wanted: tuple[str, ...] = ()) -> Sensor:
+    """What measures the GPUs that the engine uses: those that are `wanted`, or all that may compute."""
     try:
         sensors = await in_thread(probe_sensors, PROBE_S, name="probing sensors")
     except TimeoutError:
@@ -113,10 +113,7 @@ async def probed() -> Sensor:
             "The GPU's driver does not answer, so the watts of the settings are used. Restart this computer."
         )
         return NullSensor()
-    # One GPU is metered: the first, which is the one Ollama takes first as well.
-    for other in sensors[1:]:
-        other.close()
-    return sensors[0] if sensors else NullSensor()
+    return metered(sensors, wanted)
 
 
 @contextlib.asynccontextmanager

@@ -94,6 +94,12 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
             ).map(tuple)
         case "zone":
             return st.sampled_from(("", "Europe/Berlin", "Asia/Kathmandu", "UTC"))
+        case "entity":
+            return st.sampled_from(("", "sensor.desk_power", "sensor.plug_2_power"))
+        case "gpus":
+            return st.lists(
+                st.sampled_from(("GPU-5e2c1d", "0000:0a:00.0", "card1")), max_size=3, unique=True
+            ).map(tuple)
         case "fields":
             return st.lists(st.sampled_from(("top_a", "min_tokens", "x.y-z")), max_size=3, unique=True).map(
                 tuple

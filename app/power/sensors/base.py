@@ -67,6 +67,10 @@ class Reading:
     fan_pct: float | None = None
     processes: tuple[GpuProcess, ...] | None = None
     """None where they cannot be had, which is not «nobody»."""
+    device: str = ""
+    """Where this is one of several GPUs that are read together: its sensor's id."""
+    parts: tuple[Reading, ...] = ()
+    """Where this is a sum: what each GPU said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class SensorInfo:
     name: str
     vendor: str
     source: str
-    """`nvml`, `amdgpu` or `simulated`, as records say it; `model` where nothing is measured."""
+    """`nvml`, `amdgpu`, `xe` … or `simulated`, as records say it; `model` where nothing is measured."""
     limit_w: float | None
     memory_total_b: int | None
 

@@ -7,30 +7,70 @@ open behind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.power.sensors.amd_extra import find_amd_extra
 from app.power.sensors.amdgpu import DRM, find_amdgpu
-from app.power.sensors.base import Clock, Sensor, monotonic_us
+from app.power.sensors.base import Clock, NullSensor, Sensor, monotonic_us
+from app.power.sensors.intel import find_intel
 from app.power.sensors.nvml import find_nvml
+from app.power.sensors.rapl import POWERCAP, find_rapl
+from app.power.sensors.several import as_one
 
 log = logging.getLogger(__name__)
 
 
-def probe_sensors(*, clock: Clock = monotonic_us, drm: Path = DRM, nvml: Any = None) -> list[Sensor]:
+def probe_sensors(
+    *, clock: Clock = monotonic_us, drm: Path = DRM, nvml: Any = None, amd: Any = None
+) -> list[Sensor]:
     """Every GPU whose power can be read, NVIDIA's first; empty where there is none. Blocks for up to seconds.
 
-    `drm` and `nvml` stand in for /sys/class/drm and the module pynvml. Initialising NVML wakes a parked GPU once.
+    `drm`, `nvml` and `amd` stand in for /sys/class/drm and the modules pynvml and pyamdgpuinfo. Initialising NVML wakes
+    a parked GPU once.
     """
+    found: list[Sensor] = []
     probes: Sequence[Callable[[], Sequence[Sensor]]] = (
         lambda: find_nvml(nvml, clock=clock),
         lambda: find_amdgpu(drm, clock=clock),
+        lambda: find_amd_extra(amd, known={sensor.info.id for sensor in found}, clock=clock),
+        lambda: find_intel(drm, clock=clock),
     )
-    found: list[Sensor] = []
     for probe in probes:
-        try:
-            found.extend(probe())
-        except Exception:
-            log.warning("a power sensor could not be probed", exc_info=True)
+        found.extend(_tried(probe))
     return found
+
+
+def probe_machine(*, clock: Clock = monotonic_us, powercap: Path = POWERCAP) -> list[Sensor]:
+    """What measures the rest of the machine: the processor's packages, the platform; readable or not."""
+    return list(_tried(lambda: find_rapl(powercap, clock=clock)))
+
+
+def metered(sensors: Sequence[Sensor], wanted: Collection[str] = ()) -> Sensor:
+    """What is billed by: the GPUs whose ids are `wanted`, as one; of themselves, all of the first maker's, without an
+    AMD processor's own GPU, whose figure includes the processor. The others are closed. None of them: NullSensor."""
+    if wanted:
+        chosen = [sensor for sensor in sensors if sensor.info.id in wanted]
+        for missing in set(wanted) - {sensor.info.id for sensor in chosen}:
+            log.warning("The GPU %s, which is set to be metered, is not there.", missing)
+    else:
+        first = [sensor for sensor in sensors if sensor.info.vendor == sensors[0].info.vendor]
+        chosen = [sensor for sensor in first if not _is_apu(sensor)] or first
+    for sensor in sensors:
+        if sensor not in chosen:
+            sensor.close()
+    return as_one(chosen) if chosen else NullSensor()
+
+
+def _is_apu(sensor: Sensor) -> bool:
+    """Cards of their own have a power limit."""
+    return sensor.info.source == "amdgpu" and sensor.info.limit_w is None
+
+
+def _tried(probe: Callable[[], Sequence[Sensor]]) -> Sequence[Sensor]:
+    try:
+        return probe()
+    except Exception:
+        log.warning("a power sensor could not be probed", exc_info=True)
+        return ()
