@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,22 +18,29 @@ from app.basics.threads import in_thread
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.parts import PROBE_S
+from app.commands.power_plug import plug_of, wall_watts
 from app.commands.tables import TableColumn, show
+from app.power.plug import PlugError
 from app.power.sensors.base import Reading, Sensor, SensorError, SensorInfo
-from app.power.sensors.probe import probe_sensors
+from app.power.sensors.probe import probe_machine, probe_sensors
 from app.settings.parameters import Settings
 
 READ_S = 5.0
 """So long one sensor may take."""
 
+AGAIN_S = 0.3
+"""A counter of energy tells its power by the second look, so long after the first."""
+
 _COLUMNS = (
-    TableColumn("GPU", whole=False),
+    TableColumn("SENSOR", whole=False),
+    TableColumn("ID"),
     TableColumn("POWER", right=True),
     TableColumn("BY"),
     TableColumn("LIMIT", right=True),
     TableColumn("BUSY", right=True),
     TableColumn("MEMORY", right=True),
     TableColumn("TEMPERATURE", right=True),
+    TableColumn("PROGRAMS", right=True),
 )
 
 
@@ -45,30 +53,52 @@ class SensorLook:
     problem: str
 
 
+@dataclass(frozen=True, slots=True)
+class PowerLook:
+    """Everything that measures here, and what the running gateway says of it."""
+
+    gpus: tuple[SensorLook, ...]
+    machine: tuple[SensorLook, ...]
+    plug: str
+    """Which kind, or `off`."""
+    wall_w: float | None
+    plug_problem: str
+    gateway: Mapping[str, Any] | None
+
+
 def power(options: argparse.Namespace) -> int:
     """`mortdecai-gateway power [--json]`."""
     base = ground(options)
-    seen, running = asyncio.run(_look(base))
+    look = asyncio.run(_look(base))
     if options.json:
-        told = {"sensors": [sensor_json(one) for one in seen], "gateway": running}
-        print(json.dumps(told, ensure_ascii=False))
+        print(json.dumps(_json(look), ensure_ascii=False))
         return 0
-    if seen:
-        show(_COLUMNS, map(_row, seen))
-    for line in (*_problems(seen), *_said(seen, running, base.store.current)):
+    sensors = (*look.gpus, *look.machine)
+    if sensors:
+        show(_COLUMNS, map(_row, sensors))
+    for line in (*_problems(sensors), *_said(look, base.store.current)):
         print(line)
     return 0
 
 
-async def _look(base: Ground) -> tuple[list[SensorLook], Mapping[str, Any] | None]:
+async def _look(base: Ground) -> PowerLook:
     url = base.running_url()
     stats = None if url is None else await ask_running(base, url, "GET", "/stats")
     try:
         sensors = await in_thread(probe_sensors, PROBE_S, name="probing sensors")
     except TimeoutError:
         raise CommandError("The GPU's driver does not answer. Restart this computer.") from None
-    seen = [await look_at(sensor) for sensor in sensors]
-    return seen, stats
+    machine = await in_thread(probe_machine, PROBE_S, name="probing sensors")
+    gpus = [await look_at(sensor) for sensor in sensors]
+    rest = [await look_at(sensor) for sensor in machine]
+    wall_w, problem = None, ""
+    plug = await plug_of(base)
+    if plug is not None:
+        try:
+            wall_w = await wall_watts(plug)
+        except PlugError as error:
+            problem = str(error)
+    return PowerLook(tuple(gpus), tuple(rest), base.store.current.plug, wall_w, problem, stats)
 
 
 async def look_at(sensor: Sensor) -> SensorLook:
@@ -85,11 +115,28 @@ def _read(sensor: Sensor) -> SensorLook:
             return SensorLook(
                 sensor.info, None, f"{sensor.info.name} is parked, and reading it would wake it."
             )
-        return SensorLook(sensor.info, sensor.read(), "")
+        reading = sensor.read()
+        if reading.power_w is None and (reading.energy_uj is not None or sensor.info.vendor == "Intel"):
+            for _ in range(4):
+                time.sleep(AGAIN_S)
+                reading = sensor.read()
+                if reading.power_w is not None:
+                    break
+        return SensorLook(sensor.info, reading, "")
     except SensorError as error:
         return SensorLook(sensor.info, None, error.sentence)
     finally:
         sensor.close()
+
+
+def _json(look: PowerLook) -> dict[str, Any]:
+    wall = {"kind": look.plug, "power_watts": look.wall_w, "problem": look.plug_problem or None}
+    return {
+        "sensors": [sensor_json(one) for one in look.gpus],
+        "machine": [sensor_json(one) for one in look.machine],
+        "plug": None if look.plug == "off" else wall,
+        "gateway": look.gateway,
+    }
 
 
 def sensor_json(seen: SensorLook) -> dict[str, Any]:
@@ -102,11 +149,24 @@ def sensor_json(seen: SensorLook) -> dict[str, Any]:
         "source": info.source,
         "limit_watts": info.limit_w,
         "power_watts": reading and reading.power_w,
+        "power_origin": (reading and reading.origin) or None,
         "energy_uj": None if reading is None or reading.energy_uj is None else str(reading.energy_uj),
         "utilization_percent": reading and reading.utilisation_pct,
         "memory_used_b": reading and reading.memory_used_b,
         "memory_total_b": info.memory_total_b,
         "temperature_c": reading and reading.temperature_c,
+        "fan_percent": reading and reading.fan_pct,
+        "processes": None
+        if reading is None or reading.processes is None
+        else [
+            {
+                "pid": each.pid,
+                "memory_b": each.memory_b,
+                "busy_percent": each.busy_pct,
+                "graphics": each.graphics,
+            }
+            for each in reading.processes
+        ],
         "problem": seen.problem or None,
     }
 
@@ -118,12 +178,14 @@ def _row(seen: SensorLook) -> tuple[object, ...]:
     memory = "" if used_b is None else _gb(used_b)
     return (
         info.name,
+        info.id,
         "" if reading is None else _unit(reading.power_w, " W", 1),
-        info.source,
+        f"{info.source} {reading.origin}" if reading is not None and reading.origin else info.source,
         _unit(info.limit_w, " W"),
         "" if reading is None else _unit(reading.utilisation_pct, " %"),
         f"{memory} of {_gb(total_b)}" if memory and total_b else memory,
         "" if reading is None else _unit(reading.temperature_c, " °C"),
+        "" if reading is None or reading.processes is None else len(reading.processes),
     )
 
 
@@ -134,9 +196,13 @@ def _problems(seen: Sequence[SensorLook]) -> list[str]:
     ]
 
 
-def _said(seen: Sequence[SensorLook], running: Mapping[str, Any] | None, settings: Settings) -> list[str]:
-    lines = []
-    if not seen and running is None:
+def _said(look: PowerLook, settings: Settings) -> list[str]:
+    lines, running = [], look.gateway
+    if look.wall_w is not None:
+        lines.append(f"The socket gives {look.wall_w:.1f} W, by the plug ({look.plug}).")
+    if look.plug_problem:
+        lines.append(look.plug_problem)
+    if not look.gpus and running is None:
         lines.append("No GPU sensor was found, so requests are billed by the watts of the settings.")
     lines.append(
         f"By the settings: GPU {settings.gpu_idle_watts:g} W at rest and {settings.gpu_load_watts:g} W at work, "

@@ -29,12 +29,22 @@ def _replay(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="as one JSON object")
 
 
+def _nothing(command: argparse.ArgumentParser) -> None:
+    """No words of its own."""
+
+
 ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
     "replay": (
         "power_replay",
         "power_replay",
         "bill recorded readings, and say how far that is from the truth",
         _replay,
+    ),
+    "plug-token": (
+        "power_plug",
+        "keep_token",
+        "keep the password or token of the plug at the wall, once the plug takes it",
+        _nothing,
     ),
 }
 """Action → module in `app.commands`, its function, a line of help, and what declares its arguments."""
@@ -44,8 +54,6 @@ def power(command: argparse.ArgumentParser, profile_options: Declare) -> None:
     """What may follow `power`. The options of the profile may stand before the action or after it."""
     command.add_argument("--json", action="store_true", help="as one JSON object")
     profile_options(command)
-    if not ACTIONS:
-        return
     actions = command.add_subparsers(title="actions", required=False, metavar="ACTION", dest="action")
     for name, (module, function, help, declare) in ACTIONS.items():
         action = actions.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
