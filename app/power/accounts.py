@@ -478,9 +478,14 @@ class EnergyBook:
         load_uw = self._levels.load_uw
         if load_uw is None:
             load_uw = self._layers.all_uw + energy_uj * 1_000_000 // max(1, account.busy_us)
+        rates = self._rates
+        system_uw = rates.system_load_uw if self._dedicated else rates.system_marginal_uw
+        system = (
+            system_uw * account.share if account.measured else 0
+        )  # the settings tell of it, even beside a sensor
         doubts = Doubts(
             energy_uj=energy_uj,
-            guessed_uj=account.guessed // UNITS_PER_UJ,
+            guessed_uj=min(energy_uj, (account.guessed + system) // UNITS_PER_UJ),
             load_w=load_uw / 1e6,
             idle_w=self._layers.all_uw / 1e6,
             spread_w=self._levels.spread_uw / 1e6,

@@ -16,9 +16,11 @@ from app.power.accounts import ClosedAccount, EnergyBook, EnergyTotals, StaticWa
 from app.power.attribution import Phases
 from app.power.baseline import IdleBaseline
 from app.power.exact import PLAUSIBLE_W
+from app.power.foreign import ForeignUse, others_pct
 from app.power.history import PowerHistory
 from app.power.sampler import Sampler
 from app.power.sensors.base import Reading, Sensor, SensorError, SensorInfo
+from app.power.sensors.engine_programs import EnginePrograms
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class Meter:
         most_w = PLAUSIBLE_W if limit_w is None else limit_w * BEYOND_LIMIT
         self._book = EnergyBook(watts, dedicated, 1, source=self._source, most_w=most_w)
         self._baseline = IdleBaseline(watts.gpu_idle_w)
+        self._foreign = ForeignUse()
+        self._programs = EnginePrograms()
         self._loop = loop
         self._open = 0
         self._loads = 0
@@ -269,11 +273,19 @@ class Meter:
             utilisation_pct=outcome.utilisation_pct,
         )
         idle_w, resident_w = self._baseline.idle_w, self._baseline.resident_w
+        self._foreign.sample(
+            outcome.at_us,
+            None if power_w is None else power_w - idle_w - resident_w,
+            ours=self._open > 0 or self._loads > 0,
+            utilisation_pct=outcome.utilisation_pct,
+            shares=others_pct(outcome.processes, self._programs.is_engine),
+        )
         self._book.reading(
             outcome.at_us,
             power_w,
             outcome.energy_uj,
             idle_w=idle_w,
+            foreign_w=self._foreign.foreign_w,
             resident_w=resident_w,
             span=outcome.power_span,
         )

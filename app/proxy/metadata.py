@@ -25,6 +25,9 @@ class Figures:
     outcome: str
     dur_us: int
     energy_uj: int
+    low_uj: int
+    high_uj: int
+    """The ends of the energy's 95 % interval."""
     energy_source: str
     cost_pico: int
     spent_pico: int
@@ -53,6 +56,8 @@ def gateway_json(figures: Figures) -> bytes:
         f'{{"duration_seconds":{round(dur_us / 1e6, 4)}'
         f',"marginal_watts":{whole if whole == watts else watts}'
         f',"energy_wh":{three_figures(figures.energy_uj, _UJ_PER_WH)}'
+        f',"energy_wh_low":{three_figures(figures.low_uj, _UJ_PER_WH)}'
+        f',"energy_wh_high":{three_figures(figures.high_uj, _UJ_PER_WH)}'
         f',"estimated_cost":{pico_to_float(figures.cost_pico)}'
         f',"total_cost":{pico_to_float(figures.spent_pico)}'
         f',"budget_remaining":{pico_to_float(figures.remaining_pico)}'

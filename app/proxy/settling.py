@@ -117,6 +117,8 @@ class Settling:
             outcome=outcome.value,
             dur_us=job.closed.dur_us,
             energy_uj=job.closed.energy_uj,
+            low_uj=job.closed.low_uj,
+            high_uj=job.closed.high_uj,
             energy_source=job.closed.source,
             cost_pico=job.cost_pico,
             spent_pico=self._ledger.totals(payer.log).cost_pico,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from app.power.accounts import StaticWatts
 from app.power.meter import Meter
-from app.power.sensors.base import Reading, SensorError, SensorInfo
+from app.power.sensors.base import GpuProcess, Reading, SensorError, SensorInfo
 from app.power.sensors.base import monotonic_us as now_us
 
 WATTS = StaticWatts(gpu_idle_w=15, gpu_load_w=54, system_idle_w=0, system_load_w=0)
@@ -25,13 +26,14 @@ class Gauge:
     def __init__(self) -> None:
         self.power_w = 15.0
         self.failure: SensorError | None = None
+        self.processes: tuple[GpuProcess, ...] | None = None
         self.reads = 0
 
     def read(self) -> Reading:
         self.reads += 1
         if self.failure is not None:
             raise self.failure
-        return Reading(now_us(), self.power_w, None, None, None, None, None)
+        return Reading(now_us(), self.power_w, None, None, None, None, None, processes=self.processes)
 
     def close(self) -> None:
         pass
@@ -110,6 +112,19 @@ async def test_what_loading_a_model_from_here_draws_is_a_line_of_its_own(meter: 
     await until(lambda: gauge.reads >= reads + 9)
     assert meter.totals().loading_uj == pytest.approx(done, abs=65 * 50_000)
     assert meter.totals().requests_uj == 0
+    assert parts(meter) == meter.totals().measured_uj
+
+
+async def test_a_game_that_runs_beside_a_request_is_not_on_its_bill(meter: Meter, gauge: Gauge) -> None:
+    game = GpuProcess(pid=os.getpid(), memory_b=None, busy_pct=60.0, graphics=True)
+    gauge.power_w, gauge.processes = 115.0, (game,)
+    meter.watching(gauge, active=True)
+    await until(lambda: meter.totals().foreign_uj > 10_000_000)
+    gauge.power_w = 165.0
+    meter.open("a")
+    await until(lambda: meter.accrued("a") > 10_000_000)
+    closed = meter.close("a")
+    assert closed.energy_uj == pytest.approx(50 * closed.dur_us, rel=0.2)
     assert parts(meter) == meter.totals().measured_uj
 
 

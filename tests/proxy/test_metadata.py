@@ -18,6 +18,8 @@ def figures(**changes: Any) -> Figures:
         "outcome": "complete",
         "dur_us": 3_420_000,
         "energy_uj": 201_780_000,
+        "low_uj": 181_602_000,
+        "high_uj": 221_958_000,
         "energy_source": "model",
         "cost_pico": 8_407_500,
         "spent_pico": 34_200_000_000,
@@ -44,6 +46,11 @@ def test_exact_integers_stand_beside_the_rounded_numbers() -> None:
     got = json.loads(gateway_json(figures(cost_pico=2**60 + 1)))
     assert got["estimated_cost_pico"] == str(2**60 + 1)
     assert got["energy_uj"] == "201780000"
+
+
+def test_the_interval_stands_beside_the_energy() -> None:
+    got = json.loads(gateway_json(figures()))
+    assert (got["energy_wh_low"], got["energy_wh"], got["energy_wh_high"]) == (0.0504, 0.0561, 0.0617)
 
 
 def test_what_is_not_known_is_null_and_never_zero() -> None:
