@@ -57,6 +57,10 @@ async def _prove(base: Ground, options: argparse.Namespace) -> int:
         raise CommandError(f"{name} cannot be written: {error.strerror}.") from None
     print(f"{name} proves that record {found.seq} is among the first {found.size} of {log}. To check it:")
     print(f"  mortdecai-gateway ledger check-proof {name} --vkey '{key}'")
+    if options.cosigned:
+        print(
+            "With --cosigner and the key that the client's `receiver enrol` printed, it shows that it cosigned it too."
+        )
     return 0
 
 

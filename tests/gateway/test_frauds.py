@@ -268,6 +268,7 @@ def test_a_client_that_denies_its_requests_has_cosigned_them(deal: Deal) -> None
 
 def test_one_record_is_proven_against_the_client_that_denies_it(deal: Deal) -> None:
     done = deal.ledger("prove", str(FIRST), "--cosigned", "--out", "record")
+    assert "With --cosigner and the key that the client's `receiver enrol` printed" in done.stdout
     assert done.returncode == 0, done.stderr
     nobody = Path("nobody")
     nobody.mkdir()
