@@ -14,15 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.basics.clock import wall_us
 from app.basics.threads import in_thread
 from app.commands.common import CommandError, Ground, ground
 from app.commands.operator import ask_running
 from app.commands.parts import PROBE_S
 from app.commands.power_plug import plug_of, wall_watts
 from app.commands.tables import TableColumn, show
+from app.gateway.power_file import POWER_FILE, PowerFile
+from app.power.baseline import KeptIdle, KeptState
 from app.power.plug import PlugError
 from app.power.sensors.base import Reading, Sensor, SensorError, SensorInfo
-from app.power.sensors.probe import probe_machine, probe_sensors
+from app.power.sensors.probe import metered, probe_machine, probe_sensors
+from app.power.supply import TYPICAL_FACTOR, SupplyFactor
 from app.settings.parameters import Settings
 
 READ_S = 5.0
@@ -64,6 +68,9 @@ class PowerLook:
     wall_w: float | None
     plug_problem: str
     gateway: Mapping[str, Any] | None
+    idle: Mapping[str, KeptIdle]
+    """What was learned of GPUs at rest, by their ids."""
+    supply: SupplyFactor
 
 
 def power(options: argparse.Namespace) -> int:
@@ -76,7 +83,12 @@ def power(options: argparse.Namespace) -> int:
     sensors = (*look.gpus, *look.machine)
     if sensors:
         show(_COLUMNS, map(_row, sensors))
-    for line in (*_problems(sensors), *_said(look, base.store.current)):
+    own = base.store.is_set("gpu_idle_watts")
+    for line in (
+        *_problems(sensors),
+        *_learned(look, base.store.current, own=own),
+        *_said(look, base.store.current),
+    ):
         print(line)
     return 0
 
@@ -98,7 +110,13 @@ async def _look(base: Ground) -> PowerLook:
             wall_w = await wall_watts(plug)
         except PlugError as error:
             problem = str(error)
-    return PowerLook(tuple(gpus), tuple(rest), base.store.current.plug, wall_w, problem, stats)
+    file = PowerFile(base.folders.state / POWER_FILE)
+    ids = [metered(sensors, base.store.current.metered_gpus).info.id, *(sensor.info.id for sensor in sensors)]
+    learned = {gpu: kept for gpu in ids if (kept := file.idle(gpu)) is not None}
+    supply = file.supply() or TYPICAL_FACTOR
+    return PowerLook(
+        tuple(gpus), tuple(rest), base.store.current.plug, wall_w, problem, stats, learned, supply
+    )
 
 
 async def look_at(sensor: Sensor) -> SensorLook:
@@ -136,7 +154,16 @@ def _json(look: PowerLook) -> dict[str, Any]:
         "machine": [sensor_json(one) for one in look.machine],
         "plug": None if look.plug == "off" else wall,
         "gateway": look.gateway,
+        "idle": {
+            gpu: {"empty": _state(kept.empty), "resident": _state(kept.resident)}
+            for gpu, kept in look.idle.items()
+        },
+        "factor": {"ratio": look.supply.ratio, "source": look.supply.source, "at_us": look.supply.at_us},
     }
+
+
+def _state(state: KeptState | None) -> dict[str, Any] | None:
+    return None if state is None else {"watts": round(state.watts, 3), "at_us": state.at_us}
 
 
 def sensor_json(seen: SensorLook) -> dict[str, Any]:
@@ -194,6 +221,37 @@ def _problems(seen: Sequence[SensorLook]) -> list[str]:
     return [one.problem for one in seen if one.problem] + [
         f"{one.info.name} does not tell its power; the watts of the settings are used." for one in mute
     ]
+
+
+def _learned(look: PowerLook, settings: Settings, *, own: bool) -> list[str]:
+    """The watts at rest with their age, and what the socket gives for each watt."""
+    lines = []
+    for gpu, kept in look.idle.items():
+        told = [
+            f"{state.watts:.1f} W {how} (learned {_age(state.at_us)} ago)"
+            for state, how in ((kept.empty, "empty"), (kept.resident, "with a model in its memory"))
+            if state is not None
+        ]
+        lines.append(f"At rest {gpu} draws {', '.join(told)}.")
+    if own:
+        lines.append(
+            f"Billed is above {settings.gpu_idle_watts:g} W at rest: your own figure wins (gpu_idle_watts)."
+        )
+    supply = look.supply
+    by = (
+        "the usual figure of a power supply; power calibrate measures yours by a plug"
+        if supply.at_us is None
+        else f"measured by the plug ({supply.source}) {_age(supply.at_us)} ago"
+    )
+    lines.append(f"For each watt counted the socket gives {supply.ratio:.2f} W: {by}.")
+    return lines
+
+
+def _age(at_us: int) -> str:
+    minutes = max(0, wall_us() - at_us) // 60_000_000
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"
 
 
 def _said(look: PowerLook, settings: Settings) -> list[str]:

@@ -29,6 +29,13 @@ def _replay(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="as one JSON object")
 
 
+def _calibrate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--seconds", type=float, default=60, metavar="N", help="watch for so long (default 60)"
+    )
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+
+
 def _nothing(command: argparse.ArgumentParser) -> None:
     """No words of its own."""
 
@@ -39,6 +46,12 @@ ACTIONS: dict[str, tuple[str, str, str, Declare]] = {
         "power_replay",
         "bill recorded readings, and say how far that is from the truth",
         _replay,
+    ),
+    "calibrate": (
+        "power_calibrate",
+        "calibrate",
+        "learn what the GPU draws at rest and, by a plug at the wall, what the socket gives for each watt",
+        _calibrate,
     ),
     "plug-token": (
         "power_plug",

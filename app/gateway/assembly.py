@@ -29,6 +29,7 @@ from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.encryption import Encryption
 from app.gateway.gateway import Gateway
+from app.gateway.power_file import POWER_FILE, PowerFile
 from app.gateway.public_address import PublicAddress, no_docker
 from app.gateway.quiet import Quiet
 from app.gateway.routes import DIALECTS, routes
@@ -101,6 +102,7 @@ async def running(
         opened.push_async_callback(trail.close)
 
         # What counts.
+        learned, gpu = PowerFile(folders.state / POWER_FILE), sensor.info.id
         meter = Meter(
             sensor,
             watts_of(store.current),
@@ -109,6 +111,9 @@ async def running(
             tail_s=store.current.idle_tail_seconds,
             cost_per_hour=lambda watts: books.pricing.ceiling(watts, 3600, wall_us()),
             loop=asyncio.get_running_loop(),
+            own_idle=store.is_set("gpu_idle_watts"),
+            kept=await asyncio.to_thread(learned.idle, gpu),
+            keep=lambda idle: learned.keep_idle(gpu, idle),
         )
         opened.callback(meter.stop)
         jobs = Jobs(

@@ -65,6 +65,7 @@ class Configuration:
         self._meter.configure(
             watts=watts_of(now),
             dedicated=pricing.mode is BillingMode.DEDICATED,
+            own_idle=self._store.is_set("gpu_idle_watts"),
         )
         self._uptime.go_on()
         self.policy = policy_of(now)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from app.basics.clock import mono_us, wall_us
 from app.power.accounts import ClosedAccount, EnergyBook, EnergyTotals, StaticWatts
 from app.power.attribution import Phases
-from app.power.baseline import IdleBaseline
+from app.power.baseline import IdleBaseline, KeptIdle
 from app.power.exact import PLAUSIBLE_W
 from app.power.foreign import ForeignUse, others_pct
 from app.power.history import PowerHistory
@@ -56,7 +56,12 @@ class Meter:
         tail_s: float,
         cost_per_hour: Callable[[float], int],
         loop: asyncio.AbstractEventLoop,
+        own_idle: bool = False,
+        kept: KeptIdle | None = None,
+        keep: Callable[[KeptIdle], None] = lambda _: None,
     ) -> None:
+        """`own_idle`: the watts of rest are the contributor's own figure and not learned. `kept` is what was learned
+        before, `keep` is given what is learned, now and then; it must not block."""
         self._watts = watts
         self._dedicated = dedicated
         self._measures = sensor.info.source != "model"
@@ -68,7 +73,8 @@ class Meter:
         limit_w = sensor.info.limit_w
         most_w = PLAUSIBLE_W if limit_w is None else limit_w * BEYOND_LIMIT
         self._book = EnergyBook(watts, dedicated, 1, source=self._source, most_w=most_w)
-        self._baseline = IdleBaseline(watts.gpu_idle_w)
+        self._baseline = IdleBaseline(watts.gpu_idle_w, own=own_idle, kept=kept)
+        self._keep = keep
         self._foreign = ForeignUse()
         self._programs = EnginePrograms()
         self._loop = loop
@@ -200,11 +206,11 @@ class Meter:
         """So many requests run side by side at most; what is open beyond them waits at the engine."""
         self._book.configure(mono_us(), parallel=parallel)
 
-    def configure(self, *, watts: StaticWatts, dedicated: bool) -> None:
+    def configure(self, *, watts: StaticWatts, dedicated: bool, own_idle: bool = False) -> None:
         """New settings, from now on."""
         self._watts = watts
         self._dedicated = dedicated
-        self._baseline.configure(watts.gpu_idle_w)
+        self._baseline.configure(watts.gpu_idle_w, own=own_idle)
         self._book.configure(mono_us(), watts=watts, mode_dedicated=dedicated)
 
     def stop(self) -> None:
@@ -213,6 +219,7 @@ class Meter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._keep_idle()
         self._loop.run_in_executor(None, self._sampler.stop)
 
     # What happens while somebody needs it.
@@ -295,6 +302,12 @@ class Meter:
     def _rested(self) -> None:
         if not self._stopped:
             self._book.rest(mono_us())
+            self._keep_idle()
+
+    def _keep_idle(self) -> None:
+        kept = self._baseline.kept(wall_us())
+        if kept is not None:
+            self._keep(kept)
 
     def _note(self, gpu_w: float) -> None:
         watts = self._watts

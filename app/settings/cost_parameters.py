@@ -27,7 +27,7 @@ class CostSettings:
     gpu_idle_watts: Watts = parameter(
         15.0,
         "GPU at rest",
-        "Power of the GPU when nothing runs on it. Used where no sensor can measure.",
+        "Power of the GPU when nothing runs on it. Not set, it is learned where a sensor measures; set, it wins.",
         group="Power",
         unit="W",
         ge=0,

@@ -98,6 +98,10 @@ class SettingsStore:
         """The values in force: one immutable object, replaced as a whole by `update`."""
         return self._current
 
+    def is_set(self, name: str) -> bool:
+        """Whether somebody has set the parameter, be it to its default."""
+        return name in self._running or name in self._strong or name in self._file_layer
+
     def update(self, changes: Mapping[str, object], *, before_start: bool = False) -> AppliedChanges:
         """Change parameters by lower- or upper-case name, all or none, and keep them in the file.
 

@@ -10,6 +10,9 @@ import pynvml
 import pytest
 
 from tests.power.played_nvml import PlayedNvml, build
+from tests.power.played_plug import device
+
+__all__ = ["device", "nvml", "nvml_library"]
 
 
 @pytest.fixture(scope="session")

@@ -118,3 +118,49 @@ def test_it_forgets_what_is_long_ago() -> None:
     gpu.idles(WINDOWS_KEPT * (WINDOW_US + TICK) / 1e6 + 10, 20.0)
     assert baseline.idle_w == 20.0
     assert all(len(windows) <= WINDOWS_KEPT for windows in baseline._windows.values())
+
+
+def test_what_was_learned_outlives_a_restart_with_its_age() -> None:
+    before = IdleBaseline(15.0)
+    gpu = Gpu(before)
+    gpu.idles(LONG_ENOUGH_S, 22.0)
+    gpu.idles(LONG_ENOUGH_S, 127.0, memory=9 * GB)
+    kept = before.kept(1_000)
+    assert kept is not None
+    assert kept.empty is not None
+    assert kept.resident is not None
+    assert (kept.empty.watts, kept.resident.watts, kept.least_memory_b) == (22.0, 127.0, GB)
+    after = IdleBaseline(15.0, kept=kept)
+    assert (after.idle_w, after.source) == (22.0, "learned")
+    assert after.kept(2_000) is None
+    assert after.learned_until(2_000) == kept
+
+
+def test_a_model_that_is_there_from_the_start_is_known_by_the_memory_of_before() -> None:
+    before = IdleBaseline(15.0)
+    Gpu(before).idles(LONG_ENOUGH_S, 22.0)
+    after = IdleBaseline(15.0, kept=before.kept(1_000))
+    Gpu(after).idles(LONG_ENOUGH_S, 127.0, memory=9 * GB)
+    assert (after.idle_w, after.resident_w) == (22.0, 105.0)
+
+
+def test_only_the_state_that_learned_anew_is_younger() -> None:
+    baseline = IdleBaseline(15.0)
+    gpu = Gpu(baseline)
+    gpu.idles(LONG_ENOUGH_S, 22.0)
+    gpu.idles(LONG_ENOUGH_S, 127.0, memory=9 * GB)
+    baseline.kept(1_000)
+    gpu.idles(LONG_ENOUGH_S, 128.0, memory=9 * GB)
+    kept = baseline.kept(2_000)
+    assert kept is not None
+    assert kept.empty is not None
+    assert kept.resident is not None
+    assert (kept.empty.at_us, kept.resident.at_us) == (1_000, 2_000)
+
+
+def test_a_figure_of_the_owners_wins_over_what_was_learned() -> None:
+    baseline = IdleBaseline(18.0, own=True)
+    Gpu(baseline).idles(LONG_ENOUGH_S, 22.0)
+    assert (baseline.idle_w, baseline.source) == (18.0, "own")
+    baseline.configure(15.0, own=False)
+    assert (baseline.idle_w, baseline.source) == (22.0, "learned")

@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from app.power import plug as plugs
 from app.power.plug import Plug, PlugError, PlugKind, WallPlug
-
-Answers = dict[str, Any]
-Start = Callable[..., Any]
-
-
-class Device:
-    """Answers by path and query; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: Answers = {}
-        self.asked: list[web.Request] = []
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request)
-        found = self.answers.get(request.path_qs)
-        if callable(found):
-            return await found(request)
-        return web.json_response(found) if found is not None else web.Response(status=404)
-
-
-@pytest.fixture
-async def device() -> AsyncIterator[tuple[Device, str]]:
-    """A device and its address."""
-    played = Device()
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", played.answer)
-    server = TestServer(app)
-    await server.start_server()
-    yield played, str(server.make_url("")).rstrip("/")
-    await server.close()
+from tests.power.played_plug import Answers, Device
 
 
 async def watts(
