@@ -65,7 +65,7 @@ class Meter:
         self._watts = watts
         self._dedicated = dedicated
         self._measures = sensor.info.source != "model"
-        self.sensor_info: SensorInfo | None = sensor.info if self._measures else None
+        self._sensor = sensor
         self.last_reading: Reading | None = None
         self.history = PowerHistory()
         self.cost_per_hour = cost_per_hour
@@ -151,12 +151,18 @@ class Meter:
         return self._source
 
     @property
+    def sensor_info(self) -> SensorInfo | None:
+        """What measures; None where nothing does. More of it may be known once a parked GPU was awake."""
+        return self._sensor.info if self._measures else None
+
+    @property
     def full_w(self) -> float:
         """The most that requests can be billed for at once: the basis of holds."""
         watts = self._watts
-        if self.sensor_info is None:
+        info = self.sensor_info
+        if info is None:
             return watts.full_w if self._dedicated else watts.marginal_w
-        gpu_w = max(self.sensor_info.limit_w or self._peak_w * HEADROOM, watts.gpu_load_w)
+        gpu_w = max(info.limit_w or self._peak_w * HEADROOM, watts.gpu_load_w)
         if self._dedicated:
             return gpu_w + watts.system_load_w
         return gpu_w + max(0.0, watts.system_load_w - watts.system_idle_w)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.power.curves import PowerSpan
+from app.power.sensors import sysfs
 from app.power.sensors.base import Clock, GpuProcess, Reading, SensorError, SensorInfo, monotonic_us
 from app.power.sensors.nvml_processes import Processes
 
@@ -110,9 +111,9 @@ class NvmlSensor:
         arch = self._ask(nvml.nvmlDeviceGetArchitecture, handle)
         averaged = arch is not None and ARCH_AMPERE <= arch < ARCH_UNKNOWN
         self._usage_span = PowerSpan.SECOND if averaged else PowerSpan.UPDATE
-        self._status_file = (
-            None if pci is None else pci_devices / _sysfs_address(pci) / "power/runtime_status"
-        )
+        self.address = None if pci is None else _sysfs_address(pci)
+        """On the PCI bus, as sysfs spells it."""
+        self._device = None if self.address is None else pci_devices / self.address
         self._info = SensorInfo(
             id=uuid,
             name=_string(nvml.nvmlDeviceGetName(handle)),
@@ -163,12 +164,7 @@ class NvmlSensor:
 
     def asleep(self) -> bool:
         """True while the kernel has parked the GPU; NVML would wake it."""
-        if self._status_file is None:
-            return False
-        try:
-            return self._status_file.read_text(encoding="ascii", errors="replace").strip() == "suspended"
-        except OSError:
-            return False
+        return self._device is not None and sysfs.parked(self._device)
 
     def _open(self) -> Any:
         if self._handle is None:

@@ -15,7 +15,8 @@ from app.power.sensors.amd_extra import find_amd_extra
 from app.power.sensors.amdgpu import DRM, find_amdgpu
 from app.power.sensors.base import Clock, NullSensor, Sensor, monotonic_us
 from app.power.sensors.intel import find_intel
-from app.power.sensors.nvml import find_nvml
+from app.power.sensors.nvml import PCI_DEVICES, NvmlSensor, find_nvml
+from app.power.sensors.nvml_parked import PROC_GPUS, find_parked
 from app.power.sensors.rapl import POWERCAP, find_rapl
 from app.power.sensors.several import as_one
 
@@ -23,16 +24,26 @@ log = logging.getLogger(__name__)
 
 
 def probe_sensors(
-    *, clock: Clock = monotonic_us, drm: Path = DRM, nvml: Any = None, amd: Any = None
+    *,
+    clock: Clock = monotonic_us,
+    drm: Path = DRM,
+    nvml: Any = None,
+    amd: Any = None,
+    pci_devices: Path = PCI_DEVICES,
+    proc_gpus: Path = PROC_GPUS,
 ) -> list[Sensor]:
     """Every GPU whose power can be read, NVIDIA's first; empty where there is none. Blocks for up to seconds.
 
-    `drm`, `nvml` and `amd` stand in for /sys/class/drm and the modules pynvml and pyamdgpuinfo. Initialising NVML wakes
-    a parked GPU once.
+    `drm`, `nvml` and `amd` stand in for /sys/class/drm and the modules pynvml and pyamdgpuinfo. NVIDIA's GPUs are not
+    woken where all of them are parked; where one is awake, initialising NVML wakes the others once.
     """
+
+    def nvidia() -> list[NvmlSensor]:
+        return find_nvml(nvml, clock=clock, pci_devices=pci_devices)
+
     found: list[Sensor] = []
     probes: Sequence[Callable[[], Sequence[Sensor]]] = (
-        lambda: find_nvml(nvml, clock=clock),
+        lambda: find_parked(nvidia, pci_devices, proc_gpus) or nvidia(),
         lambda: find_amdgpu(drm, clock=clock),
         lambda: find_amd_extra(amd, known={sensor.info.id for sensor in found}, clock=clock),
         lambda: find_intel(drm, clock=clock),
