@@ -75,7 +75,7 @@ async def _calibrate(base: Ground, seconds: float, *, as_json: bool) -> int:
         plug,
         seconds,
         least_memory_b=None if before is None else before.least_memory_b,
-        processor=next((one for one in machine if one.info.id == "rapl-package"), None),
+        processor=next((one for one in machine if one.info.name == "Processor"), None),
     )
     kept = seen.idle.kept(wall_us())
     factor, unclear = factor_of(seen, plug, base.store.current)

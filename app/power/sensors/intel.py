@@ -16,6 +16,7 @@ from app.power.exact import plausible_w
 from app.power.sensors import sysfs
 from app.power.sensors.amdgpu import DRM, cards
 from app.power.sensors.base import Clock, Reading, SensorError, SensorInfo, monotonic_us
+from app.power.sensors.counted import CountedPower
 
 VENDOR_INTEL = "0x8086"
 DRIVERS = ("xe", "i915")
@@ -48,9 +49,7 @@ class IntelSensor:
         self._first: dict[str, int] = {}
         self._watched_us = 0
         self._chosen: str | None = None
-        self._last: tuple[int, int] | None = None
-        """When the chosen counter was seen to move, and what it said then."""
-        self._power_w: float | None = None
+        self._power = CountedPower()
         uevent = sysfs.uevent(device)
         self._info = SensorInfo(
             id=uevent.get("PCI_SLOT_NAME") or device.parent.name,
@@ -82,11 +81,10 @@ class IntelSensor:
             counted = self._counted()
         self._choose(at_us, counted)
         energy_uj = None if self._chosen is None else counted.get(self._chosen)
-        self._move(at_us, energy_uj)
         temperature_c = None if self._hwmon is None else self._temperature(self._hwmon)
         return Reading(
             at_us=at_us,
-            power_w=self._power_w,
+            power_w=self._power.look(at_us, energy_uj),
             energy_uj=energy_uj,
             utilisation_pct=None,
             memory_used_b=None,
@@ -99,8 +97,7 @@ class IntelSensor:
 
     def close(self) -> None:
         """Nothing is held open between two reads; what was drawn in between is nobody's power."""
-        self._last = None
-        self._power_w = None
+        self._power.forget()
 
     def asleep(self) -> bool:
         """True while the kernel has suspended the card."""
@@ -126,18 +123,6 @@ class IntelSensor:
             moved = {name: counted[name] - self._first[name] for name in counted}
             if max(moved.values()) > 0:
                 self._chosen = max(moved, key=lambda name: moved[name])
-
-    def _move(self, at_us: int, energy_uj: int | None) -> None:
-        last = self._last
-        if energy_uj is None or last is None or energy_uj < last[1]:
-            self._power_w = None
-            self._last = None if energy_uj is None else (at_us, energy_uj)
-        elif energy_uj > last[1] and at_us > last[0]:
-            self._power_w = plausible_w((energy_uj - last[1]) / (at_us - last[0]))
-            self._last = (at_us, energy_uj)
-        elif at_us - last[0] >= WATCH_US:
-            # A counter at rest for so long is no longer believed to say what is drawn now.
-            self._power_w = None
 
     def _temperature(self, monitor: Path) -> float | None:
         """Of the chip, by its label; other numbers may be of the memory or the slot."""

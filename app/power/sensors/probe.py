@@ -14,7 +14,9 @@ from typing import Any
 from app.power.sensors.amd_extra import find_amd_extra
 from app.power.sensors.amdgpu import DRM, find_amdgpu
 from app.power.sensors.base import Clock, NullSensor, Sensor, monotonic_us
+from app.power.sensors.emi import find_emi
 from app.power.sensors.intel import find_intel
+from app.power.sensors.ioreport import find_ioreport, find_ioreport_processor
 from app.power.sensors.nvml import PCI_DEVICES, NvmlSensor, find_nvml
 from app.power.sensors.nvml_parked import PROC_GPUS, find_parked
 from app.power.sensors.rapl import POWERCAP, find_rapl
@@ -47,6 +49,7 @@ def probe_sensors(
         lambda: find_amdgpu(drm, clock=clock),
         lambda: find_amd_extra(amd, known={sensor.info.id for sensor in found}, clock=clock),
         lambda: find_intel(drm, clock=clock),
+        lambda: find_ioreport(clock=clock),
     )
     for probe in probes:
         found.extend(_tried(probe))
@@ -55,7 +58,12 @@ def probe_sensors(
 
 def probe_machine(*, clock: Clock = monotonic_us, powercap: Path = POWERCAP) -> list[Sensor]:
     """What measures the rest of the machine: the processor's packages, the platform; readable or not."""
-    return list(_tried(lambda: find_rapl(powercap, clock=clock)))
+    probes: Sequence[Callable[[], Sequence[Sensor]]] = (
+        lambda: find_rapl(powercap, clock=clock),
+        lambda: find_emi(clock=clock),
+        lambda: find_ioreport_processor(clock=clock),
+    )
+    return [sensor for probe in probes for sensor in _tried(probe)]
 
 
 def metered(sensors: Sequence[Sensor], wanted: Collection[str] = ()) -> Sensor:
