@@ -14,13 +14,15 @@ import pynvml
 
 from app.power.accounts import StaticWatts
 from app.power.meter import Meter
+from app.power.sampler import Sampler
 from app.power.sensors.nvml import find_nvml
 from tests.bench.tools import BenchFailed
 from tests.power.played_nvml import PlayedNvml, build
 
 
 def measure(seconds: float = 20.0) -> dict[str, Any]:
-    """`cpu_percent` of one core over `seconds`, and the `readings` a second."""
+    """`cpu_percent` of one core over `seconds`, and the `readings` a second; `read_percent` is the part of sensor and
+    sampler, without the meter and its loop."""
     with tempfile.TemporaryDirectory() as name:
         played = PlayedNvml(Path(name))
         library = ctypes.CDLL(str(build(Path(name))))
@@ -29,7 +31,19 @@ def measure(seconds: float = 20.0) -> dict[str, Any]:
         played.go_by_the_machine(time.monotonic_ns() // 1000)
         played.gpus[0].run((4711, 6 << 30, 90, False))
         pynvml.nvmlLib = library
-        return asyncio.run(_measure(played, seconds))
+        read_percent = _read_alone(seconds)
+        return {**asyncio.run(_measure(played, seconds)), "read_percent": read_percent}
+
+
+def _read_alone(seconds: float) -> float:
+    sampler = Sampler(find_nvml()[0], lambda outcome: None, rate_hz=10)
+    sampler.wake()
+    time.sleep(2)
+    cpu_s = time.process_time()
+    time.sleep(seconds)
+    cpu_s = time.process_time() - cpu_s
+    sampler.stop()
+    return cpu_s / seconds * 100
 
 
 async def _measure(played: PlayedNvml, seconds: float) -> dict[str, Any]:
