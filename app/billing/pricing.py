@@ -18,9 +18,10 @@ UJ_PER_KWH = 3_600_000_000_000
 US_PER_HOUR = 3_600_000_000
 PPM = 1_000_000
 
-# energy × price is in pico × µJ/kWh and base rate × time in pico × µs/h: one denominator for both, margin included.
-_DENOMINATOR = UJ_PER_KWH * PPM
-_BASE_FACTOR = UJ_PER_KWH // US_PER_HOUR
+# Energy × AC factor × price is in pico × µJ/kWh × ppm and base rate × time in pico × µs/h: one denominator for both,
+# margin included.
+_DENOMINATOR = UJ_PER_KWH * PPM * PPM
+_BASE_FACTOR = UJ_PER_KWH // US_PER_HOUR * PPM
 
 
 class BillingMode(StrEnum):
@@ -41,15 +42,25 @@ class Pricing:
     margin_ppm: int
     base_rate_pico_per_hour: int
     labor_rate_pico_per_hour: int
+    ac_factor_ppm: int = PPM
+    """What the socket gives for what the meter counts: 1090000 where the power supply loses 9 % on top."""
 
     def __post_init__(self) -> None:
         if self.margin_ppm < -PPM:
             raise ValueError("The margin cannot take away more than the whole price; choose -100 % or more.")
         if self.base_rate_pico_per_hour < 0 or self.labor_rate_pico_per_hour < 0:
             raise ValueError("An hourly rate cannot be negative; choose 0 or more.")
+        if self.ac_factor_ppm < 0:
+            raise ValueError("The AC factor cannot be negative; choose 1 or more.")
+
+    @property
+    def charges_time(self) -> bool:
+        """Whether time costs anything by itself."""
+        return self.mode is BillingMode.DEDICATED and self.base_rate_pico_per_hour > 0
 
     def request_cost(self, energy_by_price: Sequence[tuple[int, int]], share_us: int) -> int:
-        """Pico-units for one request, or for a stretch of uptime.
+        """Pico-units for one request, or for a stretch of uptime:
+        (energy × AC factor × price + share of the time × base rate) × (1 + margin).
 
         `energy_by_price` holds (energy_uj, price_pico_per_kwh) pairs as `Tariff.spread` makes them; `share_us` is
         the request's share of wall time, which only dedicated mode charges, at the base rate.
@@ -57,6 +68,7 @@ class Pricing:
         exact = 0
         for energy_uj, price in energy_by_price:
             exact += energy_uj * price
+        exact *= self.ac_factor_ppm
         if self.mode is BillingMode.DEDICATED:
             exact += self.base_rate_pico_per_hour * share_us * _BASE_FACTOR
         return round_half_even(exact * (PPM + self.margin_ppm), _DENOMINATOR)
@@ -70,7 +82,7 @@ class Pricing:
         energy_uj, span_us = _at_most(watts, seconds)
         if not span_us:
             return 0
-        exact = energy_uj * max(0, self.tariff.highest_price(t_us, t_us + span_us))
+        exact = energy_uj * self.ac_factor_ppm * max(0, self.tariff.highest_price(t_us, t_us + span_us))
         if self.mode is BillingMode.DEDICATED:
             exact += self.base_rate_pico_per_hour * span_us * _BASE_FACTOR
         return -(-exact * (PPM + self.margin_ppm) // _DENOMINATOR)

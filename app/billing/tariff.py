@@ -8,12 +8,16 @@ tariffs with the same prices have the same id. Prices may be negative.
 from __future__ import annotations
 
 import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from app.billing.money import check_currency
+
+FOR_EVER_US = 2**63 - 1
+"""Later than any moment."""
 
 
 class TariffError(ValueError):
@@ -57,6 +61,34 @@ class Tariff:
     def flat(cls, price_pico_per_kwh: int, currency: str) -> Tariff:
         """One price for ever."""
         return cls.of(currency, (Interval(None, None, price_pico_per_kwh),))
+
+    @classmethod
+    def of_content(cls, currency: str, content: str) -> Tariff:
+        """The tariff whose `content` this is. Raises TariffError."""
+        try:
+            intervals = [
+                Interval(None if start is None else int(start), None if end is None else int(end), int(price))
+                for start, end, price in json.loads(content)
+            ]
+        except (ValueError, TypeError, RecursionError):
+            raise TariffError("The content of the tariff is no list of [start, end, price].") from None
+        return cls.of(currency, intervals)
+
+    @property
+    def content(self) -> str:
+        """The intervals as a tariff record tells them: JSON, «[[start_us,end_us,"price_pico_per_kwh"],…]»."""
+        rows = [[each.start_us, each.end_us, str(each.price_pico_per_kwh)] for each in self.intervals]
+        return json.dumps(rows, separators=(",", ":"))
+
+    @property
+    def flat_price(self) -> int | None:
+        """The only price there is; None where there are several."""
+        return None if self._starts else self.intervals[0].price_pico_per_kwh
+
+    def changes_after(self, t_us: int) -> int:
+        """When the price that holds at `t_us` ends; FOR_EVER_US where it never does."""
+        index = bisect_right(self._starts, t_us)
+        return self._starts[index] if index < len(self._starts) else FOR_EVER_US
 
     def price_at(self, t_us: int) -> int:
         """Pico-units per kWh at wall time `t_us`."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 
 from app.billing.money import to_pico
-from app.billing.pricing import BillingMode, Pricing
+from app.billing.pricing import PPM, BillingMode, Pricing
 from app.billing.tariff import Tariff
 from app.ledger.drafts import TariffDraft
 from app.ledger.ids import new_id
@@ -37,18 +36,15 @@ def pricing_of(settings: Settings) -> Pricing:
 
 def terms_record(pricing: Pricing, now_us: int) -> TariffDraft:
     """The record that lets anybody price the records after it anew."""
-    intervals = [
-        [interval.start_us, interval.end_us, str(interval.price_pico_per_kwh)]
-        for interval in pricing.tariff.intervals
-    ]
     return TariffDraft(
         id=new_id(now_us),
         t0=now_us,
         tariff=pricing.tariff.id,
         currency=pricing.tariff.currency,
-        content=json.dumps(intervals, separators=(",", ":")),
+        content=pricing.tariff.content,
         mode=pricing.mode.value,
         margin_ppm=pricing.margin_ppm,
         base_rate=pricing.base_rate_pico_per_hour,
         labor_rate=pricing.labor_rate_pico_per_hour,
+        ac_factor_ppm=None if pricing.ac_factor_ppm == PPM else pricing.ac_factor_ppm,
     )

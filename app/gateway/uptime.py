@@ -1,7 +1,8 @@
 """Dedicated mode: the uptime that no request carries goes to the client the machine is kept for.
 
-Every few minutes, and whenever lending begins or ends or the terms change, what has run up is one `uptime` record in
-the first client's log. Time in which the machine was not lent is nobody's bill. In marginal mode nothing is billed.
+Every few minutes, and whenever lending begins or ends or the price or the terms change, what has run up is one `uptime`
+record in the first client's log. Time in which the machine was not lent is nobody's bill. In marginal mode nothing is
+billed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from app.basics.clock import wall_us
+from app.basics.clock import mono_us, wall_us
 from app.billing.pricing import BillingMode, Pricing
 from app.billing.purse import Purse
 from app.ledger.drafts import UptimeDraft
@@ -38,7 +39,7 @@ class Uptime:
         self._log = log
         self._lent = False
         self._timer: asyncio.TimerHandle | None = None
-        self._began_us = wall_us()
+        self._began_us, self._began_mono_us = wall_us(), mono_us()
 
     def begin(self) -> None:
         """The machine is lent from now on; what ran up until now is nobody's bill."""
@@ -46,7 +47,7 @@ class Uptime:
         self._lent = True
         self._stop_timer()
         if self._pricing().mode is BillingMode.DEDICATED:
-            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
+            self._go_to_next()
 
     def go_on(self) -> None:
         """The terms have changed, and what ran up under the old ones is billed."""
@@ -62,9 +63,11 @@ class Uptime:
     def bill(self) -> None:
         """Record what has run up since `begin` or the last `bill`; what ran up while it was not lent is dropped."""
         pricing = self._pricing()
-        t0_us, t1_us = self._began_us, wall_us()
-        self._began_us = t1_us
+        t0_us, mono0_us = self._began_us, self._began_mono_us
         energy_uj, dur_us = self._meter.take_uptime()
+        self._began_us, self._began_mono_us = wall_us(), mono_us()
+        # Both ends by one clock, which nobody sets: whoever prices the record anew has no other ends than these.
+        t1_us = t0_us + self._began_mono_us - mono0_us
         if pricing.mode is not BillingMode.DEDICATED or not self._lent or dur_us <= 0:
             return
         if self._ledger.missing is not None:
@@ -72,9 +75,9 @@ class Uptime:
             return
         cost = pricing.request_cost(pricing.tariff.spread(energy_uj, t0_us, t1_us), dur_us)
         draft = UptimeDraft(
-            id=new_id(t1_us),
+            id=new_id(self._began_us),
             t0=t0_us,
-            t1=t0_us + dur_us,
+            t1=t1_us,
             dur_us=dur_us,
             e_uj=energy_uj,
             e_src=self._meter.source,
@@ -85,7 +88,13 @@ class Uptime:
 
     def _tick(self) -> None:
         self.bill()
-        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
+        self._go_to_next()
+
+    def _go_to_next(self) -> None:
+        """Bill again after a while, and at once when the price changes."""
+        now_us = wall_us()
+        change_s = (self._pricing().tariff.changes_after(now_us) - now_us) / 1e6
+        self._timer = asyncio.get_running_loop().call_later(min(EVERY_S, change_s), self._tick)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -149,7 +149,6 @@ def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:
     seconds = max(1e-6, (mono - job.mono0_us) / 1e6)
     frames = job.call.frames
     tokens = frames.deltas if frames is not None else 0
-    price = job.pricing.tariff.price_at(job.started_us)
     energy_uj = meter.accrued(job.id)
     return RunningRequest(
         id=job.id,
@@ -161,7 +160,7 @@ def _running(job: Job, meter: Meter, mono: int) -> RunningRequest:
         tokens=tokens,
         tokens_per_s=tokens / seconds,
         watts=meter.request_w(job.id),
-        cost_pico=job.pricing.request_cost(((energy_uj, price),), mono - job.mono0_us),
+        cost_pico=job.cost_by(energy_uj, mono),
         log=job.call.principal.log,
         held_pico=job.hold_pico,
     )

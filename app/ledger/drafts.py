@@ -93,6 +93,7 @@ Id = Annotated[str, _ID]
 OptionalId = Annotated[str | None, _or_none(_ID)]
 Source = Annotated[str, _TOKEN]
 LaterText = Annotated[str | None, _LONG._replace(later=True)]
+LaterCount = Annotated[int | None, _COUNT._replace(later=True)]
 OptionalSha256 = Annotated[str | None, _or_none(_shaped(_is_sha256, "64 hexadecimal digits"))]
 
 
@@ -118,11 +119,16 @@ class UsageDraft:
     e_src: Source
     tariff: Text
     cost: Money
+    e_parts: LaterText = None
+    """Where the price changed meanwhile: the energy metered under each, as `billing.metered` tells it."""
+    share_us: LaterCount = None
+    """What the base rate was charged for, where it is not `dur_us`: others ran beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class UptimeDraft:
-    """Dedicated mode: time and energy that no request carried."""
+    """Dedicated mode: time and energy that no request carried. `dur_us` lies somewhere within [t0, t1), and the energy
+    counts as used evenly over all of that."""
 
     kind: ClassVar[str] = "uptime"
     id: Id
@@ -189,6 +195,8 @@ class TariffDraft:
     base_rate: Money
     """Pico-units an hour, as is `labor_rate`."""
     labor_rate: Money
+    ac_factor_ppm: LaterCount = None
+    """What every energy is multiplied by; None is 1000000."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ class LogHead:
 
 def terms_of(draft: TariffDraft) -> str:
     """A fingerprint of the terms themselves, without the record's id and time."""
-    terms = [str(value) for value in astuple(draft)[2:]]
+    # What is not said in the record does not count here either, or an older record's terms would become other ones.
+    terms = [str(value) for value in astuple(draft)[2:] if value is not None]
     return sha256(canonical(terms)).hexdigest()
 
 

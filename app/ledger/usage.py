@@ -25,6 +25,8 @@ def encode(draft: UsageDraft, log: str, seq: int, cum: int) -> bytes | None:
     t0, t1, dur_us, e_uj = draft.t0, draft.t1, draft.dur_us, draft.e_uj
     known_in = 0 if tok_in is None else tok_in
     known_out = 0 if tok_out is None else tok_out
+    if draft.e_parts is not None or draft.share_us is not None:
+        return None
     try:
         # Or-ing them bounds all counts at once, for INT_MAX is all ones; a bool or a float is no integer here.
         if not (

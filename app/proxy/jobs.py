@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from app.access.allowances import Grant
 from app.basics.clock import mono_us, wall_us
 from app.basics.signal import Signal
+from app.billing.metered import MeteredEnergy
 from app.billing.pricing import Pricing
 from app.billing.purses import Funds, PurseOf
 from app.ledger.heads import Receipt
@@ -97,6 +98,7 @@ class Job:
         "hold_pico",
         "id",
         "last_us",
+        "metered",
         "mono0_us",
         "place",
         "pricing",
@@ -125,6 +127,8 @@ class Job:
         self.grant = grant
         self.place = place
         self.pricing = pricing
+        self.metered = MeteredEnergy(pricing.tariff, started_us)
+        """What it has used, priced as it is metered."""
         self.started_us = started_us
         self.mono0_us = mono0_us
         self.last_us = mono0_us
@@ -146,6 +150,23 @@ class Job:
         self.delivering = False
         """The client is to take a part of its answer, and the engine waits for it."""
         self.waits_for_disk = False
+
+    def wall_at(self, now_us: int) -> int:
+        """Wall time at monotonic `now_us`, by the clock as it was when the job began: no change of the clock moves
+        what it is priced by."""
+        return self.started_us + now_us - self.mono0_us
+
+    def cost_by(self, energy_uj: int, now_us: int) -> int:
+        """What it has cost. The time since its start is at least its share of it, so this is never too little."""
+        self.metered.upto(energy_uj, self.wall_at(now_us))
+        return self.pricing.request_cost(self.metered.by_price, now_us - self.mono0_us)
+
+    def crash_cost(self, energy_uj: int, now_us: int) -> int:
+        """What may be recorded of it if nobody is left to settle it. Such a record does not tell which price held for
+        which part of its energy, so it never asks for more than that energy, spread evenly, comes to."""
+        evenly = self.pricing.tariff.spread(energy_uj, self.started_us, self.wall_at(now_us))
+        even = self.pricing.request_cost(evenly, now_us - self.mono0_us)
+        return min(even, self.cost_by(energy_uj, now_us))
 
     def awake(self) -> None:
         """Take back the cancellation by which `Jobs.end` woke this job's task."""
@@ -239,9 +260,7 @@ class Jobs:
                 if over <= 0:
                     break
                 if not job.settled and self._funds.holds_in(job.id, short):
-                    over -= max(
-                        0, job.hold_pico - self._so_far(job, self._meter.accrued(job.id), now_us, wall)
-                    )
+                    over -= max(0, job.hold_pico - job.cost_by(self._meter.accrued(job.id), now_us))
                     self._cut(job, short, wall)
 
     def _cut(self, job: Job, short: PurseOf, wall: int) -> None:
@@ -296,7 +315,6 @@ class Jobs:
             return
         self._timer = asyncio.get_running_loop().call_later(RENEW_EVERY_S, self._tick)
         now_us = mono_us()
-        wall = wall_us()
         self.respect_cap()
         patience = self._patience()
         for job in self:
@@ -308,27 +326,26 @@ class Jobs:
             if job.call.frames is not None and job.progressed:
                 self._meter.produced(job.id, job.call.frames.deltas)
             energy_uj = self._meter.accrued(job.id)
-            so_far = self._so_far(job, energy_uj, now_us, wall)
-            self._renew(job, so_far, wall)
+            now_us = mono_us()
+            self._renew(job, job.cost_by(energy_uj, now_us), now_us)
             self._ledger.renew(
-                job.id, amount_pico=job.hold_pico, seen_us=wall, e_uj=energy_uj, cost_pico=so_far
+                job.id,
+                amount_pico=job.hold_pico,
+                seen_us=job.wall_at(now_us),
+                e_uj=energy_uj,
+                cost_pico=job.crash_cost(energy_uj, now_us),
             )
 
-    def _renew(self, job: Job, so_far: int, wall: int) -> None:
+    def _renew(self, job: Job, so_far: int, now_us: int) -> None:
         """Keep the hold at least a third of its seconds ahead of what the request has cost."""
-        pricing = job.pricing
-        seconds = self._hold_seconds()
-        ahead = pricing.ceiling(self._meter.full_w, seconds / 3, wall)
-        if job.hold_pico - so_far < ahead:
-            wanted = so_far + pricing.ceiling(self._meter.full_w, seconds, wall)
-            short = self._funds.renew(job.id, wanted, wall)
-            if short is not None:
-                if job.hold_pico - so_far < pricing.ceiling(self._meter.full_w, 2 * RENEW_EVERY_S, wall):
-                    self._cut(job, short, wall)
-                return
+        seconds, full_w, priced_us = self._hold_seconds(), self._meter.full_w, job.wall_at(now_us)
+        left = job.hold_pico - so_far
+        if left >= job.pricing.ceiling(full_w, seconds / 3, priced_us):
+            return
+        wanted = so_far + job.pricing.ceiling(full_w, seconds, priced_us)
+        wall = wall_us()
+        short = self._funds.renew(job.id, wanted, wall)
+        if short is None:
             job.hold_pico = wanted
-
-    def _so_far(self, job: Job, energy_uj: int, now_us: int, wall: int) -> int:
-        """What it has cost. The time since the start is at least its share of it, so this is never too little."""
-        spread = job.pricing.tariff.spread(energy_uj, job.started_us, wall)
-        return job.pricing.request_cost(spread, now_us - job.mono0_us)
+        elif left < job.pricing.ceiling(full_w, 2 * RENEW_EVERY_S, priced_us):
+            self._cut(job, short, wall)

@@ -72,14 +72,14 @@ class Settling:
         call = job.call
         closed = self._meter.close(job.id, tokens.phases)
         pricing = job.pricing
-        spread = pricing.tariff.spread(closed.energy_uj, job.started_us, job.started_us + closed.dur_us)
+        job.metered.upto(closed.energy_uj, job.started_us + closed.dur_us)
         # What the engine refuses has cost next to nothing, and may be our mistake: its list of models may be newer. An
         # answer of which nothing can be handed over, since the disk takes no record of it, is nobody's bill either.
         lost = (self._ledger.fault is not None or job.ending is STORAGE) and not job.delivered
         if lost and outcome in (RequestOutcome.COMPLETE, RequestOutcome.CUT_OFF):
             outcome = RequestOutcome.STOPPED
         free = lost or outcome is RequestOutcome.REFUSED
-        cost = 0 if free else pricing.request_cost(spread, closed.share_us)
+        cost = 0 if free else pricing.request_cost(job.metered.by_price, closed.share_us)
         job.closed = closed
         job.ended_us = job.started_us + closed.dur_us
         job.cost_pico = self._funds.settle(
@@ -105,6 +105,8 @@ class Settling:
             e_src=closed.source,
             tariff=pricing.tariff.id,
             cost=job.cost_pico,
+            e_parts=job.metered.text,
+            share_us=closed.share_us if pricing.charges_time and closed.share_us != closed.dur_us else None,
         )
         job.recorded = self._ledger.append(call.principal.log, draft, release=job.id)
         return job.recorded

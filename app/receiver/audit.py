@@ -17,6 +17,7 @@ from app.ledger.records import decode
 from app.ledger.signing_keys import SigningKeys
 from app.receiver.dating import Dating
 from app.receiver.kept import KeptLog
+from app.receiver.repricing import Repricing
 from app.receiver.store import CopyStore
 
 AT_ONCE = 1024
@@ -26,7 +27,7 @@ AT_ONCE = 1024
 class CopyReport:
     """`valid` of `size` records, counted from the first, are as they were signed; `sentence` says what is wrong with
     the next one or with the whole, and is empty where nothing is. `notes` are sentences about what was signed so and is
-    odd (see `dating.py`)."""
+    odd (see `dating.py` and `repricing.py`)."""
 
     log: str
     size: int
@@ -40,7 +41,7 @@ def audit_copy(
     store: CopyStore, log: KeptLog, progress: Callable[[int, int], None] | None = None
 ) -> CopyReport:
     """Check `log` as far as it was held when it was looked up; `progress(read, all)` is called now and then."""
-    frontier, cum, keys, dating = Frontier(), 0, None, Dating()
+    frontier, cum, keys, dating, repricing = Frontier(), 0, None, Dating(), Repricing()
     size = log.size
     try:
         while frontier.size < size:
@@ -63,6 +64,7 @@ def audit_copy(
                     keys.follow(seq, record.draft)
                 frontier.append(leaf)
                 dating.take(seq, record.draft)
+                repricing.take(seq, record.draft)
             if frontier.size == before:
                 raise RecordError(f"Record {before} is gone")
             if progress is not None:
@@ -77,5 +79,5 @@ def audit_copy(
         named = text if text.startswith(("Record", "The log")) else f"Record {frontier.size}: {text}"
         if isinstance(error, CheckpointError):
             named = f"The checkpoint cannot be believed: {text}"
-        return CopyReport(log.name, size, frontier.size, cum, f"{named}.", dating.notes)
-    return CopyReport(log.name, size, size, cum, "", dating.notes)
+        return CopyReport(log.name, size, frontier.size, cum, f"{named}.", dating.notes + repricing.notes)
+    return CopyReport(log.name, size, size, cum, "", dating.notes + repricing.notes)

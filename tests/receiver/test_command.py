@@ -123,10 +123,8 @@ def test_a_kill_loses_nothing_that_was_cosigned(start: Callable[..., Started], r
         assert started.ask("/ledger", secret, gateway.push(size))[0] == 200
         gateway.append(usage())
     told = run("verify")
-    assert (told.returncode, told.stdout) == (
-        0,
-        f"OK: {gateway.log}: all 8 records are as they were signed.\n",
-    )
+    assert told.returncode == 0
+    assert told.stdout.startswith(f"OK: {gateway.log}: all 8 records are as they were signed.\n")
 
 
 def test_enrolling_needs_no_receiver_that_runs(run: Run) -> None:
