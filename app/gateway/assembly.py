@@ -34,6 +34,7 @@ from app.gateway.public_address import PublicAddress, no_docker
 from app.gateway.quiet import Quiet
 from app.gateway.routes import DIALECTS, routes
 from app.gateway.rules import rules
+from app.gateway.tariff_watch import TariffWatch
 from app.gateway.terms import watts_of
 from app.gateway.traits import traits_of
 from app.gateway.upstream import Upstream
@@ -126,6 +127,9 @@ async def running(
         queue = Queue(queue_bounds_of(store.current), meter.beside)
         uptime = Uptime(books.ledger, meter, books.cap.purse, lambda: books.pricing, books.keys.first_log)
         configuration = Configuration(store, books, meter, uptime, encryption)
+        prices = TariffWatch(books, folders.data, lambda: store.current, configuration.renew_prices)
+        opened.push_async_callback(prices.stop)
+        configuration.repriced.connect(prices.settled)
         deliveries = Deliveries(
             books.ledger,
             vault,
@@ -196,11 +200,24 @@ async def running(
             changed=changes,
         )
         view = View(
-            door.url, conduct, upstream, meter, books, queue, jobs, duty, public, deliveries, encryption, cap
+            door.url,
+            conduct,
+            upstream,
+            meter,
+            books,
+            queue,
+            jobs,
+            duty,
+            public,
+            deliveries,
+            encryption,
+            cap,
+            prices,
         )
 
         def settings_changed(before: Settings, now: Settings) -> None:
             jobs.respect_cap()
+            prices.start()
             queue.configure(queue_bounds_of(now))
             engine_known()
             upstream.host.settings_changed()
@@ -218,6 +235,9 @@ async def running(
             changes()
 
         configuration.changed.connect(settings_changed)
+        # A price that has changed may leave room under the cap again, or none any more.
+        configuration.repriced.connect(conduct.look)
+        configuration.repriced.connect(changes)
         gateway = Gateway(
             door.url,
             books.identity,
@@ -258,6 +278,7 @@ async def running(
         tail_told()
         duty.started(contribute=contribute)
         public.start()
+        prices.start()
         _tell(books)
         yield gateway
 

@@ -8,20 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.identity import Identity
 from app.access.principals import new_key
 from app.basics.clock import mono_us, wall_us
+from app.basics.zones import clocks
 from app.billing.pricing import Pricing
 from app.billing.purses import Funds
+from app.billing.series import PriceSeries, SeriesError
 from app.gateway.client_purses import ClientPurses
 from app.gateway.delivery.ahead import Ahead, ahead
 from app.gateway.labour import Labour
 from app.gateway.newest import Newest
+from app.gateway.price_files import known_prices
 from app.gateway.spending_cap import SpendingCap
-from app.gateway.terms import pricing_of, terms_record
+from app.gateway.terms import plan_of, pricing_of, terms_record
 from app.ledger.drafts import ModelDraft, TariffDraft
 from app.ledger.errors import LedgerRollback
 from app.ledger.heads import LabourSum, Receipt
@@ -55,6 +59,7 @@ class Books:
         funds: Funds,
         purses: ClientPurses,
         labour: Mapping[str, LabourSum],
+        series: PriceSeries,
         lost: Sequence[Ahead] = (),
     ) -> None:
         self.identity = identity
@@ -64,7 +69,11 @@ class Books:
         self.keys = keys
         self.run_token = run_token
         """What the commands of this machine's user ask with while this gateway runs; made anew at every start."""
-        self.pricing = pricing_of(settings)
+        self.series = series
+        """The prices that were imported."""
+        self.day = plan_of(settings, series).on(wall_us())
+        """The tariff in force, and until when it is."""
+        self.pricing = pricing_of(settings, self.day.tariff)
         self.lost = lost
         """What clients' receivers have shown to have that is missing here."""
         self._terms_due = bool(lost)
@@ -126,6 +135,7 @@ class Books:
                 funds,
                 purses,
                 await ledger.labour(),
+                await _imported(folders.data, settings()),
                 lost,
             )
             await books._require_currency(settings().currency)
@@ -175,7 +185,8 @@ class Books:
         priced by them, and nobody waits for it: a full disk must not keep a cap from being set."""
         self.cap.follow(settings)
         self.purses.set_zone(settings.time_zone)
-        pricing = pricing_of(settings)
+        self.day = plan_of(settings, self.series).on(wall_us())
+        pricing = pricing_of(settings, self.day.tariff)
         if pricing != self.pricing:
             self.pricing = pricing
             self._tell_terms()
@@ -220,6 +231,17 @@ class Books:
         await self.purses.close()
         await self.ledger.close()
         await self._newest.close()
+
+
+async def _imported(folder: Path, settings: Settings) -> PriceSeries:
+    """The prices that were imported; none where no tariff needs them, or the file is damaged, which is said."""
+    if settings.tariff != "series":
+        return PriceSeries()
+    try:
+        return await asyncio.to_thread(known_prices, folder, clocks(settings.time_zone))
+    except SeriesError as error:
+        log.error("Electricity prices: %s", error)
+        return PriceSeries()
 
 
 def _awaited(sentence: str) -> str:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from app.basics.clock import wall_us
 from app.basics.signal import Signal
 from app.billing.money import pico_to_decimal, to_pico
-from app.billing.pricing import BillingMode
+from app.billing.pricing import BillingMode, Pricing
 from app.gateway.books import Books
 from app.gateway.bounds import policy_of
 from app.gateway.encryption import Encryption
@@ -26,6 +27,8 @@ class Configuration:
         self, store: SettingsStore, books: Books, meter: Meter, uptime: Uptime, encryption: Encryption
     ) -> None:
         self.changed: Signal[[Settings, Settings]] = Signal()
+        self.repriced: Signal[[]] = Signal()
+        """Told when other prices may hold."""
         self._store = store
         self._books = books
         self._meter = meter
@@ -53,6 +56,19 @@ class Configuration:
             "needs_restart": list(done.needs_restart),
             "notes": [override.sentence for override in done.overridden],
         }
+
+    def pricing(self) -> Pricing:
+        """The terms of this moment: a day that has ended takes its prices with it, also while a timer slept."""
+        if not self._books.day.span.holds(wall_us()):
+            self.renew_prices()
+        return self._books.pricing
+
+    def renew_prices(self) -> None:
+        """Go by the prices of this moment; what ran up is billed by those before."""
+        self._uptime.bill()
+        self._books.settle_terms(self._store.current)
+        self._uptime.go_on()
+        self.repriced()
 
     def _apply(self, before: Settings, now: Settings) -> None:
         if now == before:

@@ -86,7 +86,7 @@ def routes(
         ledger=books.ledger,
         meter=gateway.meter,
         engine=lambda: upstream.engine,
-        pricing=lambda: books.pricing,
+        pricing=gateway.settings.pricing,
         hold_seconds=lambda: store.current.hold_seconds,
         jobs=jobs,
         engine_failed=upstream.watch.failed,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from app.basics.price_hours import parse_holidays, parse_hours, parse_tiers
+from app.basics.zones import clocks
 from app.billing.money import to_pico
+from app.billing.plan import FlatPlan, PricePlan, SeriesPlan, WeeklyPlan
 from app.billing.pricing import PPM, BillingMode, Pricing
+from app.billing.series import PriceSeries
 from app.billing.tariff import Tariff
 from app.ledger.drafts import TariffDraft
 from app.ledger.ids import new_id
@@ -23,14 +27,30 @@ def watts_of(settings: Settings) -> StaticWatts:
     )
 
 
-def pricing_of(settings: Settings) -> Pricing:
-    """What requests, uptime and labour cost."""
+def plan_of(settings: Settings, series: PriceSeries) -> PricePlan:
+    """What the contributor pays, and when; `series` is what was imported. A tier that has no price has the last one."""
+    currency, usual = settings.currency, settings.electricity_rate
+    match settings.tariff:
+        case "hours":
+            hours, holidays = parse_hours(settings.tariff_hours), parse_holidays(settings.tariff_holidays)
+            return WeeklyPlan(currency, usual, hours, holidays, clocks(settings.time_zone))
+        case "tiers":
+            tiers = parse_tiers(settings.tariff_tiers)[: settings.tariff_tier]
+            return FlatPlan(currency, tiers[-1] if tiers else usual)
+        case "series":
+            return SeriesPlan(currency, usual, series, settings.tariff_surcharge, clocks(settings.time_zone))
+    return FlatPlan(currency, usual)
+
+
+def pricing_of(settings: Settings, tariff: Tariff) -> Pricing:
+    """What requests, uptime and labour cost while `tariff` is in force."""
     return Pricing(
         mode=BillingMode(settings.billing_mode),
-        tariff=Tariff.flat(to_pico(settings.electricity_rate), settings.currency),
+        tariff=tariff,
         margin_ppm=int((Decimal(settings.profit_margin) * 1_000_000).to_integral_value()),
         base_rate_pico_per_hour=to_pico(settings.base_rate_per_hour),
         labor_rate_pico_per_hour=to_pico(settings.labor_rate_per_hour),
+        ac_factor_ppm=int((Decimal(settings.ac_factor) * PPM).to_integral_value()),
     )
 
 

@@ -45,14 +45,12 @@ class Uptime:
         """The machine is lent from now on; what ran up until now is nobody's bill."""
         self.bill()
         self._lent = True
-        self._stop_timer()
-        if self._pricing().mode is BillingMode.DEDICATED:
-            self._go_to_next()
+        self._run()
 
     def go_on(self) -> None:
         """The terms have changed, and what ran up under the old ones is billed."""
         if self._lent:
-            self.begin()
+            self._run()
 
     def end(self) -> None:
         """The machine is lent no more: bill the last stretch. Again is harmless."""
@@ -88,12 +86,16 @@ class Uptime:
 
     def _tick(self) -> None:
         self.bill()
-        self._go_to_next()
+        self._run()
 
-    def _go_to_next(self) -> None:
+    def _run(self) -> None:
         """Bill again after a while, and at once when the price changes."""
+        self._stop_timer()
+        if self._pricing().mode is not BillingMode.DEDICATED:
+            return
         now_us = wall_us()
-        change_s = (self._pricing().tariff.changes_after(now_us) - now_us) / 1e6
+        # A millisecond later, for timers may ring a little early.
+        change_s = (self._pricing().tariff.changes_after(now_us) - now_us) / 1e6 + 0.001
         self._timer = asyncio.get_running_loop().call_later(min(EVERY_S, change_s), self._tick)
 
     def _stop_timer(self) -> None:

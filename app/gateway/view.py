@@ -18,6 +18,7 @@ from app.gateway.delivery.deliveries import Deliveries
 from app.gateway.duty import Duty
 from app.gateway.encryption import Encryption
 from app.gateway.public_address import PublicAddress
+from app.gateway.tariff_watch import TariffWatch
 from app.gateway.upstream import Upstream
 from app.power.meter import Meter
 from app.presence.conduct import Conduct, Wish
@@ -42,6 +43,7 @@ class View:
         deliveries: Deliveries,
         encryption: Encryption,
         cap: CapWatch,
+        prices: TariffWatch,
     ) -> None:
         self._address = address
         self._conduct = conduct
@@ -55,6 +57,7 @@ class View:
         self._deliveries = deliveries
         self._encryption = encryption
         self._cap = cap
+        self._prices = prices
 
     def look(self) -> Snapshot:
         """The present moment, for somebody who asks over HTTP: the engine is asked anew where that is due."""
@@ -106,7 +109,9 @@ class View:
                 *(_running(job, meter, mono) for job in self._jobs if not job.settled),
                 *map(_waiting, self._queue),
             ),
-            notice=self._duty.notice or (None if tls is None else tls.problem or None),
+            notice=self._duty.notice
+            or (None if tls is None else tls.problem or None)
+            or self._prices.note(wall),
             others=self._duty.others,
             host=self._upstream.host.state,
             public=self._public.state,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from app.settings import network_values, values
+from app.settings import network_values, price_values, values
 
 Who = Literal["operator", "nobody"]
 """Who may change a parameter while the gateway runs. `nobody`: only before a start."""
@@ -41,6 +41,10 @@ CapPeriod = Annotated[Literal["total", "day", "week", "month"], values.CHOICE]
 Line = Annotated[str, values.LINE]
 Database = Annotated[str, values.DATABASE]
 Template = Annotated[str, values.TEMPLATE]
+TariffKind = Annotated[Literal["flat", "hours", "tiers", "series"], values.CHOICE]
+Hours = Annotated[str, price_values.HOURS]
+Holidays = Annotated[str, price_values.HOLIDAYS]
+Tiers = Annotated[str, price_values.TIERS]
 Currency = Annotated[str, values.CURRENCY]
 Mode = Annotated[Literal["marginal", "dedicated"], values.CHOICE]
 VaultKind = Annotated[Literal["keyring", "file", "memory"], values.CHOICE]

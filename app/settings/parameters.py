@@ -13,10 +13,13 @@ from app.settings.engine_parameters import EngineSettings
 from app.settings.limit_parameters import LimitSettings
 from app.settings.network_parameters import NetworkSettings
 from app.settings.power_parameters import PowerSettings
+from app.settings.tariff_parameters import TariffSettings
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(Declared, LimitSettings, NetworkSettings, EngineSettings, PowerSettings, CostSettings):
+class Settings(
+    Declared, LimitSettings, NetworkSettings, EngineSettings, PowerSettings, TariffSettings, CostSettings
+):
     """One consistent set of values. Frozen: a change makes a new one (see `store.py`)."""
 
     start_contributing: Flag = parameter(

@@ -54,7 +54,8 @@ _LARGEST_EXPONENT = 30
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One way to read a value: `name` for the faces (number, whole, flag, choice, host, hosts, url, model, models,
-    image, daemon, ports, currency, zone, gpus, entity, secret), `says` what is allowed, before any bounds."""
+    image, daemon, ports, currency, zone, price_hours, days, prices, gpus, entity, secret), `says` what is allowed,
+    before any bounds."""
 
     name: str
     says: str

@@ -92,6 +92,17 @@ def allowed(parameter: Parameter) -> st.SearchStrategy[object]:
                 max_size=3,
                 unique=True,
             ).map(tuple)
+        case "price_hours":
+            lines = (
+                "mon-fri 17:00-20:00 0.42",
+                "sat,holidays 00:00-24:00 -0.1",
+                "nov-apr daily 22:00-06:00 0.2",
+            )
+            return st.lists(st.sampled_from(lines), max_size=3).map("; ".join)
+        case "days":
+            return st.lists(st.sampled_from(("12-25", "2026-04-06")), max_size=3).map(", ".join)
+        case "prices":
+            return st.lists(st.sampled_from(("0.25", "-0.1", "3")), max_size=3).map(", ".join)
         case "zone":
             return st.sampled_from(("", "Europe/Berlin", "Asia/Kathmandu", "UTC"))
         case "entity":
@@ -248,8 +259,9 @@ def test_what_is_shown_as_json_reads_back_as_the_same_settings(
 ) -> None:
     store = SettingsStore.load(cli=values, env={}, file=fresh(folder))
     shown_values = json.loads(json.dumps(store.to_json()))
-    if shown_values["ledger_secret"] == MASK:
-        shown_values["ledger_secret"] = store.current.ledger_secret
+    for name, shown in shown_values.items():
+        if shown == MASK:
+            shown_values[name] = getattr(store.current, name)
     assert SettingsStore.load(cli=shown_values, env={}, file=fresh(folder)).current == store.current
 
 
