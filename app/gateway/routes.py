@@ -21,6 +21,7 @@ from app.proxy.dialects.embeddings import EMBED, EMBEDDINGS, EMBEDDINGS_OF_OLD
 from app.proxy.dialects.ollama import CHAT, GENERATE
 from app.proxy.dialects.openai import CHAT_COMPLETIONS, COMPLETIONS, OPENAI
 from app.proxy.dialects.responses import RESPONSES
+from app.proxy.estimate import Estimates
 from app.proxy.inference import Inference
 from app.proxy.jobs import Jobs
 from app.proxy.labour import LabourControl
@@ -107,5 +108,14 @@ def routes(
     table |= Receivers(books.access, books.ledger, gateway.deliveries).routes()
     table |= Statements(books.access, books.ledger).routes()
     table |= AuditReading(books.access, books.keys, trail).routes()
+    table |= Estimates(
+        books.access,
+        books.ledger,
+        models,
+        policy,
+        settings.pricing,
+        queue.newcomer_s,
+        lambda: store.current.carbon_intensity,
+    ).routes()
     table |= Public(books.access, books.ledger, store, books.labour, look).routes()
     return table

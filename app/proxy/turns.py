@@ -111,6 +111,10 @@ class Turns:
         """How many wait."""
         return self._waiting
 
+    def has_room(self, pool: str) -> bool:
+        """Whether one of `pool` would begin at once, if nobody waited."""
+        return self._room(pool, self._pools) is Room.FREE
+
     def __iter__(self) -> Iterator[Turn]:
         """Those who wait, the keys in no order."""
         for lane in self._lanes.values():

@@ -220,6 +220,12 @@ class Queue:
         wait_us = (position - 1) * answer_us / running + max(0.0, answer_us - ran_us)
         return -(-int(wait_us) // 1_000_000)
 
+    def newcomer_s(self, model: str) -> int:
+        """Seconds until a request of `model` that came now would begin; 0 where there is room for it."""
+        if not self._waiting and self._turns.has_room(self._room.pool(model)):
+            return 0
+        return self.expected_s(len(self._waiting) + 1)
+
     # From its places.
 
     def showed(self, visit: Visit) -> None:
