@@ -168,6 +168,15 @@ def parser() -> argparse.ArgumentParser:
         "--client", default=None, help="the client it was for, and who is billed (default: the first one)"
     )
 
+    tariff = _command(
+        commands,
+        "tariff",
+        "tariff",
+        "tariff",
+        "show what electricity costs now and next, or say what it costs",
+    )
+    arguments.tariff(tariff)
+
     audit = _command(commands, "audit", "audit", "audit", "list what was refused and what was administered")
     audit.add_argument("--from", dest="begin", type=int, default=None, metavar="N", help="from this line on")
     audit.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many lines")
@@ -191,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "doctor", "doctor", "doctor", "check what the gateway needs, with a fix for each"
     )
     doctor.add_argument("--upstream", metavar="URL", default=None, help="the engine to check")
-    for command in (keys, labour, audit, ledger, receiver, doctor, *more):
+    for command in (keys, labour, tariff, audit, ledger, receiver, doctor, *more):
         _profile_options(command)
     ledger_arguments.ledger(ledger, _profile_options)
     power_arguments.power(power, _profile_options)

@@ -54,6 +54,20 @@ def engines(command: argparse.ArgumentParser) -> None:
     """Nothing may follow `engines`."""
 
 
+def tariff(command: argparse.ArgumentParser) -> None:
+    """What may follow `tariff`."""
+    actions = ("show", "presets", "set", "import")
+    command.add_argument("action", choices=actions, nargs="?", default="show")
+    command.add_argument("what", nargs="?", help="set: one of the presets; import: a file or an address")
+    command.add_argument(
+        "--price",
+        action="append",
+        default=None,
+        metavar="NAME=PRICE",
+        help="set: a price of your own, per kilowatt-hour (repeat for each that the preset has)",
+    )
+
+
 def public(command: argparse.ArgumentParser) -> None:
     """What may follow `public-address`."""
     actions = ("status", "token", "quick", "named", "off")

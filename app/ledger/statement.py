@@ -215,6 +215,7 @@ def _terms(draft: TariffDraft) -> dict[str, Any]:
         "margin_ppm": draft.margin_ppm,
         "base_rate": str(draft.base_rate),
         "labor_rate": str(draft.labor_rate),
+        **({} if draft.ac_factor_ppm is None else {"ac_factor_ppm": draft.ac_factor_ppm}),
     }
 
 

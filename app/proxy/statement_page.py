@@ -203,6 +203,8 @@ def _terms(told: Mapping[str, Any]) -> Iterable[Sequence[str]]:
         money = [format_money(int(one[name]), one["currency"]) for name in ("base_rate", "labor_rate")]
         margin = f"{plain_digits(one['margin_ppm'] / 10_000)} %"
         prices = _prices(one["prices"], one["currency"])
+        if "ac_factor_ppm" in one:
+            prices += f" × {plain_digits(one['ac_factor_ppm'] / 1_000_000)} (AC)"
         yield tuple(map(escape, (since, prices, one["mode"], margin, *money)))
 
 

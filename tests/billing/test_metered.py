@@ -93,6 +93,29 @@ def test_a_bill_metered_at_every_edge_is_exact_against_decimal(
     assert pricing.request_cost(metered.by_price, 0) == int(wanted)
 
 
+@given(
+    tariffs(),
+    st.integers(-1000, 1000),
+    st.integers(0, 10**6),
+    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 1000)), min_size=1, max_size=8),
+)
+def test_what_is_held_ahead_at_full_power_covers_the_bill_whatever_prices_come(
+    tariff: Tariff, t0_us: int, used_uj: int, steps: list[tuple[int, int]]
+) -> None:
+    pricing = Pricing(BillingMode.DEDICATED, tariff, 250_000, 10**15, 0, ac_factor_ppm=1_090_000)
+    metered = MeteredEnergy(tariff, t0_us)
+    metered.upto(used_uj, t0_us + 700)
+    held_us = sum(step_us for step_us, _ in steps)
+    held = pricing.request_cost(metered.by_price, 700) + pricing.ceiling(1000.0, held_us / 1e6, t0_us + 700)
+    at_us, energy_uj = t0_us + 700, used_uj
+    for step_us, watts in steps:
+        at_us, energy_uj = at_us + step_us, energy_uj + watts * step_us
+        metered.upto(energy_uj, at_us)
+        assert (
+            pricing.request_cost(metered.by_price, at_us - t0_us) <= held + 1
+        )  # each of the two sums is rounded
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
