@@ -201,7 +201,8 @@ class TariffDraft:
 
 @dataclass(frozen=True, slots=True)
 class KeyDraft:
-    """An access key was created, given other limits, or revoked; its SHA-256 lets whoever has the key recognise it.
+    """An access key was created, given other limits, given another secret in place of its own (`rotated`), or revoked;
+    its SHA-256 lets whoever has the key recognise it.
     Operators' keys, which belong to no client, are recorded in the log of the first one."""
 
     kind: ClassVar[str] = "key"
@@ -211,7 +212,7 @@ class KeyDraft:
     key: Text
     label: Text
     role: Annotated[str, _one_of("client", "operator")]
-    action: Annotated[str, _one_of("created", "limited", "revoked")]
+    action: Annotated[str, _one_of("created", "limited", "revoked", "rotated")]
     key_sha256: Annotated[str, _shaped(_is_sha256, "64 hexadecimal digits")]
     limits: LaterText = None
     """What it may do, as JSON."""

@@ -51,6 +51,9 @@ class Key:
                 return replace(self, revoked_us=draft.t0)
             case "limited":
                 return replace(self, limits=draft.limits or self.limits)
+            case "rotated":
+                digest = bytes.fromhex(draft.key_sha256)
+                return replace(self, sha256=digest, limits=draft.limits or self.limits)
             case _:
                 return self
 

@@ -20,7 +20,7 @@ from app.ledger.errors import TailMissing
 from app.ledger.ids import uuid7
 from app.ledger.parties import Client, Key, Parties
 from app.ledger.spending import SpentSince
-from app.ledger.sqlite.membership import CreateClient, CreateKey, LimitKey, RevokeKey
+from app.ledger.sqlite.membership import CreateClient, CreateKey, LimitKey, RevokeKey, RotateSecret
 from app.ledger.sqlite.reader import Reader
 from app.ledger.sqlite.readings import Readings
 from app.ledger.sqlite.rotation import RotateKey
@@ -93,6 +93,13 @@ class Members(Readings):
         """Other limits for a key; the future may bring LedgerError (no such key, or it is revoked)."""
         future: Future[Key] = self._loop.create_future()
         self._record(LimitKey(key_id, limits, self._clock_us(), self.new_id(), future), future)
+        return future
+
+    def rotate_secret(self, key_id: str, sha256: bytes, limits: str) -> Future[Key]:
+        """Another secret (its SHA-256) and these limits for a key, in one record; the future may bring LedgerError (no
+        such key, it is revoked, or the secret is another key's)."""
+        future: Future[Key] = self._loop.create_future()
+        self._record(RotateSecret(key_id, sha256, limits, self._clock_us(), self.new_id(), future), future)
         return future
 
     def revoke_key(self, key_id: str) -> Future[Key]:

@@ -1,4 +1,4 @@
-"""Coming and going: what the writer does when a client or a key is made, and a key is limited or revoked.
+"""Coming and going: what the writer does when a client or a key is made, and a key is limited, rotated or revoked.
 
 Rule: the table and the record of it in the client's log are written in the same commit, or not at all.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.ledger.drafts import TEXT_MAX, GenesisDraft, KeyDraft
 from app.ledger.errors import LedgerError
-from app.ledger.parties import Client, Key
+from app.ledger.parties import Client, Key, Parties
 from app.ledger.records import recordable
 from app.ledger.sqlite.transaction import Transaction
 
@@ -66,10 +66,9 @@ class CreateKey:
             raise LedgerError(
                 "A key's role is client, and then it belongs to one, or operator, and then to none."
             )
-        if any(other.id == key.id or other.sha256 == key.sha256 for other in parties.keys):
+        if any(other.id == key.id for other in parties.keys):
             raise LedgerError("This key exists already: make a new one.")
-        if not isinstance(key.sha256, bytes) or len(key.sha256) != 32:
-            raise LedgerError("A key is kept as its SHA-256, which has 32 bytes.")
+        _require_new(key.sha256, parties)
         _record(transaction, key, "created", self.record_id, key.created_us)
         transaction.parties = replace(parties, keys=(*parties.keys, key))
         transaction.statements.append(
@@ -107,6 +106,36 @@ class LimitKey:
         return limited
 
 
+class RotateSecret:
+    """Another secret, and with it other limits, for a key that still works."""
+
+    __slots__ = ("at_us", "future", "key_id", "limits", "record_id", "sha256")
+
+    def __init__(
+        self, key_id: str, sha256: bytes, limits: str, at_us: int, record_id: str, future: Future[Key]
+    ) -> None:
+        self.key_id = key_id
+        self.sha256 = sha256
+        self.limits = limits
+        self.at_us = at_us
+        self.record_id = record_id
+        self.future = future
+
+    def plan(self, transaction: Transaction) -> object:
+        parties = transaction.parties
+        key = parties.key(self.key_id)
+        if key.revoked_us is not None:
+            raise LedgerError(f"The key {key.id} is revoked: make a new one.")
+        _require_new(self.sha256, parties)
+        rotated = replace(key, sha256=self.sha256, limits=self.limits)
+        _record(transaction, rotated, "rotated", self.record_id, self.at_us)
+        transaction.parties = parties.with_key(rotated)
+        transaction.statements.append(
+            ("UPDATE key SET sha256 = ?, limits = ? WHERE id = ?", (self.sha256, self.limits, key.id))
+        )
+        return rotated
+
+
 class RevokeKey:
     """The end of a key; revoking it again changes nothing."""
 
@@ -128,6 +157,13 @@ class RevokeKey:
         transaction.parties = parties.with_key(revoked)
         transaction.statements.append(("UPDATE key SET revoked = ? WHERE id = ?", (self.at_us, key.id)))
         return revoked
+
+
+def _require_new(digest: object, parties: Parties) -> None:
+    if not isinstance(digest, bytes) or len(digest) != 32:
+        raise LedgerError("A key is kept as its SHA-256, which has 32 bytes.")
+    if any(other.sha256 == digest for other in parties.keys):
+        raise LedgerError("This key exists already: make a new one.")
 
 
 def _record(transaction: Transaction, key: Key, action: str, record_id: str, at_us: int) -> None:

@@ -137,3 +137,45 @@ async def test_parties_are_there_again_after_reopening(opening):
     await ledger.close()
     ledger = await opening()
     assert (ledger.clients(), {key.id: key for key in ledger.keys()}) == before
+
+
+async def test_another_secret_for_a_key_is_one_record_with_its_limits(ledger, clock):
+    client = await ledger.create_client("Anna")
+    key = await ledger.create_key(label="laptop", sha256=HASH, client=client.id, limits='{"concurrent":2}')
+    other, limits = sha256(b"mg_other").digest(), '{"concurrent":2,"former":[]}'
+    rotated = await ledger.rotate_secret(key.id, other, limits)
+    assert (rotated.id, rotated.label, rotated.sha256, rotated.limits) == (key.id, "laptop", other, limits)
+    assert ledger.keys() == (rotated,)
+    (body,) = await ledger.entries(client.log, 2, 9)
+    draft = decode(body).draft
+    assert (draft.action, draft.key, draft.key_sha256, draft.limits) == (
+        "rotated",
+        key.id,
+        other.hex(),
+        limits,
+    )
+    assert (await ledger.verify()).verdict == "OK"
+
+
+async def test_a_rotated_key_is_after_a_restart_what_its_records_say(ledger, opening):
+    client = await ledger.create_client("Anna")
+    key = await ledger.create_key(label="laptop", sha256=HASH, client=client.id)
+    rotated = await ledger.rotate_secret(key.id, sha256(b"mg_other").digest(), "{}")
+    await ledger.close()
+    again = await opening()
+    assert again.keys() == (rotated,)
+    assert (await again.verify()).verdict == "OK"
+
+
+async def test_no_secret_is_given_to_a_revoked_key_or_twice(ledger):
+    client = await ledger.create_client("Anna")
+    one = await ledger.create_key(label="one", sha256=HASH, client=client.id)
+    other = await ledger.create_key(label="two", sha256=sha256(b"two").digest(), client=client.id)
+    with pytest.raises(LedgerError, match="already"):
+        await ledger.rotate_secret(one.id, other.sha256, "{}")
+    with pytest.raises(LedgerError, match="32 bytes"):
+        await ledger.rotate_secret(one.id, b"short", "{}")
+    await ledger.revoke_key(one.id)
+    with pytest.raises(LedgerError, match="revoked"):
+        await ledger.rotate_secret(one.id, sha256(b"three").digest(), "{}")
+    assert len(await ledger.entries(client.log, 0, 9)) == 4

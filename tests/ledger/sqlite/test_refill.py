@@ -47,6 +47,7 @@ async def older(opening: Opening, drafts: Drafts, path: Path) -> Older:
         label="new", sha256=b"1" * 32, client=client.id, limits='{"models":["a:b"]}'
     )
     await ledger.limit_key(first.id, '{"concurrent":2}')
+    await ledger.rotate_secret(first.id, b"3" * 32, '{"concurrent":2}')
     second = await ledger.create_key(label="gone", sha256=b"2" * 32, client=client.id)
     await ledger.revoke_key(second.id)
     await ledger.append(
