@@ -103,11 +103,9 @@ def parser() -> argparse.ArgumentParser:
             )
         more.append(verb)
 
-    keys = _command(commands, "keys", "keys", "keys", "list, create, limit or revoke client keys")
-    keys.add_argument("action", choices=["list", "create", "address", "limit", "revoke"])
-    keys.add_argument(
-        "name", nargs="?", help="create: the key's label; address, limit, revoke: its id or label"
-    )
+    keys = _command(commands, "keys", "keys", "keys", "list, show, create, limit, rotate or revoke keys")
+    keys.add_argument("action", choices=["list", "show", "create", "address", "limit", "rotate", "revoke"])
+    keys.add_argument("name", nargs="?", help="create: the key's label; otherwise its id or label")
     keys.add_argument(
         "--address",
         action="store_true",
@@ -154,6 +152,20 @@ def parser() -> argparse.ArgumentParser:
     )
     keys.add_argument(
         "--expires", default=None, metavar="TIME", help="create, limit: when it ends, for example 30d"
+    )
+    keys.add_argument(
+        "--operator",
+        action="store_true",
+        help="create: a key of yours, which does what the operator's token does, from this machine only",
+    )
+    keys.add_argument(
+        "--grace",
+        default=None,
+        metavar="TIME",
+        help="rotate: so long the old secret goes on working, for example 24h; without it not at all",
+    )
+    keys.add_argument(
+        "--reveal", action="store_true", help="show: its secret as well, where the vault keeps it"
     )
     keys.add_argument(
         "--anew", action="store_true", help="limit: lift every limit that is not named; without it they stay"

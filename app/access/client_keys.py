@@ -14,9 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from app.access.identify import Access
+from app.access.kept import kept_name, kept_plain, next_name
 from app.access.limits import UNLIMITED, LimitError, Limits
 from app.access.own_address import new_secret, path_of
 from app.access.principals import Principal, Role, key_digest, new_key
+from app.access.roster import address_of, is_whole, principals
 from app.basics.signal import Signal
 from app.ledger.errors import LedgerError, TailMissing
 from app.ledger.parties import Client, Key, client_named
@@ -33,11 +35,6 @@ _LABEL_MOST = 54
 """Letters of a key's label that its address's repeats; no label is longer than 64."""
 
 
-def kept_name(key_id: str) -> str:
-    """The name under which the vault keeps a key's plain text."""
-    return f"client-key/{key_id}"
-
-
 class ClientKeys:
     """Clients, their keys, and the operator's tokens."""
 
@@ -47,7 +44,8 @@ class ClientKeys:
         self._access = access
         self._operator = [key_digest(token) for token in operator_tokens]
         self._plain: str | None = None
-        self._limiting = asyncio.Lock()
+        self.changing = asyncio.Lock()
+        """Held while a row is read, changed and recorded: of two changes at once neither is lost."""
         self._first_due = False
         """The first key could not be recorded at the start."""
         self._shut: set[str] = set()
@@ -96,37 +94,49 @@ class ClientKeys:
         return plain
 
     async def _known(self) -> str | None:
-        """The plain text of a key that works, where the vault knows one."""
-        for key in () if self._plain is not None else self._active():
-            self._plain = self._plain or await self._vault.get(kept_name(key.id))
+        """The plain text of a client's key that works, where the vault knows one."""
+        keys = [key for key in self._active() if key.role == Role.CLIENT]
+        if self._plain is not None and key_digest(self._plain) not in {key.sha256 for key in keys}:
+            self._plain = None
+        for key in () if self._plain is not None else keys:
+            self._plain = self._plain or await kept_plain(self._vault, key)
         return self._plain
 
-    async def create(self, label: str, client: str | None, limits: Limits = UNLIMITED) -> Mapping[str, Any]:
-        """A new key for the client of that name (made where there is none), or for the first client.
+    async def create(
+        self, label: str, client: str | None, limits: Limits = UNLIMITED, *, role: Role = Role.CLIENT
+    ) -> Mapping[str, Any]:
+        """A new key for the client of that name (made where there is none), or for the first client; or one of the
+        operator's, which is told this once and kept nowhere.
 
         Raises LedgerFault where the disk takes nothing, TailMissing, VaultUnavailable; a key that is durable all the
         same, then or later, is revoked, for nobody has seen it.
         """
-        owner = await self._client(client)
+        owner = await self._client(client) if role is Role.CLIENT else None
         plain = new_key()
         made = self._ledger.create_key(
-            label=label, sha256=key_digest(plain), client=owner.id, limits=limits.dump()
+            label=label,
+            sha256=key_digest(plain),
+            client=None if owner is None else owner.id,
+            role=role,
+            limits=limits.dump(),
         )
         try:
             key = await durable(self._ledger, made)
-            await self._vault.set(kept_name(key.id), plain)
+            if owner is not None:
+                await self._vault.set(kept_name(key.id), plain)
         except BaseException:
             made.add_done_callback(self._revoke_unseen)
             raise
-        if self._plain is None:
+        if self._plain is None and owner is not None:
             self._plain = plain
         self._tell()
         return {
             "id": key.id,
             "label": key.label,
-            "client": owner.name,
+            "client": "" if owner is None else owner.name,
             "key": plain,
             "limits": limits.to_json(),
+            **({} if owner is not None else {"role": role.value}),
         }
 
     async def create_address(self, name: str) -> Mapping[str, Any]:
@@ -135,8 +145,8 @@ class ClientKeys:
         Its secret is told this once and kept nowhere. Raises LookupError as `revoke` does, and for an operator's key;
         LedgerFault.
         """
-        key = self._called(name)
-        if key.role != Role.CLIENT or _address_of(key) is not None:
+        key = self.called(name)
+        if key.role != Role.CLIENT or address_of(key) is not None:
             raise LookupError(
                 f"{name!r} is no client's key, and only such a key may have an address of its own."
             )
@@ -160,16 +170,21 @@ class ClientKeys:
 
         Raises LookupError as `revoke` does, LimitError, LedgerFault or TailMissing where it cannot be recorded now.
         """
-        key = self._called(name)
-        before = {} if anew else Limits.load(key.limits).to_json()
-        if _address_of(key) is not None:
-            raise LimitError(
-                f"{name!r} is an address of a key, whose own limits count for it: limit that key."
-            )
-        limits = Limits.of({**before, **changes})
-        if limits.address_of is not None or limits.whole_client:
-            raise LimitError("address_of and whole_client are no limits that a key could be given.")
-        await durable(self._ledger, self._ledger.limit_key(key.id, limits.dump()))
+        async with self.changing:
+            key = self.called(name)
+            if address_of(key) is not None:
+                raise LimitError(
+                    f"{name!r} is an address of a key, whose own limits count for it: limit that key."
+                )
+            before = _readable(key) if anew else Limits.load(key.limits)
+            kept = {} if anew else replace(before, former=()).to_json()
+            limits = Limits.of({**kept, **changes})
+            if not limits.plain:
+                raise LimitError(
+                    "address_of, whole_client and former are no limits that a key could be given."
+                )
+            recorded = replace(limits, former=before.former).dump()
+            await durable(self._ledger, self._ledger.limit_key(key.id, recorded))
         self._tell()
         return {"id": key.id, "label": key.label, "limits": limits.to_json()}
 
@@ -181,12 +196,12 @@ class ClientKeys:
         client = client_named(self._ledger.clients(), name)
         if client is None:
             raise LookupError(f"No client is called {name!r}.")
-        async with self._limiting:
+        async with self.changing:
             row = self._whole(client)
             before = {} if anew or row is None else Limits.load(row.limits).to_json()
             limits = Limits.of({**before, **changes, "whole_client": True})
-            if limits.address_of is not None:
-                raise LimitError("address_of is no limit that a client could be given.")
+            if limits.address_of is not None or limits.former:
+                raise LimitError("address_of and former are no limits that a client could be given.")
             if row is not None:
                 await durable(self._ledger, self._ledger.limit_key(row.id, limits.dump()))
             else:
@@ -203,19 +218,18 @@ class ClientKeys:
         """Revoke by id or label, at once, a key with its addresses or one address alone; LookupError where no active
         key has it, or more than one has the label, LedgerFault or TailMissing where that cannot be recorded yet: it
         opens nothing all the same."""
-        key = self._called(name)
-        ended = [key, *(other for other in self._active() if _address_of(other) == key.id)]
+        key = self.called(name)
+        ended = [key, *(other for other in self._active() if address_of(other) == key.id)]
         self._shut.update(each.id for each in ended)
         self._tell()
         for each in ended:
             self.revoked(each.id)
-        if self._plain is not None and key_digest(self._plain) == key.sha256:
-            self._plain = None
         if self._ledger.missing is not None:
             self._due.update(each.id for each in ended)
         for each in ended:
             await durable(self._ledger, self._ledger.revoke_key(each.id))
         await self._vault.delete(kept_name(key.id))
+        await self._vault.delete(next_name(key.id))
         return {"id": key.id, "label": key.label, "revoked": True}
 
     def clients(self) -> list[Mapping[str, Any]]:
@@ -229,28 +243,35 @@ class ClientKeys:
         return shown
 
     def all(self) -> list[Mapping[str, Any]]:
-        """Every key, without its secret."""
+        """Every key, without its secret. `old_secret_until`: when the last of those it had before is over; None where
+        none was to count beside its own."""
         names = {client.id: client.name for client in self._ledger.clients()}
-        return [
-            {
-                "id": key.id,
-                "label": key.label,
-                "role": key.role,
-                "client": names.get(key.client or "", ""),
-                "created": key.created_us / 1e6,
-                "revoked": None if key.revoked_us is None else key.revoked_us / 1e6,
-                "limits": json.loads(key.limits),
-            }
-            for key in self._ledger.keys()
-            if not _is_whole(key)
-        ]
+        shown: list[Mapping[str, Any]] = []
+        for key in self._ledger.keys():
+            if is_whole(key):
+                continue
+            limits = json.loads(key.limits)
+            former = limits.pop("former", ())
+            shown.append(
+                {
+                    "id": key.id,
+                    "label": key.label,
+                    "role": key.role,
+                    "client": names.get(key.client or "", ""),
+                    "created": key.created_us / 1e6,
+                    "revoked": None if key.revoked_us is None else key.revoked_us / 1e6,
+                    "old_secret_until": max((each["until"] for each in former), default=None),
+                    "limits": limits,
+                }
+            )
+        return shown
 
     def _whole(self, client: Client) -> Key | None:
         """The row that says what all keys of a client may use together."""
-        rows = [key for key in self._rows() if key.client == client.id and _is_whole(key)]
+        rows = [key for key in self._rows() if key.client == client.id and is_whole(key)]
         return rows[0] if rows else None
 
-    def _called(self, name: str) -> Key:
+    def called(self, name: str) -> Key:
         """The active key of that id or label; LookupError."""
         found = [key for key in self._active() if name in (key.id, key.label)]
         if not found:
@@ -281,43 +302,18 @@ class ClientKeys:
             self._ledger.revoke_key(made.result().id)
 
     def _active(self) -> list[Key]:
-        return [key for key in self._rows() if not _is_whole(key)]
+        return [key for key in self._rows() if not is_whole(key)]
 
     def _rows(self) -> list[Key]:
         return [key for key in self._ledger.keys() if key.revoked_us is None and key.id not in self._shut]
 
     def _tell(self) -> None:
-        owners = {client.id: client for client in self._ledger.clients()}
         first = self._ledger.clients()[0]
-        principals = []
-        addresses = []
-        whole = {row.client: row for row in self._rows() if _is_whole(row)}
-        for key in self._active():
-            owner = owners[key.client] if key.client is not None else first
-            try:
-                limits = Limits.load(key.limits)
-                shared = Limits.load(whole[key.client].limits) if key.client in whole else UNLIMITED
-            except LimitError as error:
-                # Allowed less than we can know, so allowed nothing: a newer version may have limited it.
-                log.warning("The key %s does not work here: its %s", key.id, error)
-                continue
-            if limits.address_of is not None:
-                addresses.append((key, limits.address_of))
-                continue
-            principals.append(
-                Principal(
-                    key.id, key.label, Role(key.role), owner.name, owner.log, key.sha256, limits, shared
-                )
-            )
-        by_key = {principal.key: principal for principal in principals if principal.role is Role.CLIENT}
-        for row, key_id in addresses:
-            # It is what its key is, for records, limits and budgets too; without that it opens nothing.
-            if key_id in by_key:
-                principals.append(replace(by_key[key_id], sha256=row.sha256, address=row.id))
+        found = principals(self._ledger.clients(), self._rows())
         for digest in self._operator:
-            principals.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
-        self.known(principals)
-        self._access.replace(principals)
+            found.append(Principal("operator", "operator", Role.OPERATOR, first.name, first.log, digest))
+        self.known(found)
+        self._access.replace(found)
 
 
 def _say_failure(ended: asyncio.Future[Key]) -> None:
@@ -326,21 +322,15 @@ def _say_failure(ended: asyncio.Future[Key]) -> None:
         log.info("The end of a key was not recorded: %s", error)
 
 
-def _is_whole(key: Key) -> bool:
-    """Whether this row is no key but says what all of its client's keys may use together. One with limits that cannot
-    be read is, too: then they are allowed nothing."""
-    return '"whole_client":true' in key.limits
+def _readable(key: Key) -> Limits:
+    """What a key may do, or nothing said where that cannot be read."""
+    try:
+        return Limits.load(key.limits)
+    except LimitError:
+        return UNLIMITED
 
 
 def _of_client(limits: Limits) -> dict[str, Any]:
     said = limits.to_json()
     del said["whole_client"]
     return said
-
-
-def _address_of(key: Key) -> str | None:
-    """The id of the key whose own address this row is; None where it is a key, or what it may do cannot be read."""
-    try:
-        return Limits.load(key.limits).address_of
-    except LimitError:
-        return None

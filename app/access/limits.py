@@ -9,7 +9,7 @@ The JSON, in the ledger's column and over HTTP: `max_output_tokens`, `models` (n
 (see there), `weight` (so many turns for one of a key that says nothing), `cost_per_day` and `cost_per_month` (money, as
 a number or its digits). What is absent or null is not limited. `address_of` alone makes the row an address of a key's
 own: it names that key, whose limits then count. A row with `whole_client` is no key either: what it says counts for all
-keys of its client together.
+keys of its client together. `former` are secrets of before (see there).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from app.access.former import FormerError, FormerSecret, former_of
 from app.access.hours import Hours, HoursError
 from app.billing.money import pico_to_decimal, to_pico
 from app.models.names import canonical
@@ -50,6 +51,8 @@ class Limits:
     """When it may be used."""
     whole_client: bool = False
     """They are what all keys of a client may use together."""
+    former: tuple[FormerSecret, ...] = ()
+    """What it opened the door with before, and may for a while."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
@@ -64,6 +67,11 @@ class Limits:
         """How much money a `day`, a `month`, in pico-units of the ledger's currency."""
         both = {"day": self.cost_per_day_pico, "month": self.cost_per_month_pico}
         return {period: amount for period, amount in both.items() if amount is not None}
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says nothing that only the gateway itself can say of a row."""
+        return self.address_of is None and not self.whole_client and not self.former
 
     @property
     def rated(self) -> bool:
@@ -101,6 +109,8 @@ class Limits:
             said["address_of"] = self.address_of
         if self.whole_client:
             said["whole_client"] = True
+        if self.former:
+            said["former"] = [each.to_json() for each in self.former]
         return said
 
     def dump(self) -> str:
@@ -127,7 +137,7 @@ class Limits:
                 f"limits holds {unknown[0][:64]!r}, which this version does not enforce; it knows {', '.join(_FIELDS)}."
             )
         if said.get("address_of") is not None:
-            return cls(address_of=_key_of_address(said))
+            return cls(address_of=_key_of_address(said), former=_former(said.get("former")))
         return cls(
             _whole(said, "max_output_tokens", TOKENS_MOST),
             _models(said.get("models")),
@@ -135,6 +145,7 @@ class Limits:
             None,
             _hours(said.get("hours")),
             _flag(said, "whole_client"),
+            _former(said.get("former")),
             *(_whole(said, name, most) for name, most in _WHOLES.items()),
             *(_cost(said, name) for name in COSTS),
         )
@@ -145,7 +156,17 @@ RATES = {"requests_per_minute": 100_000, "tokens_per_minute": 1_000_000_000, "co
 """What limits how fast a key may ask, and the most that each can be."""
 WEIGHT_MOST = 1000
 _WHOLES = {**RATES, "weight": WEIGHT_MOST}
-_FIELDS = ("max_output_tokens", "models", "expires", "hours", *_WHOLES, *COSTS, "address_of", "whole_client")
+_FIELDS = (
+    "max_output_tokens",
+    "models",
+    "expires",
+    "hours",
+    *_WHOLES,
+    *COSTS,
+    "address_of",
+    "whole_client",
+    "former",
+)
 
 
 def listed(model: str, names: frozenset[str]) -> bool:
@@ -216,12 +237,19 @@ def _hours(value: object) -> Hours | None:
         raise LimitError(str(error)) from None
 
 
+def _former(value: object) -> tuple[FormerSecret, ...]:
+    try:
+        return former_of(value)
+    except FormerError as error:
+        raise LimitError(str(error)) from None
+
+
 def _key_of_address(said: Mapping[str, object]) -> str:
     key = said["address_of"]
     if (
         not isinstance(key, str)
         or not 1 <= len(key) <= 64
-        or any(said[name] for name in said if name != "address_of")
+        or any(said[name] for name in said if name not in ("address_of", "former"))
     ):
         raise LimitError("address_of must be the id of a key, whose own limits count for its address.")
     return key

@@ -7,8 +7,8 @@ import asyncio
 import os
 import sys
 
-from app.access.client_keys import kept_name
-from app.access.identity import OPERATOR_TOKEN, SIGNING_KEY
+from app.access.identity import GATEWAY_ID, NEXT_KEY, OPERATOR_TOKEN, SIGNING_KEY
+from app.access.kept import kept_name, next_name
 from app.commands.books import open_books
 from app.commands.common import CommandError, Ground
 from app.gateway.newest import Newest
@@ -26,7 +26,8 @@ async def _forget_secrets(profile: str) -> None:
     if store.current.vault != "keyring":
         return
     async with open_books(Ground(folders, store, profile)) as (ledger, _, vault):
-        names = [SIGNING_KEY, OPERATOR_TOKEN, *(kept_name(key.id) for key in ledger.keys())]
+        keys = [name(key.id) for key in ledger.keys() for name in (kept_name, next_name)]
+    names = [SIGNING_KEY, NEXT_KEY, GATEWAY_ID, OPERATOR_TOKEN, *keys]
     names += (await Newest.load(vault)).names
     for name in names:
         await vault.delete(name)

@@ -249,7 +249,7 @@ class Setup:
 
     async def _key(self, url: str) -> str:
         """A client's key of the running gateway: kept in the vault when it was made."""
-        from app.access.client_keys import kept_name
+        from app.access.kept import kept_name
 
         vault = await self._base.vault()
         async with operator(self._base, url) as owner:

@@ -13,6 +13,7 @@ from pathlib import Path
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.identity import Identity
+from app.access.key_secrets import KeySecrets
 from app.access.principals import new_key
 from app.basics.clock import mono_us, wall_us
 from app.basics.zones import clocks
@@ -53,6 +54,7 @@ class Books:
         newest: Newest,
         access: Access,
         keys: ClientKeys,
+        secrets: KeySecrets,
         run_token: str,
         settings: Settings,
         cap: SpendingCap,
@@ -67,6 +69,7 @@ class Books:
         self._newest = newest
         self.access = access
         self.keys = keys
+        self.secrets = secrets
         self.run_token = run_token
         """What the commands of this machine's user ask with while this gateway runs; made anew at every start."""
         self.series = series
@@ -129,6 +132,7 @@ class Books:
                 newest,
                 access,
                 keys,
+                KeySecrets(ledger, vault, keys),
                 run_token,
                 settings(),
                 cap,

@@ -32,6 +32,7 @@ from app.proxy.models import Models
 from app.proxy.public import Public
 from app.proxy.readonly import ReadOnly
 from app.proxy.receivers import Receivers
+from app.proxy.secret_control import SecretControl
 from app.proxy.server import Handler
 from app.proxy.spoken import Spoken
 from app.proxy.statements import Statements
@@ -101,6 +102,7 @@ def routes(
     table |= Control(
         books.access, books.ledger, store, settings, books.keys, books.labour, books.purses, look
     ).routes()
+    table |= SecretControl(books.access, books.secrets, gateway.address).routes()
     table |= LabourControl(books.access, books.ledger, books.labour, lambda: store.current.currency).routes()
     table |= LedgerReading(books.access, books.ledger).routes()
     table |= MachineControl(books.access, gateway.duty, upstream, gateway.public, look).routes()

@@ -14,6 +14,7 @@ from aiohttp import web
 from app.access.client_keys import ClientKeys
 from app.access.identify import Access
 from app.access.limits import UNLIMITED, LimitError, Limits
+from app.access.principals import Role
 from app.access.query import whole
 from app.access.refusals import Refusal
 from app.basics.clock import wall_us
@@ -194,15 +195,16 @@ class Control:
     async def create_key(self, request: web.BaseRequest) -> web.Response:
         """`{"label", "client"?, "limits"?, "address"?}` → the new key, in plain text this once; see `Limits` for its
         JSON. With `"address": true` it gets an address of its own; `{"address_of": id or label}` makes one for a key
-        that is there. Either is told this once as well."""
+        that is there. Either is told this once as well. `"role": "operator"`: a key of the operator's, which does what
+        the operator's token does, and belongs to no client."""
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         if body.get("address_of") is not None:
-            address = await self._new_address(_name(body, "address_of"))
+            address = await self._new_address(named(body, "address_of"))
             told(request, (f"{address['id']} of {address['address_of']}",))
             return reply(address, 201)
-        client = None if body.get("client") is None else _name(body, "client")
-        made = await self._keys.create(_name(body, "label"), client, _limits(body))
+        client = None if body.get("client") is None else named(body, "client")
+        made = await self._keys.create(named(body, "label"), client, _limits(body), role=_role(body))
         await self._budgets.ready()
         told(request, (made["id"],))
         if body.get("address") is True:
@@ -232,9 +234,9 @@ class Control:
             raise Refusal(400, "invalid_value", "Name a key or a client, not both.")
         try:
             if whole:
-                done = await self._keys.limit_client(_name(body, "client"), changes, anew=anew)
+                done = await self._keys.limit_client(named(body, "client"), changes, anew=anew)
             else:
-                done = await self._keys.limit(_name(body, "key"), changes, anew=anew)
+                done = await self._keys.limit(named(body, "key"), changes, anew=anew)
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
         except LimitError as error:
@@ -248,14 +250,15 @@ class Control:
         self._access.operator(request.headers, request.remote)
         body = parse_object(await read_body(request, _SMALL_BODY_B))
         try:
-            gone = await self._keys.revoke(_name(body, "key"))
+            gone = await self._keys.revoke(named(body, "key"))
         except LookupError as error:
             raise Refusal(404, "key_not_found", str(error)) from None
         told(request, (gone["id"],))
         return reply(gone)
 
 
-def _name(body: Mapping[str, Any], field: str) -> str:
+def named(body: Mapping[str, Any], field: str) -> str:
+    """The short text that is called `field`. Refusal 400."""
     value = body.get(field)
     text = value.strip() if isinstance(value, str) else ""
     if not 1 <= len(text) <= 64 or not text.isprintable():
@@ -263,16 +266,27 @@ def _name(body: Mapping[str, Any], field: str) -> str:
     return text
 
 
+def _role(body: Mapping[str, Any]) -> Role:
+    said = body.get("role") or Role.CLIENT
+    if said not in list(Role):
+        raise Refusal(400, "invalid_value", "role must be client or operator.")
+    if said == Role.OPERATOR and (body.get("client") is not None or body.get("address")):
+        raise Refusal(
+            400, "invalid_value", "A key of the operator's has no client, and no address of its own."
+        )
+    return Role(said)
+
+
 def _limits(body: Mapping[str, Any]) -> Limits:
     try:
         limits = UNLIMITED if body.get("limits") is None else Limits.of(body["limits"])
     except LimitError as error:
         raise Refusal(400, "invalid_value", str(error)) from None
-    if limits.address_of is not None or limits.whole_client:
+    if not limits.plain:
         raise Refusal(
             400,
             "invalid_value",
-            "address_of and whole_client are no limits: name the key or the client beside limits.",
+            "address_of, whole_client and former are no limits: name the key or the client beside limits.",
         )
     if limits.expired(wall_us()):
         raise Refusal(400, "invalid_value", "expires must lie in the future.")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.access.client_keys import FIRST_CLIENT, FIRST_KEY, ClientKeys, kept_name
+from app.access.client_keys import FIRST_CLIENT, FIRST_KEY, ClientKeys
 from app.access.identify import Access
+from app.access.kept import kept_name
 from app.access.limits import Limits
 from app.access.principals import Principal, Role, key_digest
 from app.access.refusals import Refusal
@@ -143,6 +144,7 @@ async def test_keys_are_listed_without_their_secret_and_with_seconds(house: Hous
         "client": "Ben",
         "created": NOW_US / 1e6,
         "revoked": NOW_US / 1e6 + 5,
+        "old_secret_until": None,
         "limits": {"max_output_tokens": 7},
     }
     assert house.of(FIRST_KEY)["revoked"] is None
