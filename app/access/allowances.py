@@ -4,8 +4,6 @@ Rule 1: pure but for the clock that is handed in. Rule 2: a minute's allowance i
 minute of rest and fills evenly, so a key that keeps to its rate is never refused. Rule 3: tokens are guessed before a
 request, from the length of its body, and corrected by what the engine counted: a bucket that is overdrawn then is in
 debt until it has filled again. Rule 4: whatever ends a request, its place is given back, once.
-
-The names in answers are those of OpenAI (`x-ratelimit-limit-requests` …), whose clients everybody has.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from types import TracebackType
 
 from app.access.limits import Limits
 from app.access.principals import Principal
+from app.access.rates import KeyRate, openai_headers
 from app.access.refusals import Refusal
 
 BYTES_A_TOKEN = 4
@@ -92,15 +91,20 @@ class _Usage:
 
 class Grant:
     """One request's place. `with` it; what is not said to count was never asked of the engine, and is given back.
-    `headers` are what its answer says of the rates, as they were when it was granted."""
+    `rates` are what its answer says of them, as they were when it was granted."""
 
-    __slots__ = ("_counts", "_guess", "_usages", "headers")
+    __slots__ = ("_counts", "_guess", "_usages", "rates")
 
-    def __init__(self, usages: Sequence[_Usage], guess: int, headers: dict[str, str]) -> None:
+    def __init__(self, usages: Sequence[_Usage], guess: int, rates: tuple[KeyRate, ...]) -> None:
         self._usages = usages
         self._guess = guess
         self._counts = False
-        self.headers = headers
+        self.rates = rates
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The rates as every answer has them; a dialect may have further names for them."""
+        return openai_headers(self.rates) if self.rates else {}
 
     def counts(self, tokens: int | None) -> None:
         """The engine was asked; so many tokens went in and came out, or None where nobody counted."""
@@ -145,7 +149,7 @@ class Allowances:
         """A place for a request of `principal` with a body of `body_b` bytes; Refusal 429 where there is none now."""
         own, shared = principal.limits, principal.shared
         if not (own.rated or shared.rated):
-            return Grant((), 0, {})
+            return Grant((), 0, ())
         now_us = self._now_us()
         guess = max(1, body_b // BYTES_A_TOKEN)
         limited: list[tuple[str, Limits, _Usage]] = []
@@ -163,7 +167,7 @@ class Allowances:
                 usage.requests.take(1)
             if usage.tokens is not None:
                 usage.tokens.take(guess)
-        return Grant(usages, guess, _said(usages))
+        return Grant(usages, guess, _rates(usages))
 
     def _usage(self, whose: str, limits: Limits, now_us: int) -> _Usage:
         usage = self._known.get(whose)
@@ -190,7 +194,7 @@ def _require(who: str, limits: Limits, usage: _Usage, guess: int, usages: Sequen
             "rate_limited",
             f"{sentence}: try again in {wait_s} s.",
             retry_after_s=wait_s,
-            headers=_said(usages),
+            rates=_rates(usages),
         )
     if limits.concurrent is not None and usage.running >= limits.concurrent:
         what = "one request" if limits.concurrent == 1 else f"{limits.concurrent} requests"
@@ -199,7 +203,7 @@ def _require(who: str, limits: Limits, usage: _Usage, guess: int, usages: Sequen
             "too_many_at_once",
             f"{who} may have {what} running at a time: try again when one has ended.",
             retry_after_s=TRY_AGAIN_S,
-            headers=_said(usages),
+            rates=_rates(usages),
         )
 
 
@@ -215,17 +219,15 @@ def _adapted(bucket: _Bucket | None, most: int | None, now_us: int) -> _Bucket |
     return bucket
 
 
-def _said(usages: Sequence[_Usage]) -> dict[str, str]:
+def _rates(usages: Sequence[_Usage]) -> tuple[KeyRate, ...]:
     """Of a key's rate and its client's, the one that is nearer to its end."""
-    headers = {}
     kinds = (
-        ("Requests", [usage.requests for usage in usages if usage.requests is not None]),
-        ("Tokens", [usage.tokens for usage in usages if usage.tokens is not None]),
+        ("requests", [usage.requests for usage in usages if usage.requests is not None]),
+        ("tokens", [usage.tokens for usage in usages if usage.tokens is not None]),
     )
+    rates = []
     for what, buckets in kinds:
         if buckets:
             bucket = min(buckets, key=lambda bucket: bucket.remaining)
-            headers[f"X-RateLimit-Limit-{what}"] = str(bucket.most)
-            headers[f"X-RateLimit-Remaining-{what}"] = str(bucket.remaining)
-            headers[f"X-RateLimit-Reset-{what}"] = f"{-(-bucket.full_in_us // 1000)}ms"
-    return headers
+            rates.append(KeyRate(what, bucket.most, bucket.remaining, bucket.full_in_us))
+    return tuple(rates)

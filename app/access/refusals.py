@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from app.access.rates import KeyRate, openai_headers
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -16,7 +18,8 @@ class Refusal(Exception):
     """A request that will not be served.
 
     `code` is stable and machine-readable (`invalid_api_key`, `cap_reached`, ...); `retry_after_s` becomes the
-    Retry-After header where waiting helps, `headers` are further ones.
+    Retry-After header where waiting helps, `headers` are further ones, and `rates` what is said of those that were
+    exhausted.
     """
 
     def __init__(
@@ -27,13 +30,15 @@ class Refusal(Exception):
         *,
         retry_after_s: int | None = None,
         headers: Mapping[str, str] = _NONE,
+        rates: tuple[KeyRate, ...] = (),
     ) -> None:
         super().__init__(sentence)
         self.status = status
         self.code = code
         self.sentence = sentence
         self.retry_after_s = retry_after_s
-        self.headers = headers
+        self.headers = {**headers, **openai_headers(rates)} if rates else headers
+        self.rates = rates
 
 
 def not_found() -> Refusal:

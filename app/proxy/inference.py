@@ -33,6 +33,7 @@ from app.proxy.dialects.base import JSON, Endpoint, Frames, Tokens, json_object,
 from app.proxy.jobs import STORAGE, Job, Jobs
 from app.proxy.metadata import gateway_json
 from app.proxy.no_money import no_money
+from app.proxy.saying_rates import busy, rate_headers
 from app.proxy.settling import Settling
 from app.proxy.waiting import Queue, QueuePlace
 from app.proxy.waiting_stream import WaitingStream, asks_to_be_told
@@ -121,7 +122,8 @@ class Inference:
     ) -> web.StreamResponse:
         """A stream that is told its place while it waits: its answer has begun, so all that follows goes into it."""
         assert call.frames is not None
-        stream = WaitingStream(request, call, call.frames, place.id)
+        rates = rate_headers(grant, call.endpoint.dialect)
+        stream = WaitingStream(request, call, call.frames, place.id, rates)
         try:
             await self._queue.wait(place, lambda: self._still_welcome(call), stream.tell)
             self._still_welcome(call)
@@ -255,7 +257,7 @@ class Inference:
         return web.Response(
             body=await asyncio.to_thread(splice, body, gateway) if large else splice(body, gateway),
             status=status,
-            headers=_headers(job, JSON),
+            headers=_headers(job, JSON) | busy(status),
         )
 
     async def _answer_stream(
@@ -360,7 +362,7 @@ def _headers(job: Job, content_type: str) -> dict[str, str]:
         "Content-Type": content_type,
         "X-Request-Id": job.id,
         **job.place.headers,
-        **job.grant.headers,
+        **rate_headers(job.grant, job.call.endpoint.dialect),
     }
     if job.call.ignored:
         headers["X-Ignored-Fields"] = job.call.ignored

@@ -21,10 +21,11 @@ from app.engine.base import Engine, EngineError
 from app.engine.evidence import has_no_such_path
 from app.proxy.admission import PARSE_IN_THREAD_B, Policy, may_use, require_dialect
 from app.proxy.bodies import read_body
-from app.proxy.dialects.anthropic import COUNT_TOKENS, model_card, model_page, prepare_count
+from app.proxy.dialects.anthropic import ANTHROPIC, COUNT_TOKENS, model_card, model_page, prepare_count
 from app.proxy.dialects.base import JSON, dump, json_object
 from app.proxy.dialects.ollama import OLLAMA
 from app.proxy.models import Models
+from app.proxy.saying_rates import busy, rate_headers
 from app.proxy.spoken import Spoken
 from app.proxy.strict_json import crowded, dump_object, parse_object, refuse_case_variants
 
@@ -141,7 +142,7 @@ class ReadOnly:
         with self._allowances.take(principal, 0) as grant:
             response = self._answer(*await self._ask(COUNT_TOKENS, body))
             grant.counts(0)
-        response.headers.update(grant.headers)
+        response.headers.update(rate_headers(grant, ANTHROPIC))
         return response
 
     def _native(self, request: web.BaseRequest) -> Principal:
@@ -185,7 +186,7 @@ class ReadOnly:
 
     @staticmethod
     def _answer(status: int, answer: dict[str, Any]) -> web.Response:
-        return web.Response(body=dump(answer), status=status, headers={"Content-Type": JSON})
+        return web.Response(body=dump(answer), status=status, headers={"Content-Type": JSON, **busy(status)})
 
 
 def _name(entry: object, field: str) -> str:

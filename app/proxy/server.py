@@ -19,6 +19,7 @@ from aiohttp.streams import StreamReader
 
 from app.access.refusals import Refusal, management_forbidden
 from app.basics.addresses import is_loopback
+from app.basics.clock import wall_us
 from app.basics.door import Door, listen_error
 from app.basics.traces import where
 from app.ledger.errors import LedgerClosed, LedgerError, LedgerFault, TailMissing
@@ -246,6 +247,8 @@ def of_ledger(error: LedgerError) -> Refusal:
 def refuse(refusal: Refusal, dialect: Dialect) -> web.Response:
     """A refusal as a response."""
     headers = {"Content-Type": JSON, **refusal.headers}
+    if refusal.rates:
+        headers |= dialect.rate_headers(refusal.rates, wall_us())
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.status == 401:

@@ -31,12 +31,16 @@ def asks_to_be_told(headers: Mapping[str, str], call: Call) -> bool:
 class WaitingStream:
     """One answer that has begun before its request's turn. `response` is None until something was told."""
 
-    def __init__(self, request: web.BaseRequest, call: Call, frames: Frames, id: str) -> None:
+    def __init__(
+        self, request: web.BaseRequest, call: Call, frames: Frames, id: str, headers: Mapping[str, str]
+    ) -> None:
+        """`id`: the request's; `headers`: what the answer says besides, of rates."""
         self.response: web.StreamResponse | None = None
         self._request = request
         self._call = call
         self._frames = frames
         self._id = id
+        self._headers = headers
 
     async def tell(self, position: int, seconds: int) -> None:
         """The place in the queue, and the seconds that its turn is expected to take from now."""
@@ -46,6 +50,7 @@ class WaitingStream:
                 "X-Request-Id": self._id,
                 "X-Queue-Position": str(position),
                 "X-Queue-Wait": str(seconds),
+                **self._headers,
             }
             if self._call.ignored:
                 headers["X-Ignored-Fields"] = self._call.ignored

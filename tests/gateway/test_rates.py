@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import openai
 import pytest
+from anthropic import AsyncAnthropic, RateLimitError
 
 from app.access.limits import Limits
-from tests.gateway.conftest import Build, House, chat
+from tests.gateway.conftest import MODEL, Build, House, chat
 
 
 async def limited(house: House, **limits: Any) -> str:
@@ -101,3 +103,52 @@ async def test_an_address_of_the_keys_own_has_the_keys_own_rate(house: House) ->
         async with session.post(url, json=chat(stream=False)) as reply:
             assert reply.status == 200
     assert (await asked(house, made["key"]))[0] == 429
+
+
+async def test_anthropics_clients_hear_of_rates_in_the_names_that_they_know(house: House) -> None:
+    key = await limited(house, requests_per_minute=2, tokens_per_minute=10_000)
+    before = datetime.now(UTC)
+    async with AsyncAnthropic(base_url=house.gateway.address, api_key=key, max_retries=0) as client:
+        messages = client.messages.with_raw_response
+        said: Any = {"model": MODEL, "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+        first = await messages.create(**said)
+        assert first.headers["anthropic-ratelimit-requests-limit"] == "2"
+        assert first.headers["anthropic-ratelimit-requests-remaining"] == "1"
+        assert first.headers["anthropic-ratelimit-tokens-limit"] == "10000"
+        assert 0 < int(first.headers["anthropic-ratelimit-tokens-remaining"]) < 10_000
+        reset = datetime.fromisoformat(first.headers["anthropic-ratelimit-requests-reset"])
+        assert before < reset < before + timedelta(minutes=2)
+        assert first.headers["x-ratelimit-remaining-requests"] == "1"
+        async with client.messages.stream(**said) as stream:
+            assert stream.response.headers["anthropic-ratelimit-requests-remaining"] == "0"
+            await stream.get_final_message()
+        with pytest.raises(RateLimitError) as caught:
+            await messages.create(**said)
+    refused = caught.value.response.headers
+    assert 0 < int(refused["retry-after"]) <= 30
+    assert refused["anthropic-ratelimit-requests-remaining"] == "0"
+    assert datetime.fromisoformat(refused["anthropic-ratelimit-requests-reset"]) > before
+    _, headers, _ = await asked(house, key)
+    assert not [name for name in headers if name.lower().startswith("anthropic-")]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_a_stream_that_is_told_its_place_hears_of_rates_as_well(build: Build, path: str) -> None:
+    house = await build(speed=20.0, parallel=1, engine_parallel=1)
+    key = await limited(house, requests_per_minute=9)
+    said = {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    async with house.post("/api/chat", chat(tokens=60)) as running:
+        await running.content.readline()
+        async with house.post(path, said, key=key, headers={"X-Queue-Updates": "1"}) as reply:
+            assert reply.headers["X-Queue-Position"] == "1"
+            assert reply.headers["X-RateLimit-Remaining-Requests"] == "8"
+            known = reply.headers.get("Anthropic-RateLimit-Requests-Remaining")
+            assert known == ("8" if path == "/v1/messages" else None)
+            await reply.read()
+
+
+async def test_no_key_without_rates_hears_of_any(house: House) -> None:
+    said = {"model": MODEL, "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+    async with house.post("/v1/messages", said) as reply:
+        assert reply.status == 200
+        assert not [name for name in reply.headers if "ratelimit" in name.lower()]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from app.access.rates import KeyRate
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect
 from app.proxy.dialects.ollama import OLLAMA
@@ -21,6 +22,9 @@ class Shouting:
 
     def error(self, refusal: Refusal) -> bytes:
         return json.dumps({"NO": refusal.sentence.upper()}).encode()
+
+    def rate_headers(self, rates: Sequence[KeyRate], now_us: int) -> dict[str, str]:
+        return {f"Shouted-{rate.what.upper()}": str(rate.remaining) for rate in rates}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ it has failed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from app.access.rates import KeyRate
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import Dialect, Tokens, boolean, clamp_tokens, dump
 from app.proxy.dialects.pictures import refuse_addresses
@@ -51,6 +53,18 @@ class AnthropicDialect:
     def error(self, refusal: Refusal) -> bytes:
         """`{"type":"error","error":{"type","message","code"}}`; `code` is ours, for machines."""
         return dump({"type": "error", "error": _error_object(refusal.sentence, refusal.code, refusal.status)})
+
+    def rate_headers(self, rates: Sequence[KeyRate], now_us: int) -> dict[str, str]:
+        """`anthropic-ratelimit-requests-limit`, `-remaining`, `-reset` and `-tokens-…` (its «Rate limits» page); they
+        are reset when all of them are there again, in RFC 3339's form."""
+        headers = {}
+        for rate in rates:
+            full_s = min(-(-(now_us + rate.full_in_us) // 1_000_000), _LAST_S)
+            name = f"Anthropic-RateLimit-{rate.what.capitalize()}"
+            headers[f"{name}-Limit"] = str(rate.most)
+            headers[f"{name}-Remaining"] = str(rate.remaining)
+            headers[f"{name}-Reset"] = f"{datetime.fromtimestamp(full_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return headers
 
 
 def _error_object(sentence: str, code: str, status: int) -> dict[str, Any]:

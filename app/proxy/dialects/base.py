@@ -8,9 +8,11 @@ Rule 3: unknown is never zero. A count nobody gave is None.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.access.rates import KeyRate
 from app.access.refusals import Refusal
 from app.basics.compact import compact
 from app.engine.base import EngineBroken
@@ -105,6 +107,9 @@ class Dialect(Protocol):
 
     def error(self, refusal: Refusal) -> bytes:
         """The JSON body of a refusal."""
+
+    def rate_headers(self, rates: Sequence[KeyRate], now_us: int) -> dict[str, str]:
+        """What its clients look for in an answer beside `X-RateLimit-*`; `now_us` is wall time."""
 
 
 class Endpoint(Protocol):

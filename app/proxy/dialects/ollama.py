@@ -7,9 +7,11 @@ in the middle of a stream under status 200. A blank line makes ollama-python fai
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.access.rates import KeyRate
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import (
     Dialect,
@@ -55,6 +57,10 @@ class OllamaDialect:
     def error(self, refusal: Refusal) -> bytes:
         """`{"error":"sentence"}`"""
         return dump({"error": refusal.sentence})
+
+    def rate_headers(self, rates: Sequence[KeyRate], now_us: int) -> dict[str, str]:
+        """Nothing beside the names that every answer has."""
+        return {}
 
 
 OLLAMA = OllamaDialect()

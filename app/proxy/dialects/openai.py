@@ -9,9 +9,11 @@ ends without `[DONE]` has failed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.access.rates import KeyRate
 from app.access.refusals import Refusal
 from app.proxy.dialects.base import (
     Dialect,
@@ -62,6 +64,10 @@ class OpenAIDialect:
     def error(self, refusal: Refusal) -> bytes:
         """`{"error":{"message","type","param","code"}}`"""
         return dump({"error": _error_object(refusal.sentence, refusal.code, refusal.status)})
+
+    def rate_headers(self, rates: Sequence[KeyRate], now_us: int) -> dict[str, str]:
+        """Nothing beside the names that every answer has."""
+        return {}
 
 
 def _error_object(sentence: str, code: str, status: int) -> dict[str, Any]:
