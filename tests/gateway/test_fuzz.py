@@ -25,7 +25,17 @@ from app.gateway import assembly
 from app.proxy.dialects.anthropic import COUNT_TOKENS
 from app.proxy.server import Routes
 from tests.gateway.conftest import MODEL, Build, House, chat
-from tests.gateway.rough import Kept, comes_down_to, exchange, heard_of, in_pieces, request, spoilt, told
+from tests.gateway.rough import (
+    Kept,
+    comes_down_to,
+    exchange,
+    heard_of,
+    in_pieces,
+    of_tls,
+    request,
+    spoilt,
+    told,
+)
 from tests.gateway.speaking import ASKED, body
 from tests.gateway.wrong_bodies import ASKABLE, MISTAKES, Mistake, wrong_body
 
@@ -100,15 +110,6 @@ def resident() -> int:
     """Bytes of this process in memory."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def of_tls(encrypted: bool) -> ssl.SSLContext | None:
-    """A client's side of it that takes any certificate."""
-    if not encrypted:
-        return None
-    tls = ssl.create_default_context()
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    return tls
 
 
 async def at_once(given: list[T], send: Callable[[T], Awaitable[None]]) -> None:

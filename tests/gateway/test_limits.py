@@ -14,6 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.gateway.conftest import Build, House, Scripted
+from tests.gateway.rough import of_tls
 from tests.gateway.speaking import ASKED, STREAMED, body, last_frame, piece, refusal
 
 
@@ -52,11 +53,12 @@ async def test_a_request_with_more_messages_or_pictures_than_the_settings_allow_
 @contextlib.asynccontextmanager
 async def connected(house: House) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     url = URL(house.gateway.address)
-    reader, writer = await asyncio.open_connection(url.host, url.port, limit=2**16)
+    tls = of_tls(url.scheme == "https")
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=2**16, ssl=tls)
     try:
         yield reader, writer
     finally:
-        writer.close()
+        writer.transport.abort()
 
 
 def head(house: House, path: str, length: int) -> bytes:
@@ -140,9 +142,36 @@ async def test_an_answer_that_falls_silent_ends_with_a_sentence_in_its_dialect(
 
 
 @pytest.mark.both_loops
-@pytest.mark.parametrize("path", STREAMED)
+@pytest.mark.parametrize("tls", ["off", "own"])
+async def test_a_bare_connection_hears_of_an_engine_that_does_not_begin_and_of_one_that_falls_silent(
+    build: Build, scripted: Scripted, tls: str
+) -> None:
+    path = "/api/chat"
+
+    async def falls_silent(response: web.StreamResponse) -> None:
+        for part in first:
+            await response.write(part)
+        await asyncio.Event().wait()
+
+    first: list[bytes] = []
+    house = await build(
+        upstream=await scripted(falls_silent), first_token_seconds=1, idle_stream_seconds=1, tls=tls
+    )
+    asked = json.dumps(body(path)).encode()
+    for sentence in (b"did not begin to answer in time", b"fell silent in the middle"):
+        async with connected(house) as (reader, writer):
+            writer.write(head(house, path, len(asked)) + asked)
+            await asyncio.wait_for(reader.readuntil(sentence), 20)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asyncio.wait_for(reader.readuntil(b"HTTP/1.1 200 "), 20)
+        first.append(piece(path))
+    assert [row.outcome for row in await house.usage()] == ["timeout", "timeout"]
+
+
+@pytest.mark.both_loops
+@pytest.mark.parametrize(("path", "tls"), [*((path, "off") for path in STREAMED), ("/api/chat", "own")])
 async def test_a_reader_that_does_not_read_stops_the_engine_and_is_given_up(
-    build: Build, scripted: Scripted, path: str
+    build: Build, scripted: Scripted, path: str, tls: str
 ) -> None:
     sent_b = 0
     gone = asyncio.Event()
@@ -157,7 +186,9 @@ async def test_a_reader_that_does_not_read_stops_the_engine_and_is_given_up(
         finally:
             gone.set()
 
-    house = await build(upstream=await scripted(without_end), unread_seconds=1, idle_stream_seconds=1)
+    house = await build(
+        upstream=await scripted(without_end), unread_seconds=1, idle_stream_seconds=1, tls=tls
+    )
     asked = json.dumps(body(path)).encode()
     async with connected(house) as (reader, writer):
         writer.write(head(house, path, len(asked)) + asked)

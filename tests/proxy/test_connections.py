@@ -150,6 +150,7 @@ async def test_a_newcomer_hears_503_where_everybody_is_being_answered(stand: Any
     assert (await house.opened[0].hear()).endswith(b"at last")
 
 
+@pytest.mark.both_loops
 @pytest.mark.parametrize("said", [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: x\r\n"])
 async def test_a_first_request_that_does_not_come_ends_the_connection(stand: Any, said: bytes) -> None:
     house = await stand(replace(USUAL, head_s=0.2))
@@ -159,6 +160,7 @@ async def test_a_first_request_that_does_not_come_ends_the_connection(stand: Any
     assert answer.startswith(b"HTTP/1.1 408") if said else answer == b""
 
 
+@pytest.mark.both_loops
 async def test_headers_that_trickle_end_the_connection_however_regularly_they_come(stand: Any) -> None:
     house = await stand(replace(USUAL, head_s=0.5))
     for first in (False, True):
@@ -177,6 +179,7 @@ async def test_headers_that_trickle_end_the_connection_however_regularly_they_co
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.both_loops
 async def test_an_idle_connection_is_closed_after_its_time_and_not_before(stand: Any) -> None:
     house = await stand(replace(USUAL, head_s=0.1, idle_s=2.5))
     client = await house.connect()
@@ -187,6 +190,7 @@ async def test_an_idle_connection_is_closed_after_its_time_and_not_before(stand:
     assert 2.4 <= time.monotonic() - began < 5
 
 
+@pytest.mark.both_loops
 async def test_an_answer_that_takes_long_outlives_every_time_of_waiting(stand: Any) -> None:
     house = await stand(replace(USUAL, head_s=0.1, idle_s=0.1))
     client = await house.connect()
