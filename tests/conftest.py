@@ -7,7 +7,9 @@ machine is not.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +22,14 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # A developer's own gateway, settings and keyring are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("MORTDECAI_")]:
     del os.environ[name]
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Hundreds of tests start the program as a process of its own, and where nothing that is compiled may be kept beside
+    # the source, as many containers have it, each of them would compile some four hundred modules first. For as long as
+    # the tests run they share a folder elsewhere.
+    _compiled = tempfile.TemporaryDirectory(prefix="bytecode-")
+    atexit.register(_compiled.cleanup)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", _compiled.name)
 
 _skipped: list[str] = []
 

@@ -46,9 +46,9 @@ def make_rootfs(tar: Path, scripts: dict[str, str]) -> None:
                 if place == packages and len(top.parts) > 1:
                     _add_tree(files, packages / top.parts[0], f"{below}/{top.parts[0]}")
                 files[f"{below}/{top}"] = Path(source)
-                # What is compiled already need not be compiled at every start.
-                if cached and Path(cached).is_relative_to(place) and Path(cached).exists():
-                    files[f"{below}/{Path(cached).relative_to(place)}"] = Path(cached)
+                # What is compiled already need not be compiled at every start, wherever it is kept here.
+                if cached and Path(cached).exists():
+                    files[f"{below}/{top.parent / '__pycache__' / Path(cached).name}"] = Path(cached)
                 break
 
     for library_file in _shared_objects([path for path in files.values() if _is_elf(path)]):
