@@ -15,6 +15,8 @@ from app.presence.conduct import STARTING
 from tests.gateway.conftest import MODEL, Build, House, Scripted, chat
 
 pytestmark = pytest.mark.both_loops
+HUNDREDS = 300
+"""Enough that room comes and goes often while others ask; a thousand are asked where the ten are counted."""
 
 
 async def lines(reply: Any) -> list[dict[str, Any]]:
@@ -217,7 +219,9 @@ async def test_an_exhausted_cap_is_402_and_raising_it_opens_the_door_at_once(bui
         await reply.read()
 
 
-async def test_a_thousand_at_once_against_room_for_ten_never_overspend(build: Build) -> None:
+async def test_hundreds_at_once_against_room_for_ten_never_overspend_as_room_comes_and_goes(
+    build: Build,
+) -> None:
     house = await build(speed=1.0, parallel=64, hold_seconds=30)
     hold = 59 * 30 * 150_000_000_000 // 3_600_000  # 59 W for 30 s at 0.15 a kWh
     await house.gateway.settings.set_cap(hold * 10)
@@ -234,15 +238,14 @@ async def test_a_thousand_at_once_against_room_for_ten_never_overspend(build: Bu
                 assert b"when one has ended" in said
             return int(reply.status)
 
-    statuses = await asyncio.gather(*(one() for _ in range(1000)))
+    statuses = await asyncio.gather(*(one() for _ in range(HUNDREDS)))
     assert set(statuses) == {200, 402}
     assert worst <= hold * 10
     assert len(await house.usage()) == statuses.count(200)
 
 
-@pytest.mark.parametrize("stream", [True, False])
 async def test_of_a_thousand_at_once_exactly_the_ten_that_have_room_are_served(
-    build: Build, scripted: Scripted, stream: bool
+    build: Build, scripted: Scripted
 ) -> None:
     refused_all = asyncio.Event()
     refused = reached = 0
@@ -259,7 +262,7 @@ async def test_of_a_thousand_at_once_exactly_the_ten_that_have_room_are_served(
     cap = 10 * (59 * 30 * 150_000_000_000 // 3_600_000)  # ten times 59 W for 30 s at 0.15 a kWh
     await house.gateway.settings.set_cap(cap)
 
-    async def one() -> int:
+    async def one(stream: bool) -> int:
         nonlocal refused
         async with everybody.post("/api/chat", json=chat(stream=stream), headers=headers) as reply:
             await reply.read()
@@ -277,7 +280,7 @@ async def test_of_a_thousand_at_once_exactly_the_ten_that_have_room_are_served(
         aiohttp.ClientSession(house.gateway.address, connector=unbounded) as everybody,
         asyncio.timeout(60),
     ):
-        statuses = await asyncio.gather(*(one() for _ in range(1000)))
+        statuses = await asyncio.gather(*(one(number % 2 == 0) for number in range(1000)))
     assert (statuses.count(200), statuses.count(402)) == (10, 990)
     assert len(await house.usage()) == 10
     money = house.gateway.snapshot().money
