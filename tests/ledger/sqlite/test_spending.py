@@ -12,6 +12,7 @@ from app.basics.quarters import quarter_of
 from app.ledger.records import AdjustDraft, LaborDraft, UptimeDraft
 from app.ledger.sqlite.store import Ledger
 from tests.ledger.sqlite.conftest import Drafts, Opening
+from tests.ledger.sqlite.disks import Disk
 
 HOUR_US = 3_600_000_000
 
@@ -100,3 +101,16 @@ async def test_a_file_of_before_gets_its_index_and_a_damaged_body_does_not_keep_
     ledger = await opening()
     spent = await ledger.spent_since(0)
     assert spent.total_pico == sum(draft.cost for draft in made)
+
+
+async def test_a_disk_that_takes_nothing_keeps_nobody_from_knowing_what_was_spent(
+    opening: Opening, disk: Disk
+) -> None:
+    ledger = await opening(vfs=disk.name)
+    log = (await ledger.create_client("Anna")).log
+    draft = Drafts()()
+    await ledger.append(log, draft)
+    disk.error = apsw.FullError
+    spent = await ledger.spent_since(0)
+    assert (spent.total_pico, len(spent.parts)) == (draft.cost, 1)
+    disk.error = None
