@@ -108,6 +108,7 @@ async def running(
             sensor,
             watts_of(store.current),
             dedicated=books.pricing.mode is BillingMode.DEDICATED,
+            by_formula=store.current.energy_by == "formula",
             rate_hz=store.current.sample_rate_hz,
             tail_s=store.current.idle_tail_seconds,
             cost_per_hour=lambda watts: books.pricing.ceiling(watts, 3600, wall_us()),

@@ -82,6 +82,7 @@ class Configuration:
             watts=watts_of(now),
             dedicated=pricing.mode is BillingMode.DEDICATED,
             own_idle=self._store.is_set("gpu_idle_watts"),
+            by_formula=now.energy_by == "formula",
         )
         self._uptime.go_on()
         self.policy = policy_of(now)

@@ -67,6 +67,8 @@ class ClosedAccount:
     """The part of it in which it ran rather than queued."""
     source: str
     """The sensor where all of it was measured, `mixed` where a part was, `model` where nothing was."""
+    formula_uj: int = field(default=0, compare=False)
+    """What the watts of the settings alone come to for its share of the time."""
     half_width_uj: int = field(default=0, compare=False)
     """The true energy is this near in 95 of 100 cases (see `doubt`)."""
 
@@ -201,6 +203,9 @@ class EnergyBook:
             max(now_us - account.opened_us, account.busy_us),
             account.busy_us,
             source,
+            round_half_even(
+                self._rates.billed_uw(self._dedicated, None, self._layers) * account.share, UNITS_PER_UJ
+            ),
             self._half_width_uj(account, energy_uj),
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.basics.clock import mono_us, wall_us
-from app.power.accounts import ClosedAccount, EnergyBook, EnergyTotals, StaticWatts
+from app.power.accounts import MODEL, ClosedAccount, EnergyBook, EnergyTotals, StaticWatts
 from app.power.attribution import Phases
 from app.power.baseline import IdleBaseline, KeptIdle
 from app.power.exact import PLAUSIBLE_W
@@ -52,6 +52,7 @@ class Meter:
         watts: StaticWatts,
         *,
         dedicated: bool,
+        by_formula: bool = False,
         rate_hz: float,
         tail_s: float,
         cost_per_hour: Callable[[float], int],
@@ -72,7 +73,8 @@ class Meter:
         self._source = sensor.info.source
         limit_w = sensor.info.limit_w
         most_w = PLAUSIBLE_W if limit_w is None else limit_w * BEYOND_LIMIT
-        self._book = EnergyBook(watts, dedicated, 1, source=self._source, most_w=most_w)
+        source = MODEL if by_formula else self._source
+        self._book = EnergyBook(watts, dedicated, 1, source=source, most_w=most_w)
         self._baseline = IdleBaseline(watts.gpu_idle_w, own=own_idle, kept=kept)
         self._keep = keep
         self._foreign = ForeignUse()
@@ -148,7 +150,7 @@ class Meter:
     @property
     def source(self) -> str:
         """Who says what the GPU draws: the sensor's source, or `model`."""
-        return self._source
+        return self._book.source
 
     @property
     def sensor_info(self) -> SensorInfo | None:
@@ -160,7 +162,7 @@ class Meter:
         """The most that requests can be billed for at once: the basis of holds."""
         watts = self._watts
         info = self.sensor_info
-        if info is None:
+        if info is None or self._book.source == MODEL:
             return watts.full_w if self._dedicated else watts.marginal_w
         gpu_w = max(info.limit_w or self._peak_w * HEADROOM, watts.gpu_load_w)
         if self._dedicated:
@@ -212,12 +214,15 @@ class Meter:
         """So many requests run side by side at most; what is open beyond them waits at the engine."""
         self._book.configure(mono_us(), parallel=parallel)
 
-    def configure(self, *, watts: StaticWatts, dedicated: bool, own_idle: bool = False) -> None:
-        """New settings, from now on."""
+    def configure(
+        self, *, watts: StaticWatts, dedicated: bool, own_idle: bool = False, by_formula: bool = False
+    ) -> None:
+        """New settings, from now on. `by_formula`: bill by `watts` even where a sensor measures."""
         self._watts = watts
         self._dedicated = dedicated
         self._baseline.configure(watts.gpu_idle_w, own=own_idle)
-        self._book.configure(mono_us(), watts=watts, mode_dedicated=dedicated)
+        source = MODEL if by_formula else self._source
+        self._book.configure(mono_us(), watts=watts, mode_dedicated=dedicated, source=source)
 
     def stop(self) -> None:
         """Nothing is read any more. Does not wait for a driver that hangs."""
@@ -293,20 +298,21 @@ class Meter:
             utilisation_pct=outcome.utilisation_pct,
             shares=others_pct(outcome.processes, self._programs.is_engine),
         )
-        self._book.reading(
-            outcome.at_us,
-            power_w,
-            outcome.energy_uj,
-            idle_w=idle_w,
-            foreign_w=self._foreign.foreign_w,
-            resident_w=resident_w,
-            span=outcome.power_span,
-        )
+        if self._book.source != MODEL:
+            self._book.reading(
+                outcome.at_us,
+                power_w,
+                outcome.energy_uj,
+                idle_w=idle_w,
+                foreign_w=self._foreign.foreign_w,
+                resident_w=resident_w,
+                span=outcome.power_span,
+            )
         if power_w is not None:
             self._note(power_w)
 
     def _rested(self) -> None:
-        if not self._stopped:
+        if not self._stopped and self._book.source != MODEL:
             self._book.rest(mono_us())
             self._keep_idle()
 

@@ -28,6 +28,8 @@ class Figures:
     low_uj: int
     high_uj: int
     """The ends of the energy's 95 % interval."""
+    formula_uj: int
+    """What the watts of the settings alone come to."""
     energy_source: str
     cost_pico: int
     spent_pico: int
@@ -58,6 +60,7 @@ def gateway_json(figures: Figures) -> bytes:
         f',"energy_wh":{three_figures(figures.energy_uj, _UJ_PER_WH)}'
         f',"energy_wh_low":{three_figures(figures.low_uj, _UJ_PER_WH)}'
         f',"energy_wh_high":{three_figures(figures.high_uj, _UJ_PER_WH)}'
+        f',"energy_wh_by_formula":{three_figures(figures.formula_uj, _UJ_PER_WH)}'
         f',"estimated_cost":{pico_to_float(figures.cost_pico)}'
         f',"total_cost":{pico_to_float(figures.spent_pico)}'
         f',"budget_remaining":{pico_to_float(figures.remaining_pico)}'

@@ -121,6 +121,7 @@ class Settling:
             energy_uj=job.closed.energy_uj,
             low_uj=job.closed.low_uj,
             high_uj=job.closed.high_uj,
+            formula_uj=job.closed.formula_uj,
             energy_source=job.closed.source,
             cost_pico=job.cost_pico,
             spent_pico=self._ledger.totals(payer.log).cost_pico,

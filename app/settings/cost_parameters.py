@@ -7,6 +7,7 @@ from app.settings.declare import (
     Callback,
     CapPeriod,
     Currency,
+    EnergyBy,
     Flag,
     Mode,
     Money,
@@ -63,6 +64,13 @@ class CostSettings:
         ge=0,
         le=10_000,
         seed=True,
+    )
+    energy_by: EnergyBy = parameter(
+        "sensor",
+        "Energy by",
+        "What requests are billed by: what a sensor measures, where there is one, or always the watts above times the "
+        "time (formula). Both stand in every answer.",
+        group="Power",
     )
     sample_rate_hz: Whole = parameter(
         10,

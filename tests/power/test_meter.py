@@ -128,6 +128,27 @@ async def test_a_game_that_runs_beside_a_request_is_not_on_its_bill(meter: Meter
     assert parts(meter) == meter.totals().measured_uj
 
 
+async def test_by_formula_the_settings_bill_and_the_sensor_is_only_looked_at(
+    meter: Meter, gauge: Gauge
+) -> None:
+    gauge.power_w = 115.0
+    meter.configure(watts=WATTS, dedicated=False, by_formula=True)
+    assert (meter.source, meter.full_w) == ("model", WATTS.marginal_w)
+    meter.open("a")
+    await until(lambda: gauge.reads > 5 and meter.accrued("a") > 2_000_000)
+    closed = meter.close("a")
+    assert closed.source == "model"
+    assert closed.energy_uj == closed.formula_uj == round(39 * closed.dur_us)
+    assert meter.now().gpu_w == 115.0
+    meter.configure(watts=WATTS, dedicated=False)
+    assert meter.source == "nvml"
+    meter.open("b")
+    await until(lambda: meter.request_w("b") == 100.0)
+    measured = meter.close("b")
+    assert measured.source in ("nvml", "mixed")
+    assert measured.formula_uj == round(39 * measured.dur_us) < measured.energy_uj
+
+
 async def test_a_sensor_that_fails_leaves_the_word_to_the_settings_and_takes_it_back(
     meter: Meter, gauge: Gauge
 ) -> None:

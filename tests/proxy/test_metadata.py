@@ -20,6 +20,7 @@ def figures(**changes: Any) -> Figures:
         "energy_uj": 201_780_000,
         "low_uj": 181_602_000,
         "high_uj": 221_958_000,
+        "formula_uj": 201_780_000,
         "energy_source": "model",
         "cost_pico": 8_407_500,
         "spent_pico": 34_200_000_000,
@@ -51,6 +52,11 @@ def test_exact_integers_stand_beside_the_rounded_numbers() -> None:
 def test_the_interval_stands_beside_the_energy() -> None:
     got = json.loads(gateway_json(figures()))
     assert (got["energy_wh_low"], got["energy_wh"], got["energy_wh_high"]) == (0.0504, 0.0561, 0.0617)
+
+
+def test_what_the_seeds_formula_says_stands_beside_what_was_measured() -> None:
+    got = json.loads(gateway_json(figures(energy_uj=150_000_000, energy_source="nvml")))
+    assert (got["energy_wh"], got["energy_wh_by_formula"]) == (0.0417, 0.0561)
 
 
 def test_what_is_not_known_is_null_and_never_zero() -> None:
