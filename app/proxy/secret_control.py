@@ -18,7 +18,6 @@ from app.proxy.bodies import read_body
 from app.proxy.control import named, reply
 from app.proxy.strict_json import parse_object
 from app.proxy.witness import told
-from app.vault.base import VaultUnavailable
 
 _SMALL_BODY_B = 4096
 
@@ -65,8 +64,6 @@ class SecretControl:
             raise Refusal(404, "key_not_found", str(error)) from None
         except LimitError as error:
             raise Refusal(400, "invalid_value", str(error)) from None
-        except VaultUnavailable as error:
-            raise Refusal(503, "vault_unavailable", str(error)) from None
         told(request, (done["id"],))
         return done
 

@@ -33,6 +33,7 @@ from app.proxy.manners import Request, allow
 from app.proxy.mishaps import Mishaps, QuietLoop
 from app.proxy.not_served import not_served
 from app.proxy.witness import Witness
+from app.vault.base import VaultUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ MANAGEMENT = (
 ).split()
 
 
+VAULT_RETRY_S = 30
+"""A keyring that is locked is opened by a person."""
 BACKLOG = 512
 """Connections that the system keeps for us until we take them."""
 
@@ -184,6 +187,9 @@ class Server:
             return response
         except LedgerError as error:
             return refuse(of_ledger(error), self._dialect(path))
+        except VaultUnavailable as error:
+            closed = Refusal(503, "vault_unavailable", str(error), retry_after_s=VAULT_RETRY_S)
+            return refuse(closed, self._dialect(path))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the client hears 500)

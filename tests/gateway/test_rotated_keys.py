@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from app.ledger.drafts import KeyDraft
 from app.ledger.records import decode
+from app.vault.base import VaultUnavailable
+from app.vault.memory import MemoryVault
 from tests.gateway.conftest import House, chat
 from tests.gateway.processes import gateway, run
 
@@ -142,3 +145,30 @@ def test_the_command_rotates_shows_and_makes_operators_keys_with_a_gateway_and_w
     assert "keys show" in actions
     assert all(secret not in actions for secret in (first, second, mine))
     assert run(tmp_path, "ledger", "verify", *words).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/admin/keys", {"label": "new"}),
+        ("POST", "/admin/keys", {"label": "new", "client": "Somebody else"}),
+        ("POST", "/admin/keys/rotate", {"key": "first key"}),
+        ("POST", "/admin/keys/reveal", {"key": "first key"}),
+    ],
+)
+async def test_a_keyring_that_does_not_answer_is_503_in_its_own_words_and_leaves_no_key_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
+    async def locked(*_: object) -> None:
+        raise VaultUnavailable("The keyring is locked: unlock it.")
+
+    monkeypatch.setattr(MemoryVault, "set", locked)
+    monkeypatch.setattr(MemoryVault, "get", locked)
+    headers = {"Authorization": f"Bearer {house.operator}"}
+    async with house.session.request(method, path, json=body, headers=headers) as reply:
+        assert (reply.status, (await reply.json())["error"]) == (503, "The keyring is locked: unlock it.")
+        assert int(reply.headers["Retry-After"]) > 0
+    async with asyncio.timeout(10):
+        while [key["label"] for key in house.gateway.keys.all() if key["revoked"] is None] != ["first key"]:
+            await asyncio.sleep(0.01)
+    assert await opens(house, house.key)
