@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.desktop.pages.ledger_model import _OUTCOMES
 from app.desktop.pages.ledger_rows import HEAD_KEPT, PAGES_KEPT, LedgerRows
+from app.desktop.record_wording import _OUTCOMES
 from app.ledger.listing import Page
 from app.ledger.outcomes import RequestOutcome
 from tests.desktop.fake_gateway import a_row
